@@ -1,0 +1,37 @@
+# Everything comes from Debian's packages; docs/dependencies.md says what for and what it costs.
+find_package(Threads REQUIRED)
+find_package(Boost 1.81 REQUIRED)
+if(PTG_STATIC)
+  set(OPENSSL_USE_STATIC_LIBS ON)
+endif()
+find_package(OpenSSL 3 REQUIRED)
+find_package(GTest REQUIRED)
+
+# Picks the archive where there is one and static linking is on, the shared library otherwise.
+function(ptg_library name)
+  cmake_parse_arguments(A "" "LIB;HEADER" "" ${ARGN})
+  if(PTG_STATIC)
+    find_library(PTG_LIB_${name} NAMES lib${A_LIB}.a REQUIRED)
+  else()
+    find_library(PTG_LIB_${name} NAMES ${A_LIB} REQUIRED)
+  endif()
+  find_path(PTG_INC_${name} NAMES ${A_HEADER} REQUIRED)
+  add_library(${name} INTERFACE)
+  target_link_libraries(${name} INTERFACE ${PTG_LIB_${name}})
+  target_include_directories(${name} SYSTEM INTERFACE ${PTG_INC_${name}})
+endfunction()
+
+ptg_library(ptg_secp256k1 LIB secp256k1 HEADER secp256k1_recovery.h)
+ptg_library(ptg_sodium    LIB sodium    HEADER sodium.h)
+ptg_library(ptg_sqlite    LIB sqlite3   HEADER sqlite3.h)
+# Headers only.
+add_library(ptg_toml INTERFACE)
+find_path(PTG_INC_toml NAMES toml++/toml.h REQUIRED)
+add_library(ptg_cli11 INTERFACE)
+find_path(PTG_INC_cli11 NAMES CLI/CLI.hpp REQUIRED)
+
+add_library(ptg_static_runtime INTERFACE)
+if(PTG_STATIC)
+  target_link_options(ptg_static_runtime INTERFACE -static-libstdc++ -static-libgcc)
+endif()
+target_link_libraries(ptg_static_runtime INTERFACE Threads::Threads ${CMAKE_DL_LIBS})

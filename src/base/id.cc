@@ -1,0 +1,26 @@
+#include "base/id.h"
+
+#include <array>
+#include <cstdint>
+
+namespace pontage {
+
+std::string NewIdText(std::string_view prefix, const Clock& clock, Rng& rng) {
+  std::array<uint8_t, 16> b{};
+  rng.Fill(b);
+  const auto ms = static_cast<uint64_t>(clock.Now().ms());
+  for (size_t i = 0; i < 6; ++i) b[i] = static_cast<uint8_t>(ms >> (40 - 8 * i));
+  b[6] = static_cast<uint8_t>((b[6] & 0x0f) | 0x70);
+  b[8] = static_cast<uint8_t>((b[8] & 0x3f) | 0x80);
+  constexpr std::string_view kHex = "0123456789abcdef";
+  std::string id;
+  id.reserve(prefix.size() + 33);
+  id.append(prefix).push_back('_');
+  for (const uint8_t byte : b) {
+    id.push_back(kHex[byte >> 4]);
+    id.push_back(kHex[byte & 15]);
+  }
+  return id;
+}
+
+}  // namespace pontage
