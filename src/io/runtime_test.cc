@@ -1,0 +1,92 @@
+#include <thread>
+
+#include <gtest/gtest.h>
+
+#include "base/try.h"
+#include "io/timer.h"
+
+namespace pontage {
+namespace {
+
+Task<int> Twice(int n) {
+  PTG_CO_RUN(co_await Sleep(Millis(1)));
+  if (n < 0) co_return Fail(Code::kBadRequest, "negative");
+  co_return 2 * n;
+}
+
+Task<int> Sum(int a, int b) {
+  PTG_CO_TRY(const int x, co_await Twice(a));
+  PTG_CO_TRY(const int y, co_await Twice(b));
+  co_return x + y;
+}
+
+TEST(TaskTest, ValuesAndErrorsComeBack) {
+  Loop loop;
+  EXPECT_EQ(loop.RunUntilDone(Sum(1, 2)).value(), 6);
+  EXPECT_EQ(loop.RunUntilDone(Sum(1, -2)).error().code(), Code::kBadRequest);
+}
+
+Task<int> Throws() {
+  throw 1;
+  co_return 0;
+}
+
+TEST(TaskTest, AnExceptionBecomesAnError) {
+  Loop loop;
+  EXPECT_EQ(loop.RunUntilDone(Throws()).error().code(), Code::kInternal);
+}
+
+TEST(CompletionTest, AnotherThreadWakesTheLoop) {
+  Loop loop;
+  const auto body = []() -> Task<int> {
+    Completion<int> done;
+    std::thread other([done] { done.Set(42); });
+    Result<int> got = co_await done;
+    other.join();
+    co_return got;
+  };
+  EXPECT_EQ(loop.RunUntilDone(body()).value(), 42);
+}
+
+TEST(EventTest, WaitEndsBySetOrByTime) {
+  Loop loop;
+  const auto body = [&loop]() -> Task<> {
+    Event event;
+    const auto setter = [](Event& e) -> Task<> {
+      PTG_CO_RUN(co_await Sleep(Millis(5)));
+      e.Set();
+      co_return {};
+    };
+    loop.Spawn(setter(event), "setter");
+    PTG_CO_RUN(co_await event.Wait(Deadline::In(loop.clock(), 5s)));
+    event.Clear();
+    const Result<> late = co_await event.Wait(Deadline::In(loop.clock(), 20ms));
+    EXPECT_EQ(late.error().code(), Code::kTimeout);
+    co_return {};
+  };
+  EXPECT_TRUE(loop.RunUntilDone(body()).has_value());
+}
+
+struct CountsItsEnd {
+  explicit CountsItsEnd(int& n) : count(n) {}
+  ~CountsItsEnd() { ++count; }
+  int& count;
+};
+
+TEST(LoopTest, WhatWasSpawnedDiesWithTheLoop) {
+  int ended = 0;
+  {
+    Loop loop;
+    const auto body = [](int& n) -> Task<> {
+      const CountsItsEnd guard(n);
+      PTG_CO_RUN(co_await Sleep(Millis(60'000)));
+      co_return {};
+    };
+    loop.Spawn(body(ended), "long");
+    EXPECT_EQ(loop.spawned(), 1U);
+  }
+  EXPECT_EQ(ended, 1);
+}
+
+}  // namespace
+}  // namespace pontage

@@ -1,0 +1,77 @@
+#include "io/timer.h"
+
+#include <algorithm>
+
+#include <boost/asio/io_context.hpp>
+#include <boost/asio/steady_timer.hpp>
+
+namespace pontage {
+namespace {
+
+struct TimerAwaiter {
+  boost::asio::steady_timer timer;
+
+  bool await_ready() const { return false; }
+  void await_suspend(std::coroutine_handle<> handle) {
+    timer.async_wait([handle](const boost::system::error_code& error) {
+      // Aborted only when the frame that owns the timer is being destroyed.
+      if (!error) handle.resume();
+    });
+  }
+  void await_resume() const {}
+};
+
+}  // namespace
+
+Task<> Sleep(Millis duration) {
+  TimerAwaiter timer{boost::asio::steady_timer(Loop::Current()->context(), duration)};
+  co_await timer;
+  co_return {};
+}
+
+struct Event::Waiter final : DeadlineNode {
+  explicit Waiter(Event& e, Deadline d) : event(e), by(d) {}
+  ~Waiter() override { std::erase(event.waiters_, this); }
+
+  bool await_ready() const { return event.set_; }
+  void await_suspend(std::coroutine_handle<> h) {
+    handle = h;
+    event.waiters_.push_back(this);
+    Loop::Current()->Watch(*this, by);
+  }
+  Result<> await_resume() {
+    Unlink();
+    std::erase(event.waiters_, this);
+    if (expired) return Fail(Code::kTimeout, "timed out");
+    return {};
+  }
+  void Expire() override {
+    expired = true;
+    std::erase(event.waiters_, this);
+    handle.resume();
+  }
+
+  Event& event;
+  Deadline by;
+  std::coroutine_handle<> handle;
+  bool expired = false;
+};
+
+void Event::Set() {
+  set_ = true;
+  // One at a time: a woken coroutine may destroy others, or this event's other waiters.
+  while (!waiters_.empty()) {
+    Waiter* const waiter = waiters_.front();
+    waiters_.erase(waiters_.begin());
+    waiter->Unlink();
+    waiter->handle.resume();
+  }
+}
+
+Task<> Event::Wait(Deadline by) {
+  Waiter waiter(*this, by);
+  PTG_CHECK(Loop::Current() != nullptr);
+  co_return co_await waiter;
+}
+
+}  // namespace pontage

@@ -1,0 +1,79 @@
+#pragma once
+
+#include <memory>
+#include <mutex>
+#include <optional>
+#include <utility>
+#include <vector>
+
+#include "io/runtime.h"
+#include "io/task.h"
+
+namespace pontage {
+
+// Waits for `duration` on the current loop, by a timer of its own (exact to a millisecond or so).
+Task<> Sleep(Millis duration);
+
+// A flag that coroutines of one loop wait for. Set wakes all that wait; it stays set until Clear.
+class Event {
+ public:
+  Event() = default;
+  Event(const Event&) = delete;
+  Event& operator=(const Event&) = delete;
+
+  bool is_set() const { return set_; }
+  void Set();
+  void Clear() { set_ = false; }
+  // kTimeout when `by` passes first (at the sweep's grain).
+  Task<> Wait(Deadline by);
+
+ private:
+  struct Waiter;
+  std::vector<Waiter*> waiters_;
+  bool set_ = false;
+};
+
+// One result that another thread (or a callback) delivers to one waiting coroutine. The loop must
+// outlive the delivery. Copies share the one slot.
+template <typename T>
+class Completion {
+ public:
+  // Called on the loop that will wait.
+  Completion() : state_(std::make_shared<State>(Loop::Current())) {}
+
+  // From any thread, once. The waiter resumes on its own loop.
+  void Set(Result<T> result) const {
+    State& s = *state_;
+    const std::lock_guard lock(s.mutex);
+    s.result.emplace(std::move(result));
+    if (s.waiter) s.loop->Post([handle = std::exchange(s.waiter, nullptr)] { handle.resume(); });
+  }
+
+  // For awaiting, once.
+  bool await_ready() const {
+    const std::lock_guard lock(state_->mutex);
+    return state_->result.has_value();
+  }
+  bool await_suspend(std::coroutine_handle<> handle) const {
+    const std::lock_guard lock(state_->mutex);
+    if (state_->result) return false;
+    state_->waiter = handle;
+    return true;
+  }
+  Result<T> await_resume() const {
+    const std::lock_guard lock(state_->mutex);
+    return *std::move(state_->result);
+  }
+
+ private:
+  struct State {
+    explicit State(Loop* l) : loop(l) {}
+    std::mutex mutex;
+    Loop* loop;
+    std::coroutine_handle<> waiter;
+    std::optional<Result<T>> result;
+  };
+  std::shared_ptr<State> state_;
+};
+
+}  // namespace pontage
