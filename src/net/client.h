@@ -1,0 +1,77 @@
+#pragma once
+
+#include <functional>
+#include <memory>
+#include <string>
+#include <string_view>
+
+#include "io/runtime.h"
+#include "net/message.h"
+
+namespace pontage::net {
+
+// scheme://host[:port][/path]. Strict: http or https, no user info, no fragment, no spaces.
+struct Url {
+  bool tls = false;
+  std::string host;  // without brackets
+  uint16_t port = 80;
+  std::string path;  // begins with '/', keeps the query; "/" when absent
+  // "host" or "host:port" as Host wants it, IPv6 in brackets.
+  std::string Authority() const;
+};
+Result<Url> ParseUrl(std::string_view text);
+
+struct ClientLimits {
+  size_t head_bytes = 64 * 1024;
+  size_t header_fields = 256;
+  size_t idle_per_host = 64;  // pooled connections kept
+  Millis connect_timeout{5'000};
+  Millis idle_timeout{30'000};  // a pooled connection older than this is not used again
+};
+
+// An answer on its way in. Destroying it before the body's end closes the connection; after it, the
+// connection goes back to the pool. Trailers stand in body().trailers() after the end.
+class ClientResponse {
+ public:
+  virtual ~ClientResponse() = default;
+  virtual ResponseHead& head() = 0;
+  virtual BodySource& body() = 0;
+  // After a 101: the raw bytes both ways.
+  virtual Task<> WriteRaw(std::string_view bytes, Deadline by) = 0;
+};
+
+// Requests over pooled keep-alive connections of one loop. TLS verifies the certificate and the
+// name.
+class Client {
+ public:
+  Client(Loop& loop, ClientLimits limits = {});
+  ~Client();
+
+  // Called for every 1xx answer but 101.
+  using Interim = std::function<Task<>(const ResponseHead&)>;
+
+  // Sends `head` (target in origin form; Host, framing and Connection are set here from `url` and
+  // `body`) and returns when the final answer's head is there. `body` is streamed at the same time,
+  // with back-pressure; it may be null and must outlive the response. A pooled connection that the
+  // server had closed is replaced once, and only while nothing of the body was taken and no byte of
+  // an answer came. Errors: kUpstreamUnreachable (no connection, name unknown; nothing was sent),
+  // kUpstreamTimeout (`by` passed), kUpstreamProtocol (what came is no HTTP answer), kConnection
+  // (it broke after something was sent: it may have been processed).
+  Task<std::unique_ptr<ClientResponse>> Send(const Url& url, const RequestHead& head,
+                                             BodySource* body, Deadline by,
+                                             const Interim* interim = nullptr);
+
+  // The whole exchange in memory, bodies up to `max_body`: for JSON APIs.
+  struct Whole {
+    ResponseHead head;
+    std::string body;
+  };
+  Task<Whole> Fetch(const Url& url, RequestHead head, std::string body, size_t max_body,
+                    Deadline by);
+
+ private:
+  struct Impl;
+  std::unique_ptr<Impl> impl_;
+};
+
+}  // namespace pontage::net
