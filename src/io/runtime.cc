@@ -121,7 +121,10 @@ void Loop::Spawn(Task<> task, std::string_view what) {
   if (impl_->roots != nullptr) impl_->roots->prev = &promise;
   impl_->roots = &promise;
   ++impl_->root_count;
+  // Before Run nobody has said whose thread this is, and the first steps may ask.
+  Loop* const before = std::exchange(t_current, this);
   root.handle.resume();
+  t_current = before;
 }
 
 size_t Loop::spawned() const { return impl_->root_count; }
