@@ -31,7 +31,7 @@ Task<> Sleep(Millis duration) {
 
 struct Event::Waiter final : DeadlineNode {
   explicit Waiter(Event& e, Deadline d) : event(e), by(d) {}
-  ~Waiter() override { std::erase(event.waiters_, this); }
+  ~Waiter() override { Forget(); }
 
   bool await_ready() const { return event.set_; }
   void await_suspend(std::coroutine_handle<> h) {
@@ -40,15 +40,20 @@ struct Event::Waiter final : DeadlineNode {
     Loop::Current()->Watch(*this, by);
   }
   Result<> await_resume() {
-    Unlink();
-    std::erase(event.waiters_, this);
+    Forget();
     if (expired) return Fail(Code::kTimeout, "timed out");
     return {};
   }
   void Expire() override {
     expired = true;
-    std::erase(event.waiters_, this);
+    Forget();
     handle.resume();
+  }
+
+  void Forget() {
+    Unlink();
+    std::erase(event.waiters_, this);
+    std::erase(event.waking_, this);
   }
 
   Event& event;
@@ -59,10 +64,13 @@ struct Event::Waiter final : DeadlineNode {
 
 void Event::Set() {
   set_ = true;
-  // One at a time: a woken coroutine may destroy others, or this event's other waiters.
-  while (!waiters_.empty()) {
-    Waiter* const waiter = waiters_.front();
-    waiters_.erase(waiters_.begin());
+  // Only those that wait now, one at a time: a woken coroutine may clear the event and wait again, or
+  // destroy other waiters.
+  waking_.insert(waking_.end(), waiters_.begin(), waiters_.end());
+  waiters_.clear();
+  while (!waking_.empty()) {
+    Waiter* const waiter = waking_.front();
+    waking_.erase(waking_.begin());
     waiter->Unlink();
     waiter->handle.resume();
   }

@@ -14,7 +14,8 @@ namespace pontage {
 // Waits for `duration` on the current loop, by a timer of its own (exact to a millisecond or so).
 Task<> Sleep(Millis duration);
 
-// A flag that coroutines of one loop wait for. Set wakes all that wait; it stays set until Clear.
+// A flag that coroutines of one loop wait for. Set wakes all that wait; it stays set until Clear. The
+// event must outlive a running Set: what is woken must not destroy it.
 class Event {
  public:
   Event() = default;
@@ -30,6 +31,7 @@ class Event {
  private:
   struct Waiter;
   std::vector<Waiter*> waiters_;
+  std::vector<Waiter*> waking_;
   bool set_ = false;
 };
 
