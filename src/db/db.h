@@ -1,0 +1,126 @@
+#pragma once
+
+#include <cstdint>
+#include <functional>
+#include <memory>
+#include <string>
+#include <string_view>
+#include <utility>
+#include <variant>
+#include <vector>
+
+#include "base/error.h"
+#include "base/time.h"
+#include "io/timer.h"
+
+namespace pontage::db {
+
+// A named SQL text that runs on every engine. $1… are bound in order. The name stands in metrics
+// and logs.
+struct Statement {
+  std::string_view name;
+  std::string_view sql;
+};
+
+struct Blob {
+  std::string bytes;
+  friend bool operator==(const Blob&, const Blob&) = default;
+};
+// NULL, integer, boolean, text, bytes. Never a float.
+using Value = std::variant<std::monostate, int64_t, bool, std::string, Blob>;
+
+class Row {
+ public:
+  explicit Row(std::vector<Value> values) : values_(std::move(values)) {}
+  size_t size() const { return values_.size(); }
+  bool IsNull(size_t i) const { return values_.at(i).index() == 0; }
+  // Of the right type by construction of our own statements; engines disagree only about booleans
+  // and give integers for them. A NULL reads as 0, false or "".
+  int64_t Int(size_t i) const;
+  bool Bool(size_t i) const;
+  const std::string& Text(size_t i) const;
+  const std::string& Bytes(size_t i) const;
+
+ private:
+  std::vector<Value> values_;
+};
+using Rows = std::vector<Row>;
+
+// One transaction on one connection, on a database thread. Errors: kStore, kConflict for a
+// constraint.
+class Tx {
+ public:
+  virtual ~Tx() = default;
+  virtual Result<Rows> Execute(const Statement& statement, std::vector<Value> values) = 0;
+
+  template <typename... Args>
+  Result<Rows> Run(const Statement& statement, Args&&... args) {
+    std::vector<Value> values;
+    values.reserve(sizeof...(args));
+    (values.push_back(Value(std::forward<Args>(args))), ...);
+    return Execute(statement, std::move(values));
+  }
+};
+
+struct Options {
+  // Entries that may wait for the writer; more are refused at once with kOverloaded.
+  size_t queue = 10'000;
+  size_t readers = 2;
+};
+
+// A database behind its threads: one writer that takes everything queued into one transaction with
+// a savepoint each (group commit), several readers. Safe to use from every loop.
+class Database {
+ public:
+  virtual ~Database() = default;
+
+  // "sqlite:path", "sqlite::memory:" (tests), "postgresql://…" or "postgres://…". Connects; does
+  // not migrate. kConfig for a bad URL, kStore when it cannot be opened.
+  static Result<std::unique_ptr<Database>> Open(std::string_view url, Options options,
+                                                const Clock& clock);
+
+  // Runs `body(Tx&)` (on a database thread) and gives its result once the commit is durable. A body
+  // that fails changes nothing and does not disturb the others of its group. It may run twice (a
+  // serialization failure), so it has no effects outside the transaction.
+  template <typename F>
+  auto Write(F body, Deadline by) -> Task<typename std::invoke_result_t<F&, Tx&>::value_type> {
+    return Run(std::move(body), by, true);
+  }
+  // The same without changes, beside the writer; sees everything committed before it was called.
+  template <typename F>
+  auto Read(F body, Deadline by) -> Task<typename std::invoke_result_t<F&, Tx&>::value_type> {
+    return Run(std::move(body), by, false);
+  }
+  // Blocking forms, for main() before there are loops, and for tools.
+  template <typename F>
+  auto WriteNow(F body) -> std::invoke_result_t<F&, Tx&> {
+    return RunNow(std::move(body), true);
+  }
+  template <typename F>
+  auto ReadNow(F body) -> std::invoke_result_t<F&, Tx&> {
+    return RunNow(std::move(body), false);
+  }
+
+  virtual std::string_view engine() const = 0;  // "sqlite", "postgresql"
+
+ protected:
+  // One unit of work. `run` is called inside the transaction (perhaps again after a retry); `done`
+  // once, when its fate is durable, with the error of the commit if there was one.
+  struct Job {
+    std::move_only_function<Result<>(Tx&)> run;
+    std::move_only_function<void(Result<>)> done;
+    Deadline by = Deadline::Never();
+  };
+  virtual void Enqueue(Job job, bool write) = 0;
+
+ private:
+  template <typename F>
+  auto Run(F body, Deadline by, bool write)
+      -> Task<typename std::invoke_result_t<F&, Tx&>::value_type>;
+  template <typename F>
+  auto RunNow(F body, bool write) -> std::invoke_result_t<F&, Tx&>;
+};
+
+}  // namespace pontage::db
+
+#include "db/db_inl.h"

@@ -1,0 +1,63 @@
+#pragma once
+
+// The template bodies of db.h.
+
+#include <condition_variable>
+#include <mutex>
+#include <optional>
+
+namespace pontage::db {
+
+template <typename F>
+auto Database::Run(F body, Deadline by, bool write)
+    -> Task<typename std::invoke_result_t<F&, Tx&>::value_type> {
+  using T = typename std::invoke_result_t<F&, Tx&>::value_type;
+  Completion<T> completion;
+  // The result of the body waits here until the commit is known. Shared, because a coroutine that
+  // was destroyed must not take it away from the database thread.
+  auto result = std::make_shared<std::optional<Result<T>>>();
+  auto shared_body = std::make_shared<F>(std::move(body));
+  Job job;
+  job.by = by;
+  job.run = [result, shared_body](Tx& tx) -> Result<> {
+    result->emplace((*shared_body)(tx));
+    if (!**result) return std::unexpected((*result)->error());
+    return {};
+  };
+  job.done = [result, completion](Result<> committed) {
+    if (!committed) {
+      completion.Set(std::unexpected(std::move(committed).error()));
+    } else {
+      completion.Set(std::move(**result));
+    }
+  };
+  Enqueue(std::move(job), write);
+  co_return co_await completion;
+}
+
+template <typename F>
+auto Database::RunNow(F body, bool write) -> std::invoke_result_t<F&, Tx&> {
+  using R = std::invoke_result_t<F&, Tx&>;
+  std::mutex mutex;
+  std::condition_variable ready;
+  std::optional<R> result;
+  bool finished = false;
+  Job job;
+  job.run = [&](Tx& tx) -> Result<> {
+    result.emplace(body(tx));
+    if (!*result) return std::unexpected(result->error());
+    return {};
+  };
+  job.done = [&](Result<> committed) {
+    const std::lock_guard lock(mutex);
+    if (!committed) result.emplace(std::unexpected(std::move(committed).error()));
+    finished = true;
+    ready.notify_one();
+  };
+  Enqueue(std::move(job), write);
+  std::unique_lock lock(mutex);
+  ready.wait(lock, [&] { return finished; });
+  return std::move(*result);
+}
+
+}  // namespace pontage::db

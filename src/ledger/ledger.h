@@ -1,0 +1,109 @@
+#pragma once
+
+#include <memory>
+#include <optional>
+#include <string>
+#include <string_view>
+#include <vector>
+
+#include "base/time.h"
+#include "db/db.h"
+#include "io/task.h"
+#include "ledger/reservation.h"
+
+namespace pontage::ledger {
+
+// The books. Safe to use from every loop. Each write is one entry of the writer's group commit and
+// has returned only when it is durable. Every state change checks the state it starts from in the
+// same statement, writes a line of history in the same transaction and changes nothing when it
+// fails: kConflict when the row was in another state, kStore when the database did not answer (the
+// change may or may not have happened; all of them may be asked again).
+class Ledger {
+ public:
+  // `node` names this process; see Heartbeat.
+  Ledger(db::Database& database, std::string node, const Clock& clock, Rng& rng);
+
+  // The replay guard: of any number of concurrent callers, on any number of nodes, exactly one gets
+  // kHeld. The others get kTaken with the row that has the key.
+  struct Reserved {
+    bool held = false;
+    Reservation row;
+  };
+  Task<Reserved> Reserve(Reservation reservation, Deadline by);
+
+  // held/reserved -> held/answered: the upstream's billable answer is here and settling begins.
+  Task<> Answered(ReservationId id, int upstream_status, Deadline by);
+  // held | in_doubt -> settled, with delivery pending (or owed, when `delivery` says so), the
+  // outbox row "payment.settled" in the same transaction. `answer` (replay = "answer") is kept
+  // beside it.
+  struct StoredAnswer {
+    int status = 0;
+    std::string head;  // JSON array of [name, value]
+    std::string body;
+  };
+  struct Settlement {
+    std::string transaction;
+    std::string receipt;
+    Delivery delivery = Delivery::kPending;
+    std::optional<StoredAnswer> answer;
+  };
+  Task<> Commit(ReservationId id, Settlement settlement, Deadline by);
+  // held -> voided. `why` is a slug.
+  Task<> Void(ReservationId id, std::string why, int upstream_status, Deadline by);
+  // held -> in_doubt with the hash, if one is known.
+  Task<> Doubt(ReservationId id, std::string transaction, std::string why, Deadline by);
+  // held | in_doubt -> expired.
+  Task<> Expire(ReservationId id, std::string why, Deadline by);
+
+  // settled: pending | redeeming -> delivered | broken | owed | redeemed.
+  Task<> Deliver(ReservationId id, Delivery outcome, Deadline by);
+  // settled and owed or broken, equal digest -> redeeming, by exactly one caller; gives what it was
+  // before. kConflict when another has it or nothing is due.
+  Task<Delivery> Redeem(ReservationId id, Digest request_digest, Deadline by);
+
+  Task<std::optional<StoredAnswer>> Answer(ReservationId id, Deadline by);
+
+  // Says that this node lives. Rows of nodes silent for kNodeSilence are orphans. Called every
+  // kHeartbeat by whoever owns the ledger; a fresh process calls it once before it serves.
+  static constexpr Millis kHeartbeat{5'000};
+  static constexpr Millis kNodeSilence{20'000};
+  Task<> Heartbeat(Deadline by);
+  // Takes over up to `limit` rows that need finishing and belong to nobody alive, or are in doubt
+  // and due for another look; they are this node's from then on. Settled rows of dead nodes whose
+  // delivery was pending or redeeming become owed in the same step.
+  Task<std::vector<Reservation>> Orphans(size_t limit, Deadline by);
+
+  // Reading, for explain and payments. `name` is a reservation id, a request id or a transaction
+  // hash.
+  Task<std::vector<Reservation>> Find(std::string name, Deadline by);
+  struct Filter {
+    std::optional<UnixMs> since;
+    std::optional<State> state;
+    std::string payer;
+    std::string route;
+    std::string transaction;
+    size_t limit = 50;
+  };
+  Task<std::vector<Reservation>> List(Filter filter, Deadline by);
+  struct Event {
+    UnixMs at;
+    std::string what;
+    std::string detail;
+  };
+  Task<std::vector<Event>> History(ReservationId id, Deadline by);
+  // Counts by state and by delivery, for the gauges: how many are held, in doubt, owed.
+  struct Totals {
+    int64_t held = 0, in_doubt = 0, settled = 0, owed = 0, broken = 0;
+  };
+  Task<Totals> Count(Deadline by);
+
+  const std::string& node() const { return node_; }
+
+ private:
+  db::Database& database_;
+  std::string node_;
+  const Clock& clock_;
+  Rng& rng_;
+};
+
+}  // namespace pontage::ledger
