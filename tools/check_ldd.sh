@@ -3,10 +3,12 @@
 # run time by those who use PostgreSQL.   tools/check_ldd.sh build/pontage
 set -euo pipefail
 binary=$1
-needed=$(readelf -d "$binary" | sed -nE 's/.*\(NEEDED\).*\[(.*)\]/\1/p')
-bad=$(grep -vxE 'libc\.so\.6|libm\.so\.6|ld-linux-(x86-64|aarch64)\.so\.[12]' <<<"$needed" || true)
-if [ -n "$bad" ]; then
-  echo "$binary needs more than the C library: $(echo $bad)" >&2
-  exit 1
-fi
-echo "$binary needs: $(echo $needed)"
+mapfile -t needed < <(readelf -d "$binary" | sed -nE 's/.*\(NEEDED\).*\[(.*)\]/\1/p')
+[ ${#needed[@]} -gt 0 ] || { echo "$binary: not a dynamic executable" >&2; exit 1; }
+for library in "${needed[@]}"; do
+  case "$library" in
+    libc.so.6 | libm.so.6 | ld-linux-x86-64.so.2 | ld-linux-aarch64.so.1) ;;
+    *) echo "$binary needs more than the C library: $library" >&2; exit 1 ;;
+  esac
+done
+echo "$binary needs: ${needed[*]}"

@@ -43,5 +43,5 @@ EOF
 find "$deb" -exec touch -h -d "@$stamp" {} +
 SOURCE_DATE_EPOCH=$stamp dpkg-deb --root-owner-group --build "$deb" "$out/pontage_${version}_$arch.deb" >/dev/null
 
-(cd "$out" && sha256sum -- *"$version"* | grep -v SHA256SUMS >SHA256SUMS)
+(cd "$out" && sha256sum "$name.tar.gz" "pontage_${version}_$arch.deb" >SHA256SUMS)
 ls -l "$out"
