@@ -90,17 +90,24 @@ class [[nodiscard]] Error {
     expected_ = std::move(form);
     return std::move(*this);
   }
+  // The protocol's own word for it, when it came from somebody else's facilitator.
+  Error&& Because(std::string reason) && {
+    reason_ = std::move(reason);
+    return std::move(*this);
+  }
 
   Code code() const { return code_; }
   const std::string& detail() const { return detail_; }
   const std::string& pointer() const { return pointer_; }
   const std::string& expected() const { return expected_; }
+  const std::string& reason() const { return reason_; }
 
  private:
   Code code_;
   std::string detail_;
   std::string pointer_;
   std::string expected_;
+  std::string reason_;
 };
 
 template <typename T = void>
