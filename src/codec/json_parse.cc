@@ -1,0 +1,189 @@
+// The parser: Boost.JSON's grammar (basic_parser) under a handler of our own, because its own
+// handler keeps the last of duplicate members in silence and turns numbers into doubles. Headers
+// only, compiled here once.
+#include <algorithm>
+#include <string_view>
+#include <unordered_set>
+#include <vector>
+
+#include <boost/json/basic_parser_impl.hpp>
+#include <boost/json/src.hpp>
+
+#include "codec/json.h"
+
+namespace pontage::codec {
+
+namespace bj = boost::json;
+
+// Below this many members a walk finds a duplicate faster than a set does.
+constexpr size_t kFewMembers = 24;
+// How much of a member's name an error repeats.
+constexpr size_t kMaxNameInText = 64;
+
+// Builds the tree in place. The pointers to the open containers stay good, because a container's
+// elements move only when a sibling is added, and by then it is closed.
+class JsonBuilder {
+ public:
+  static constexpr size_t max_object_size = static_cast<size_t>(-1);
+  static constexpr size_t max_array_size = static_cast<size_t>(-1);
+  static constexpr size_t max_key_size = static_cast<size_t>(-1);
+  static constexpr size_t max_string_size = static_cast<size_t>(-1);
+
+  Json TakeRoot() { return std::move(root_); }
+  // The member that appeared twice; empty text with `twice()` false when none did.
+  const std::string& duplicate() const { return key_; }
+  bool twice() const { return twice_; }
+
+  bool on_document_begin(bj::error_code&) { return true; }
+  bool on_document_end(bj::error_code&) { return true; }
+  bool on_array_begin(bj::error_code&) {
+    open_.push_back(Add(Json::Array()));
+    return true;
+  }
+  bool on_array_end(size_t, bj::error_code&) {
+    open_.pop_back();
+    return true;
+  }
+  bool on_object_begin(bj::error_code&) {
+    open_.push_back(Add(Json::Object()));
+    return true;
+  }
+  bool on_object_end(size_t, bj::error_code& ec) {
+    const std::vector<JsonMember>& members = *open_.back()->AsObject();
+    open_.pop_back();
+    return members.size() <= kFewMembers || NoneTwice(members, ec);
+  }
+  bool on_string_part(bj::string_view s, size_t, bj::error_code&) {
+    text_.append(s.data(), s.size());
+    return true;
+  }
+  bool on_string(bj::string_view s, size_t, bj::error_code&) {
+    text_.append(s.data(), s.size());
+    Add(Json(std::exchange(text_, {})));
+    return true;
+  }
+  bool on_key_part(bj::string_view s, size_t, bj::error_code&) {
+    key_.append(s.data(), s.size());
+    return true;
+  }
+  bool on_key(bj::string_view s, size_t, bj::error_code& ec) {
+    key_.append(s.data(), s.size());
+    const std::vector<JsonMember>& members = *open_.back()->AsObject();
+    if (members.size() > kFewMembers) return true;  // Looked at when the object ends.
+    for (const JsonMember& member : members) {
+      if (member.key == key_) return Twice(ec);
+    }
+    return true;
+  }
+  bool on_number_part(bj::string_view s, bj::error_code&) {
+    text_.append(s.data(), s.size());
+    return true;
+  }
+  bool on_int64(int64_t, bj::string_view s, bj::error_code&) { return AddNumber(s); }
+  bool on_uint64(uint64_t, bj::string_view s, bj::error_code&) { return AddNumber(s); }
+  bool on_double(double, bj::string_view s, bj::error_code&) { return AddNumber(s); }
+  bool on_bool(bool b, bj::error_code&) {
+    Add(Json(b));
+    return true;
+  }
+  bool on_null(bj::error_code&) {
+    Add(Json());
+    return true;
+  }
+  bool on_comment_part(bj::string_view, bj::error_code&) { return true; }
+  bool on_comment(bj::string_view, bj::error_code&) { return true; }
+
+ private:
+  bool AddNumber(bj::string_view s) {
+    text_.append(s.data(), s.size());
+    Add(Json(Json::Number{std::exchange(text_, {})}));
+    return true;
+  }
+
+  Json* Add(Json value) {
+    if (open_.empty()) {
+      root_ = std::move(value);
+      return &root_;
+    }
+    Json& parent = *open_.back();
+    if (auto* members = std::get_if<std::vector<JsonMember>>(&parent.value_)) {
+      if (members->empty()) members->reserve(8);
+      members->push_back({std::exchange(key_, {}), std::move(value)});
+      return &members->back().value;
+    }
+    auto& items = std::get<std::vector<Json>>(parent.value_);
+    items.push_back(std::move(value));
+    return &items.back();
+  }
+
+  bool NoneTwice(const std::vector<JsonMember>& members, bj::error_code& ec) {
+    std::unordered_set<std::string_view> seen;
+    seen.reserve(members.size());
+    for (const JsonMember& member : members) {
+      if (seen.insert(member.key).second) continue;
+      key_ = member.key;
+      return Twice(ec);
+    }
+    return true;
+  }
+
+  bool Twice(bj::error_code& ec) {
+    twice_ = true;
+    ec = bj::make_error_code(bj::error::exception);
+    return false;
+  }
+
+  Json root_;
+  std::vector<Json*> open_;
+  std::string key_;   // Of the member whose value comes next.
+  std::string text_;  // Of the string or number that is being read.
+  bool twice_ = false;
+};
+
+namespace {
+
+std::string Describe(const bj::error_code& ec, std::string_view text, size_t at,
+                     const JsonLimits& limits) {
+  const std::string where = " at byte " + std::to_string(at);
+  if (ec == bj::error::incomplete) return "ends too soon";
+  if (ec == bj::error::extra_data) return "something stands behind the document" + where;
+  if (ec == bj::error::too_deep) {
+    return "nested deeper than " + std::to_string(limits.max_depth) + where;
+  }
+  if (ec == bj::error::exponent_overflow) return "a number beyond measure" + where;
+  if (ec == bj::error::illegal_leading_surrogate || ec == bj::error::illegal_trailing_surrogate ||
+      ec == bj::error::expected_utf16_escape) {
+    return "half a surrogate pair" + where;
+  }
+  if (at < text.size() && static_cast<unsigned char>(text[at]) >= 0x80) {
+    return "no valid UTF-8" + where;
+  }
+  return "a syntax error" + where;
+}
+
+}  // namespace
+
+Result<Json> ParseJson(std::string_view text, const JsonLimits& limits) {
+  const auto fault = [&](const std::string& why) {
+    return Fail(Error(limits.fault, "not the JSON we read: " + why)
+                    .Want("one JSON document (RFC 8259), no member twice"));
+  };
+  if (text.size() > limits.max_bytes) {
+    return fault("longer than " + std::to_string(limits.max_bytes) + " bytes");
+  }
+  bj::parse_options options;
+  options.max_depth = limits.max_depth;
+  bj::basic_parser<JsonBuilder> parser(options);
+  bj::error_code ec;
+  const size_t read = parser.write_some(false, text.data(), text.size(), ec);
+  JsonBuilder& built = parser.handler();
+  if (built.twice()) {
+    return fault("the member \"" + built.duplicate().substr(0, kMaxNameInText) +
+                 "\" appears twice");
+  }
+  if (!ec && read < text.size()) ec = bj::make_error_code(bj::error::extra_data);
+  if (ec) return fault(Describe(ec, text, read, limits));
+  return built.TakeRoot();
+}
+
+}  // namespace pontage::codec
