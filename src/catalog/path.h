@@ -1,0 +1,27 @@
+#pragma once
+
+#include <string>
+#include <string_view>
+
+#include "base/error.h"
+
+namespace pontage::catalog {
+
+// A request target, read once, with two outputs, so that what was matched is what is sent.
+struct Target {
+  // For matching: percent-decoded (but %2F and %5C), ASCII lower case, "\" as "/", no empty
+  // segments, no dot segments, no ";parameters", no trailing slash ("/" for the root).
+  std::string key;
+  // For the upstream: the same segments with their case, parameters and trailing slash, re-encoded.
+  std::string forward;
+  // With its "?", untouched; empty when there is none.
+  std::string query;
+};
+
+// kBadRequest for a target that is not origin form, a malformed escape, an encoded control
+// character or NUL, bytes that are not UTF-8 once decoded, and a path that climbs above its root:
+// each of them has been a way past a paywall, so it is refused and not guessed at. Source: x402
+// reference §1.8.
+Result<Target> Canonicalize(std::string_view target);
+
+}  // namespace pontage::catalog
