@@ -1,0 +1,563 @@
+#include "net/http1.h"
+
+#include <algorithm>
+#include <array>
+#include <charconv>
+
+namespace pontage::net::http1 {
+namespace {
+
+constexpr std::array<bool, 256> MakeTokenTable() {
+  std::array<bool, 256> table{};
+  for (int c = '0'; c <= '9'; ++c) table[static_cast<size_t>(c)] = true;
+  for (int c = 'a'; c <= 'z'; ++c) table[static_cast<size_t>(c)] = true;
+  for (int c = 'A'; c <= 'Z'; ++c) table[static_cast<size_t>(c)] = true;
+  for (const char c : std::string_view("!#$%&'*+-.^_`|~")) table[static_cast<uint8_t>(c)] = true;
+  return table;
+}
+constexpr auto kToken = MakeTokenTable();
+
+// Longer numbers than any body: 18 digits stay inside 64 bits without a check for overflow.
+constexpr size_t kLengthDigits = 18;
+// The same for hexadecimal sizes.
+constexpr uint64_t kLargestChunk = uint64_t{1} << 60;
+
+constexpr bool IsDigit(char c) { return c >= '0' && c <= '9'; }
+constexpr bool IsBlank(char c) { return c == ' ' || c == '\t'; }
+
+std::unexpected<Refusal> Refuse(int status, std::string_view why) {
+  return std::unexpected(Refusal{status, why});
+}
+
+std::string_view Trim(std::string_view text) {
+  while (!text.empty() && IsBlank(text.front())) text.remove_prefix(1);
+  while (!text.empty() && IsBlank(text.back())) text.remove_suffix(1);
+  return text;
+}
+
+// One line without its CRLF off the front of `text`, which holds only whole lines.
+std::string_view TakeLine(std::string_view& text) {
+  const size_t end = text.find("\r\n");
+  const std::string_view line = text.substr(0, end);
+  text.remove_prefix(end + 2);
+  return line;
+}
+
+Parsed<> AddField(std::string_view line, Headers& headers) {
+  if (IsBlank(line.front())) return Refuse(400, "a folded header line");
+  const size_t colon = line.find(':');
+  if (colon == std::string_view::npos) return Refuse(400, "a header line without a colon");
+  const std::string_view name = line.substr(0, colon);
+  if (!IsToken(name)) return Refuse(400, "a header name that is not a token");
+  const std::string_view value = Trim(line.substr(colon + 1));
+  if (!IsFieldValue(value)) return Refuse(400, "a control character in a header value");
+  headers.Add(name, value);
+  return {};
+}
+
+Parsed<> AddFields(std::string_view lines, size_t limit, Headers& headers) {
+  while (true) {
+    const std::string_view line = TakeLine(lines);
+    if (line.empty()) return {};
+    if (headers.size() == limit) return Refuse(431, "too many header fields");
+    if (auto added = AddField(line, headers); !added) return added;
+  }
+}
+
+// The framing fields, which are the same on both sides: at most one of the two, each only once and
+// in its only spelling.
+struct FramingFields {
+  bool chunked = false;
+  std::optional<uint64_t> length;
+};
+Parsed<FramingFields> ReadFraming(const Headers& headers, int minor_version) {
+  FramingFields framing;
+  bool coded = false;
+  for (size_t i = 0; i < headers.size(); ++i) {
+    const Headers::Field field = headers.at(i);
+    if (EqualsNoCase(field.name, "transfer-encoding")) {
+      if (coded) return Refuse(400, "more than one Transfer-Encoding");
+      coded = true;
+      framing.chunked = EqualsNoCase(field.value, "chunked");
+    } else if (EqualsNoCase(field.name, "content-length")) {
+      if (framing.length) return Refuse(400, "more than one Content-Length");
+      const std::string_view digits = field.value;
+      if (digits.empty() || !std::ranges::all_of(digits, IsDigit) ||
+          (digits.size() > 1 && digits.front() == '0')) {
+        return Refuse(400, "a Content-Length that is not one plain number");
+      }
+      if (digits.size() > kLengthDigits) return Refuse(413, "a Content-Length beyond all bounds");
+      uint64_t length = 0;
+      std::from_chars(digits.data(), digits.data() + digits.size(), length);
+      framing.length = length;
+    }
+  }
+  if (coded && framing.length) return Refuse(400, "Content-Length and Transfer-Encoding together");
+  if (coded && minor_version == 0) return Refuse(400, "Transfer-Encoding in HTTP/1.0");
+  if (coded && !framing.chunked) return Refuse(501, "a Transfer-Encoding other than chunked");
+  return framing;
+}
+
+// "HTTP/1.0" or "HTTP/1.1" to 0 or 1.
+Parsed<int> ReadVersion(std::string_view text) {
+  if (text == "HTTP/1.1") return 1;
+  if (text == "HTTP/1.0") return 0;
+  if (text.size() == 8 && text.starts_with("HTTP/") && IsDigit(text[5]) && text[6] == '.' &&
+      IsDigit(text[7])) {
+    return Refuse(505, "only HTTP/1.1 and HTTP/1.0 are spoken here");
+  }
+  return Refuse(400, "a malformed request line");
+}
+
+// host[:port] as Host and absolute forms have it, with nothing that could end a name or mean
+// something else to somebody else.
+bool IsAuthority(std::string_view text) {
+  if (text.empty()) return false;
+  std::string_view port;
+  if (text.front() == '[') {
+    const size_t end = text.find(']');
+    if (end == std::string_view::npos || end < 3) return false;
+    const auto inside = [](char c) {
+      return IsDigit(c) || (c >= 'a' && c <= 'f') || (c >= 'A' && c <= 'F') || c == ':' || c == '.';
+    };
+    if (!std::ranges::all_of(text.substr(1, end - 1), inside)) return false;
+    port = text.substr(end + 1);
+  } else {
+    const size_t colon = text.find(':');
+    const auto in_name = [](char c) {
+      return IsDigit(c) || (c >= 'a' && c <= 'z') || (c >= 'A' && c <= 'Z') ||
+             std::string_view("-._~!$&'()*+;=%").contains(c);
+    };
+    const std::string_view name = text.substr(0, colon);
+    if (name.empty() || !std::ranges::all_of(name, in_name)) return false;
+    port = colon == std::string_view::npos ? std::string_view() : text.substr(colon);
+  }
+  if (port.empty()) return true;
+  return port.front() == ':' && port.size() <= 6 && std::ranges::all_of(port.substr(1), IsDigit);
+}
+
+// Splits an absolute form; the authority goes to `authority`.
+Parsed<> ReadTarget(std::string_view target, RequestHead& head, std::string& authority) {
+  const auto visible = [](char c) { return c > 0x20 && c < 0x7f && c != '#'; };
+  if (target.empty() || !std::ranges::all_of(target, visible)) {
+    return Refuse(400, "a request target with characters that must be escaped");
+  }
+  if (head.method == "CONNECT") return Refuse(501, "CONNECT is not offered here");
+  if (target.front() == '/') {
+    head.target = target;
+    return {};
+  }
+  if (target == "*") {
+    if (head.method != "OPTIONS") return Refuse(400, "the target * is for OPTIONS");
+    head.target = target;
+    return {};
+  }
+  const size_t scheme = target.find("://");
+  if (scheme == std::string_view::npos || (!EqualsNoCase(target.substr(0, scheme), "http") &&
+                                           !EqualsNoCase(target.substr(0, scheme), "https"))) {
+    return Refuse(400, "a request target that is neither a path nor an http address");
+  }
+  target.remove_prefix(scheme + 3);
+  const size_t end = std::min(target.find_first_of("/?"), target.size());
+  authority = target.substr(0, end);
+  if (!IsAuthority(authority)) return Refuse(400, "a malformed authority in the request target");
+  target.remove_prefix(end);
+  if (target.empty() && head.method == "OPTIONS") {
+    head.target = "*";
+  } else {
+    head.target = target.starts_with('/') ? "" : "/";
+    head.target += target;
+  }
+  return {};
+}
+
+Parsed<> CheckHost(RequestHead& head, const std::string& authority) {
+  const size_t hosts = head.headers.Count("host");
+  if (hosts > 1) return Refuse(400, "more than one Host");
+  if (hosts == 0 && head.minor_version == 1) return Refuse(400, "no Host");
+  if (hosts == 1 && !IsAuthority(*head.headers.Get("host"))) {
+    return Refuse(400, "a malformed Host");
+  }
+  if (!authority.empty()) head.headers.Set("Host", authority);
+  return {};
+}
+
+bool WriteFields(const Headers& headers, std::string& out) {
+  for (size_t i = 0; i < headers.size(); ++i) {
+    const Headers::Field field = headers.at(i);
+    if (!IsToken(field.name) || !IsFieldValue(field.value)) return false;
+    out.append(field.name).append(": ").append(field.value).append("\r\n");
+  }
+  return true;
+}
+
+void WriteNumber(uint64_t number, int base, std::string& out) {
+  std::array<char, 20> text{};
+  const auto end = std::to_chars(text.data(), text.data() + text.size(), number, base).ptr;
+  out.append(text.data(), end);
+}
+
+void WriteFraming(const WriteOptions& options, std::string& out) {
+  if (!options.connection.empty()) {
+    out.append("Connection: ").append(options.connection).append("\r\n");
+  }
+  if (options.chunked) {
+    out.append("Transfer-Encoding: chunked\r\n");
+  } else if (options.length) {
+    out.append("Content-Length: ");
+    WriteNumber(*options.length, 10, out);
+    out.append("\r\n");
+  }
+}
+
+}  // namespace
+
+bool IsToken(std::string_view text) {
+  return !text.empty() &&
+         std::ranges::all_of(text, [](char c) { return kToken[static_cast<uint8_t>(c)]; });
+}
+
+bool IsFieldValue(std::string_view text) {
+  return std::ranges::all_of(text, [](char c) {
+    return (static_cast<uint8_t>(c) >= 0x20 && c != 0x7f) || c == '\t';
+  });
+}
+
+bool HasListToken(const Headers& headers, std::string_view name, std::string_view token) {
+  for (size_t i = 0; i < headers.size(); ++i) {
+    if (!EqualsNoCase(headers.at(i).name, name)) continue;
+    std::string_view rest = headers.at(i).value;
+    while (true) {
+      const size_t comma = std::min(rest.find(','), rest.size());
+      if (EqualsNoCase(Trim(rest.substr(0, comma)), token)) return true;
+      if (comma == rest.size()) break;
+      rest.remove_prefix(comma + 1);
+    }
+  }
+  return false;
+}
+
+void RemoveHopByHop(Headers& headers) {
+  // The names that Connection gives are copied: removing must not move what they point into.
+  std::string named;
+  for (size_t i = 0; i < headers.size(); ++i) {
+    if (EqualsNoCase(headers.at(i).name, "connection")) named.append(headers.at(i).value) += ',';
+  }
+  for (std::string_view rest = named; !rest.empty();) {
+    const size_t comma = rest.find(',');
+    if (const std::string_view name = Trim(rest.substr(0, comma)); !name.empty()) {
+      headers.Remove(name);
+    }
+    rest.remove_prefix(comma + 1);
+  }
+  for (const std::string_view name :
+       {"Connection", "Keep-Alive", "Proxy-Connection", "TE", "Trailer", "Transfer-Encoding",
+        "Content-Length", "Upgrade"}) {
+    headers.Remove(name);
+  }
+}
+
+Parsed<size_t> HeadScanner::Scan(std::string_view bytes) {
+  const std::string_view within = bytes.substr(0, limits_.bytes);
+  if (!within.empty() && seen_ == 0 && !kToken[static_cast<uint8_t>(within.front())]) {
+    return Refuse(400, "this is no HTTP message");
+  }
+  while (true) {
+    const size_t lf = within.find('\n', seen_);
+    if (lf == std::string_view::npos) {
+      seen_ = within.size();
+      if (bytes.size() >= limits_.bytes) return Refuse(431, "the head is too large");
+      return 0;
+    }
+    if (lf == line_ || within[lf - 1] != '\r') return Refuse(400, "a line that ends without CR");
+    if (lf - line_ == 1) return lf + 1;
+    if (const size_t cr = within.find('\r', line_); cr != lf - 1) {
+      return Refuse(400, "a CR inside a line");
+    }
+    // The first line is no field.
+    if (++lines_ > limits_.fields + 1) return Refuse(431, "too many header fields");
+    line_ = seen_ = lf + 1;
+  }
+}
+
+Parsed<Request> ParseRequest(std::string_view head, HeadLimits limits) {
+  std::string_view rest = head;
+  const std::string_view line = TakeLine(rest);
+  const size_t first = line.find(' ');
+  const size_t last = line.rfind(' ');
+  if (first == std::string_view::npos || first == last) {
+    return Refuse(400, "a malformed request line");
+  }
+  Request request;
+  const std::string_view method = line.substr(0, first);
+  if (!IsToken(method)) return Refuse(400, "a method that is not a token");
+  request.head.method = method;
+  const Parsed<int> version = ReadVersion(line.substr(last + 1));
+  if (!version) return std::unexpected(version.error());
+  request.head.minor_version = *version;
+  std::string authority;
+  const std::string_view target = line.substr(first + 1, last - first - 1);
+  if (auto read = ReadTarget(target, request.head, authority); !read) {
+    return std::unexpected(read.error());
+  }
+  Headers& headers = request.head.headers;
+  if (auto added = AddFields(rest, limits.fields, headers); !added) {
+    return std::unexpected(added.error());
+  }
+  if (auto host = CheckHost(request.head, authority); !host) return std::unexpected(host.error());
+  const auto framing = ReadFraming(headers, *version);
+  if (!framing) return std::unexpected(framing.error());
+  if (framing->chunked) {
+    request.framing = Framing::kChunked;
+  } else if (framing->length.value_or(0) > 0) {
+    request.framing = Framing::kLength;
+    request.length = *framing->length;
+  }
+  request.keep_alive = *version == 1 && !HasListToken(headers, "connection", "close");
+  if (const auto expect = headers.Get("expect"); expect && *version == 1) {
+    if (headers.Count("expect") > 1 || !EqualsNoCase(*expect, "100-continue")) {
+      return Refuse(417, "an expectation other than 100-continue");
+    }
+    request.expect_continue = request.framing != Framing::kNone;
+  }
+  return request;
+}
+
+Parsed<Response> ParseResponse(std::string_view head, HeadLimits limits, bool to_head) {
+  std::string_view rest = head;
+  const std::string_view line = TakeLine(rest);
+  Response response;
+  const Parsed<int> version = ReadVersion(line.substr(0, 8));
+  if (!version) return Refuse(502, "an answer that is not HTTP/1");
+  response.head.minor_version = *version;
+  // "HTTP/1.1 200" and "HTTP/1.1 200 OK": the phrase may be missing, with or without its space.
+  if (line.size() < 12 || line[8] != ' ' || !IsDigit(line[9]) || !IsDigit(line[10]) ||
+      !IsDigit(line[11]) || (line.size() > 12 && line[12] != ' ')) {
+    return Refuse(502, "a malformed status line");
+  }
+  response.head.status = (line[9] - '0') * 100 + (line[10] - '0') * 10 + (line[11] - '0');
+  if (response.head.status < 100) return Refuse(502, "a malformed status line");
+  if (line.size() > 13) response.head.reason = line.substr(13);
+  if (!IsFieldValue(response.head.reason)) return Refuse(502, "a malformed status line");
+  Headers& headers = response.head.headers;
+  if (auto added = AddFields(rest, limits.fields, headers); !added) {
+    return std::unexpected(added.error());
+  }
+  const auto framing = ReadFraming(headers, *version);
+  if (!framing) return std::unexpected(framing.error());
+  response.has_length = framing->length.has_value();
+  response.length = framing->length.value_or(0);
+  const int status = response.head.status;
+  if (to_head || status < 200 || status == 204 || status == 304) {
+    response.framing = Framing::kNone;
+  } else if (framing->chunked) {
+    response.framing = Framing::kChunked;
+  } else if (response.has_length) {
+    response.framing = response.length == 0 ? Framing::kNone : Framing::kLength;
+  } else {
+    response.framing = Framing::kUntilClose;
+  }
+  response.keep_alive = *version == 1 && !HasListToken(headers, "connection", "close") &&
+                        response.framing != Framing::kUntilClose;
+  return response;
+}
+
+Parsed<ChunkDecoder::Piece> ChunkDecoder::Next(std::string_view bytes) {
+  Piece piece;
+  while (piece.consumed < bytes.size() && state_ != State::kDone) {
+    if (state_ == State::kData) {
+      const size_t left = bytes.size() - piece.consumed;
+      const size_t size = left_ < left ? static_cast<size_t>(left_) : left;
+      piece.data = bytes.substr(piece.consumed, size);
+      piece.consumed += size;
+      left_ -= size;
+      if (left_ == 0) state_ = State::kDataCr;
+      return piece;
+    }
+    if (auto took = Byte(bytes[piece.consumed]); !took) return std::unexpected(took.error());
+    ++piece.consumed;
+  }
+  return piece;
+}
+
+Parsed<> ChunkDecoder::Byte(char c) {
+  switch (state_) {
+    case State::kSize:
+    case State::kSizeMore: {
+      if (c == '\r' && state_ == State::kSizeMore) {
+        state_ = State::kSizeLf;
+        return {};
+      }
+      int digit = 0;
+      if (IsDigit(c)) {
+        digit = c - '0';
+      } else if (c >= 'a' && c <= 'f') {
+        digit = c - 'a' + 10;
+      } else if (c >= 'A' && c <= 'F') {
+        digit = c - 'A' + 10;
+      } else if (c == ';') {
+        return Refuse(400, "a chunk extension");
+      } else {
+        return Refuse(400, "a malformed chunk size");
+      }
+      left_ = left_ * 16 + static_cast<uint64_t>(digit);
+      if (left_ > kLargestChunk || ++line_size_ > line_limit_) {
+        return Refuse(400, "a chunk size beyond all bounds");
+      }
+      state_ = State::kSizeMore;
+      return {};
+    }
+    case State::kSizeLf:
+      if (c != '\n') return Refuse(400, "a malformed chunk size");
+      line_size_ = 0;
+      state_ = left_ == 0 ? State::kTrailer : State::kData;
+      return {};
+    case State::kDataCr:
+      if (c != '\r') return Refuse(400, "a chunk longer than its size");
+      state_ = State::kDataLf;
+      return {};
+    case State::kDataLf:
+      if (c != '\n') return Refuse(400, "a chunk longer than its size");
+      state_ = State::kSize;
+      return {};
+    case State::kTrailer:
+      if (c == '\r') {
+        state_ = State::kTrailerLf;
+        return {};
+      }
+      if (c == '\n') return Refuse(400, "a trailer line that ends without CR");
+      if (++trailer_size_ > trailer_limit_) return Refuse(431, "the trailers are too large");
+      trailer_line_ += c;
+      return {};
+    case State::kTrailerLf:
+      if (c != '\n') return Refuse(400, "a CR inside a trailer line");
+      return TrailerLine();
+    case State::kData:
+    case State::kDone:
+      break;
+  }
+  return {};
+}
+
+Parsed<> ChunkDecoder::TrailerLine() {
+  if (trailer_line_.empty()) {
+    state_ = State::kDone;
+    return {};
+  }
+  if (auto added = AddField(trailer_line_, trailers_); !added) return added;
+  const std::string_view name = trailers_.at(trailers_.size() - 1).name;
+  for (const std::string_view framing : {"transfer-encoding", "content-length", "host"}) {
+    if (EqualsNoCase(name, framing)) return Refuse(400, "a trailer field that belongs in the head");
+  }
+  trailer_line_.clear();
+  state_ = State::kTrailer;
+  return {};
+}
+
+bool WriteRequest(const RequestHead& head, std::string_view host, const WriteOptions& options,
+                  std::string& out) {
+  const size_t before = out.size();
+  const auto visible = [](char c) { return c > 0x20 && c < 0x7f; };
+  if (!IsToken(head.method) || head.target.empty() || !std::ranges::all_of(head.target, visible) ||
+      !IsAuthority(host)) {
+    return false;
+  }
+  out.append(head.method).append(" ").append(head.target).append(" HTTP/1.1\r\nHost: ");
+  out.append(host).append("\r\n");
+  if (!WriteFields(head.headers, out)) {
+    out.resize(before);
+    return false;
+  }
+  WriteFraming(options, out);
+  out.append("\r\n");
+  return true;
+}
+
+bool WriteResponse(const ResponseHead& head, const WriteOptions& options, std::string& out) {
+  const size_t before = out.size();
+  if (head.status < 100 || head.status > 999 || !IsFieldValue(head.reason)) return false;
+  out.append("HTTP/1.1 ");
+  WriteNumber(static_cast<uint64_t>(head.status), 10, out);
+  out.append(" ").append(head.reason.empty() ? Reason(head.status) : head.reason).append("\r\n");
+  if (!WriteFields(head.headers, out)) {
+    out.resize(before);
+    return false;
+  }
+  WriteFraming(options, out);
+  out.append("\r\n");
+  return true;
+}
+
+void WriteChunkSize(size_t size, std::string& out) {
+  WriteNumber(size, 16, out);
+  out.append("\r\n");
+}
+
+bool WriteLastChunk(const Headers* trailers, std::string& out) {
+  const size_t before = out.size();
+  out.append("0\r\n");
+  if (trailers != nullptr && !WriteFields(*trailers, out)) {
+    out.resize(before);
+    return false;
+  }
+  out.append("\r\n");
+  return true;
+}
+
+std::string_view Reason(int status) {
+  struct Row {
+    int status;
+    std::string_view text;
+  };
+  static constexpr Row kRows[] = {
+      {100, "Continue"},
+      {101, "Switching Protocols"},
+      {103, "Early Hints"},
+      {200, "OK"},
+      {201, "Created"},
+      {202, "Accepted"},
+      {204, "No Content"},
+      {206, "Partial Content"},
+      {301, "Moved Permanently"},
+      {302, "Found"},
+      {303, "See Other"},
+      {304, "Not Modified"},
+      {307, "Temporary Redirect"},
+      {308, "Permanent Redirect"},
+      {400, "Bad Request"},
+      {401, "Unauthorized"},
+      {402, "Payment Required"},
+      {403, "Forbidden"},
+      {404, "Not Found"},
+      {405, "Method Not Allowed"},
+      {406, "Not Acceptable"},
+      {408, "Request Timeout"},
+      {409, "Conflict"},
+      {410, "Gone"},
+      {411, "Length Required"},
+      {412, "Precondition Failed"},
+      {413, "Content Too Large"},
+      {414, "URI Too Long"},
+      {415, "Unsupported Media Type"},
+      {417, "Expectation Failed"},
+      {421, "Misdirected Request"},
+      {422, "Unprocessable Content"},
+      {425, "Too Early"},
+      {426, "Upgrade Required"},
+      {428, "Precondition Required"},
+      {429, "Too Many Requests"},
+      {431, "Request Header Fields Too Large"},
+      {500, "Internal Server Error"},
+      {501, "Not Implemented"},
+      {502, "Bad Gateway"},
+      {503, "Service Unavailable"},
+      {504, "Gateway Timeout"},
+      {505, "HTTP Version Not Supported"},
+  };
+  for (const Row& row : kRows) {
+    if (row.status == status) return row.text;
+  }
+  return "Status";
+}
+
+}  // namespace pontage::net::http1
