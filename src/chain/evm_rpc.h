@@ -1,0 +1,90 @@
+#pragma once
+
+#include <atomic>
+#include <memory>
+#include <string>
+#include <vector>
+
+#include "chain/registry.h"
+#include "chain/view.h"
+#include "codec/json.h"
+#include "net/loop_clients.h"
+
+namespace pontage::chain {
+
+struct EvmRpcOptions {
+  // A node that has not answered by then is given up for this call, and the next one is asked.
+  Millis attempt{5'000};
+  // A receipt with its logs is some 2 KiB, 128 of them a quarter of a megabyte; a contract's code
+  // at most 48 KiB of hex. More than this is not read.
+  size_t max_answer = 4 << 20;
+};
+
+// An EVM chain behind one or more JSON-RPC nodes over HTTP(S). Several calls go as one batch. The
+// node that answered last is asked first; one that does not answer, answers no JSON-RPC, or is too
+// busy (429, 5xx, its limit) is passed over for the next. What nodes say in errors goes to the log
+// (chain.rpc_error) and nowhere else.
+class EvmRpc final : public EvmView {
+ public:
+  // kConfig when `urls` is empty or one of them is no http(s) URL.
+  static Result<std::unique_ptr<EvmRpc>> Make(ChainId chain, const std::vector<std::string>& urls,
+                                              const Clock& clock, EvmRpcOptions options = {});
+
+  const ChainId& chain() const override { return chain_; }
+  Task<uint64_t> ChainNumber(Deadline by) override;
+  Task<EvmBlock> Block(std::optional<uint64_t> number, Deadline by) override;
+  Task<TransferFacts> AskTransfer(TransferQuestion question, Deadline by) override;
+  Task<bool> NonceUsed(crypto::EvmAddress asset, crypto::EvmAddress payer, codec::Bytes32 nonce,
+                       Deadline by) override;
+  Task<std::vector<CallResult>> Calls(std::vector<Call> calls, Deadline by) override;
+  Task<std::vector<bool>> HaveCode(std::vector<crypto::EvmAddress> addresses,
+                                   Deadline by) override;
+  Task<std::vector<FoundLog>> Logs(LogFilter filter, Deadline by) override;
+  Task<std::vector<std::optional<EvmReceipt>>> Receipts(std::vector<crypto::Hash32> hashes,
+                                                        Deadline by) override;
+  Task<uint64_t> TransactionCount(crypto::EvmAddress account, bool pending, Deadline by) override;
+  Task<codec::Uint256> Balance(crypto::EvmAddress account, Deadline by) override;
+  Task<EvmFees> Fees(Deadline by) override;
+  Task<std::vector<Sent>> Send(std::vector<codec::Bytes> raw, Deadline by) override;
+
+  struct Ask {
+    std::string method;
+    codec::Json params;
+  };
+  // One reply of a batch: a result, or the node's error.
+  struct Reply {
+    codec::Json result;
+    bool failed = false;
+    int64_t code = 0;
+    std::string message;  // the node's; for the log and for telling errors apart
+    bool has_data = false;
+    // The EVM ran and gave up, as opposed to a node that did not run it.
+    bool Reverted() const;
+  };
+
+ private:
+  EvmRpc(ChainId chain, std::vector<net::Url> urls, const Clock& clock, EvmRpcOptions options)
+      : chain_(std::move(chain)), urls_(std::move(urls)), clock_(clock), options_(options) {}
+
+  // Replies in the order of `asks`, at most kMaxCalls.
+  Task<std::vector<Reply>> Batch(std::vector<Ask> asks, Deadline by);
+  Task<std::vector<Reply>> BatchAt(const net::Url& url, const std::string& body, size_t count,
+                                   Deadline by);
+  // The result of a single call, an error of the node being an outage.
+  Task<codec::Json> One(std::string method, codec::Json params, Deadline by);
+  Error Outage(std::string_view method, const Reply& reply) const;
+
+  ChainId chain_;
+  std::vector<net::Url> urls_;
+  const Clock& clock_;
+  EvmRpcOptions options_;
+  net::LoopClients clients_;
+  std::atomic<size_t> first_{0};  // the node that answered last
+};
+
+// Is the chain the one it is configured to be, and is every asset a contract there whose EIP-712
+// domain is the configured one? Wrong domains are the most common mistake of sellers: every payment
+// would be refused. kConfig naming what differs; kChainUnreachable when it cannot be asked.
+Task<> CheckEvmChain(EvmView& view, std::vector<EvmAsset> assets, Deadline by);
+
+}  // namespace pontage::chain

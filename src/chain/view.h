@@ -1,0 +1,118 @@
+#pragma once
+
+#include <cstdint>
+#include <optional>
+#include <string>
+#include <vector>
+
+#include "base/time.h"
+#include "chain/chain_id.h"
+#include "chain/evm_calls.h"
+#include "codec/bytes.h"
+#include "codec/uint256.h"
+#include "crypto/evm_address.h"
+#include "crypto/hash.h"
+#include "io/task.h"
+
+namespace pontage::chain {
+
+struct EvmBlock {
+  uint64_t number = 0;
+  int64_t time_s = 0;
+  codec::Uint256 base_fee;  // wei for each unit of gas
+};
+
+struct EvmReceipt {
+  crypto::Hash32 hash{};
+  bool ok = false;  // status 1: it was not reverted
+  uint64_t block = 0;
+  uint64_t gas_used = 0;
+  std::vector<EvmLog> logs;
+};
+
+struct FoundLog {
+  EvmLog log;
+  crypto::Hash32 transaction{};
+  uint64_t block = 0;
+};
+
+// Topics by place; nullopt matches any.
+struct LogFilter {
+  crypto::EvmAddress address;
+  std::vector<std::optional<codec::Bytes32>> topics;
+  uint64_t from_block = 0;
+  uint64_t to_block = 0;
+};
+
+// Everything that decides whether an EIP-3009 transfer would go through now.
+struct TransferQuestion {
+  crypto::EvmAddress asset;
+  crypto::EvmAddress payer;
+  codec::Bytes32 nonce{};
+  codec::Bytes calldata;         // transferWithAuthorization(…)
+  crypto::EvmAddress sender;     // who will send it, so that it is simulated as it will run
+  bool estimate = false;         // also how much gas it needs
+};
+struct TransferFacts {
+  bool asset_has_code = false;
+  bool payer_has_code = false;  // a contract wallet, or an account that delegates (EIP-7702)
+  bool nonce_used = false;
+  codec::Uint256 balance;  // the payer's, atomic units of the asset
+  bool succeeds = false;   // the simulation did not revert
+  uint64_t gas = 0;        // 0 when not asked for or when it reverts
+};
+
+struct EvmFees {
+  codec::Uint256 base_fee;      // of the latest block, wei
+  codec::Uint256 priority_fee;  // what the node suggests, wei
+};
+
+// What became of one eth_sendRawTransaction.
+enum class Sent : uint8_t {
+  kAccepted,     // taken, or known already
+  kNonceTooLow,  // the nonce was used: by this transaction, or by another
+  kUnderpriced,  // another transaction with this nonce is there and pays as much
+  kNoFunds,      // the signer cannot pay the gas
+  kRejected,     // anything else; the node's text is in the log
+};
+
+// An EVM chain as everything above reads it. The one behind JSON-RPC is EvmRpc; fakes and chains in
+// this process fit as well. Safe to use from every loop. Each call fails with kChainUnreachable when
+// no node answered before the deadline, or what it answered is not an answer; a node's own words
+// never stand in an error.
+class EvmView {
+ public:
+  virtual ~EvmView() = default;
+
+  virtual const ChainId& chain() const = 0;
+
+  // The number the node says it is on (eth_chainId).
+  virtual Task<uint64_t> ChainNumber(Deadline by) = 0;
+  // The latest block, or the one of that number.
+  virtual Task<EvmBlock> Block(std::optional<uint64_t> number, Deadline by) = 0;
+  // All in one round trip.
+  virtual Task<TransferFacts> AskTransfer(TransferQuestion question, Deadline by) = 0;
+  // Only whether the authorization was used. One round trip.
+  virtual Task<bool> NonceUsed(crypto::EvmAddress asset, crypto::EvmAddress payer,
+                               codec::Bytes32 nonce, Deadline by) = 0;
+  // eth_call each; a revert is success = false. One round trip, at most kMaxCalls.
+  virtual Task<std::vector<CallResult>> Calls(std::vector<Call> calls, Deadline by) = 0;
+  // Whether there is code at each address. One round trip.
+  virtual Task<std::vector<bool>> HaveCode(std::vector<crypto::EvmAddress> addresses,
+                                           Deadline by) = 0;
+  virtual Task<std::vector<FoundLog>> Logs(LogFilter filter, Deadline by) = 0;
+  // In the order asked for; nullopt where the transaction is not mined. One round trip for each
+  // kMaxCalls of them.
+  virtual Task<std::vector<std::optional<EvmReceipt>>> Receipts(std::vector<crypto::Hash32> hashes,
+                                                                Deadline by) = 0;
+  // How many transactions the account has sent; with those that wait in the node when `pending`.
+  virtual Task<uint64_t> TransactionCount(crypto::EvmAddress account, bool pending,
+                                          Deadline by) = 0;
+  // Wei.
+  virtual Task<codec::Uint256> Balance(crypto::EvmAddress account, Deadline by) = 0;
+  virtual Task<EvmFees> Fees(Deadline by) = 0;
+  // Hands over signed transactions, in this order. One round trip for each kMaxCalls of them.
+  virtual Task<std::vector<Sent>> Send(std::vector<codec::Bytes> raw, Deadline by) = 0;
+};
+
+}  // namespace pontage::chain
