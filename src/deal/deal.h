@@ -55,15 +55,17 @@ struct Grant {
   std::string requirement;
 };
 
-// What is to be collected for a held grant.
-struct Charge {
-  codec::Uint256 amount;
-};
-
-// The money moved. `fields` go to the buyer as response headers.
-struct Receipt {
-  std::string transaction;
-  std::string json;  // the settle answer, as stored
+// What became of collecting a grant.
+struct Settlement {
+  enum class Outcome : uint8_t {
+    kSettled,  // the money moved
+    kRefused,  // it did not and will not by this call
+    kUnknown,  // it may have moved or may still
+  };
+  Outcome outcome = Outcome::kUnknown;
+  std::string transaction;  // hash; perhaps empty unless settled
+  std::string receipt;      // JSON of the rail's receipt, of a failure too: what the buyer is shown
+  std::string reason;       // the protocol's word for a failure
 };
 
 // What a refusal offers: each rail adds its members to the body's one object and its headers.
