@@ -68,3 +68,14 @@ add_custom_target(bench)
 # gtest's main plus our own listener-free defaults; a library so that each test binary links it once.
 add_library(ptg_testing_main INTERFACE)
 target_link_libraries(ptg_testing_main INTERFACE GTest::gmock GTest::gtest GTest::gtest_main)
+
+# The SQL of migrations/ as a source of `target`.
+function(ptg_embed_migrations target)
+  file(GLOB sql CONFIGURE_DEPENDS ${CMAKE_SOURCE_DIR}/migrations/*.sql)
+  set(out ${CMAKE_BINARY_DIR}/migrations.cc)
+  add_custom_command(OUTPUT ${out}
+    COMMAND ${CMAKE_COMMAND} -DOUT=${out} -DDIR=${CMAKE_SOURCE_DIR}/migrations
+            -P ${CMAKE_SOURCE_DIR}/cmake/embed_migrations.cmake
+    DEPENDS ${sql} ${CMAKE_SOURCE_DIR}/cmake/embed_migrations.cmake VERBATIM)
+  target_sources(${target} PRIVATE ${out})
+endfunction()

@@ -62,6 +62,15 @@ class Tx {
   }
 };
 
+// Where a database is, taken apart.
+enum class Engine : uint8_t { kSqlite, kPostgres };
+struct Url {
+  Engine engine = Engine::kSqlite;
+  std::string where;  // The file's path, or the whole URL as libpq takes it.
+};
+// "sqlite:path", "sqlite://path", "postgresql://…" or "postgres://…". kConfig on anything else.
+Result<Url> ParseUrl(std::string_view url);
+
 struct Options {
   // Entries that may wait for the writer; more are refused at once with kOverloaded.
   size_t queue = 10'000;
@@ -102,6 +111,12 @@ class Database {
   }
 
   virtual std::string_view engine() const = 0;  // "sqlite", "postgresql"
+
+  // Since it was opened. Many jobs for one commit is the group commit at work.
+  struct Stats {
+    int64_t write_jobs = 0, commits = 0, retries = 0, reconnects = 0;
+  };
+  virtual Stats stats() const = 0;
 
  protected:
   // One unit of work. `run` is called inside the transaction (perhaps again after a retry); `done`

@@ -1,0 +1,18 @@
+# cmake -DOUT=file.cc -DDIR=migrations -P embed_migrations.cmake: every NNNN_name.sql as a string in
+# one source file, so that the binary carries its own schema.
+file(GLOB files ${DIR}/*.sql)
+list(SORT files)
+set(text "// Made from migrations/*.sql by cmake/embed_migrations.cmake.\n#include \"db/migrate.h\"\n\n")
+string(APPEND text "namespace pontage::db {\nnamespace {\nconstexpr Migration kAll[] = {\n")
+foreach(file ${files})
+  get_filename_component(name ${file} NAME_WE)
+  if(NOT name MATCHES "^([0-9][0-9][0-9][0-9])_([a-z0-9_]+)$")
+    message(FATAL_ERROR "${file}: a migration is named NNNN_words.sql")
+  endif()
+  math(EXPR version "1${CMAKE_MATCH_1} - 10000")
+  set(words ${CMAKE_MATCH_2})
+  file(READ ${file} sql)
+  string(APPEND text "    {${version}, \"${words}\", R\"sql(${sql})sql\"},\n")
+endforeach()
+string(APPEND text "};\n}  // namespace\n\nstd::span<const Migration> AllMigrations() { return kAll; }\n\n}  // namespace pontage::db\n")
+file(WRITE ${OUT} "${text}")

@@ -1,0 +1,280 @@
+#include "db/pool.h"
+
+#include <algorithm>
+#include <exception>
+#include <optional>
+
+#include "base/log.h"
+#include "base/try.h"
+
+namespace pontage::db {
+namespace {
+
+Error Unknown() {
+  return {Code::kStore,
+          "the database was lost while it committed; the change may or may not have happened"};
+}
+
+// A job's view of the connection: an error that the body ignored still fails the job, on engines
+// that would go on after it as on those that would not.
+class JobTx final : public Tx {
+ public:
+  explicit JobTx(Connection& connection) : connection_(connection) {}
+  Result<Rows> Execute(const Statement& statement, std::vector<Value> values) override {
+    if (failed_) return Fail(*failed_);
+    Result<Rows> rows = connection_.Execute(statement, std::move(values));
+    if (!rows) failed_ = rows.error();
+    return rows;
+  }
+  const std::optional<Error>& failed() const { return failed_; }
+
+ private:
+  Connection& connection_;
+  std::optional<Error> failed_;
+};
+
+// Valid UTF-8 by RFC 3629 (no surrogates, no overlong forms) and no NUL.
+bool Storable(std::string_view text) {
+  for (size_t i = 0; i < text.size();) {
+    const auto c = static_cast<uint8_t>(text[i]);
+    if (c == 0) return false;
+    if (c < 0x80) {
+      ++i;
+      continue;
+    }
+    const size_t more = c >= 0xC2 && c <= 0xDF   ? 1
+                        : c >= 0xE0 && c <= 0xEF ? 2
+                        : c >= 0xF0 && c <= 0xF4 ? 3
+                                                 : 0;
+    if (more == 0 || text.size() - i <= more) return false;
+    for (size_t k = 1; k <= more; ++k) {
+      if ((static_cast<uint8_t>(text[i + k]) & 0xC0) != 0x80) return false;
+    }
+    const auto second = static_cast<uint8_t>(text[i + 1]);
+    if ((c == 0xE0 && second < 0xA0) || (c == 0xED && second > 0x9F) ||
+        (c == 0xF0 && second < 0x90) || (c == 0xF4 && second > 0x8F)) {
+      return false;
+    }
+    i += more + 1;
+  }
+  return true;
+}
+
+}  // namespace
+
+Result<> CheckValues(const std::vector<Value>& values) {
+  for (const Value& value : values) {
+    const auto* text = std::get_if<std::string>(&value);
+    if (text != nullptr && !Storable(*text)) {
+      return Fail(Code::kBadRequest, "a text holds a NUL or is not UTF-8");
+    }
+  }
+  return {};
+}
+
+PooledDatabase::PooledDatabase(std::string_view engine, Options options, const Clock& clock)
+    : engine_(engine), options_(options), clock_(clock) {}
+
+Result<std::unique_ptr<Database>> PooledDatabase::Open(std::string_view engine, Connect connect,
+                                                       Options options, const Clock& clock) {
+  std::unique_ptr<PooledDatabase> pool(new PooledDatabase(engine, options, clock));
+  for (size_t i = 0; i < options.readers + 1; ++i) {
+    PTG_TRY(auto connection, connect());
+    pool->connections_.push_back(std::move(connection));
+  }
+  for (size_t i = 0; i < pool->connections_.size(); ++i) {
+    PooledDatabase* const p = pool.get();
+    Connection* const connection = pool->connections_[i].get();
+    const bool write = i == 0;
+    pool->threads_.emplace_back(
+        [p, connection, write] { p->Work(write ? p->writes_ : p->reads_, *connection, write); });
+  }
+  return pool;
+}
+
+// What was accepted is finished and answered.
+PooledDatabase::~PooledDatabase() {
+  for (Queue* queue : {&writes_, &reads_}) {
+    const std::lock_guard lock(queue->mutex);
+    queue->stopping = true;
+    queue->wake.notify_all();
+  }
+  for (std::thread& thread : threads_) thread.join();
+}
+
+Database::Stats PooledDatabase::stats() const {
+  return {.write_jobs = write_jobs_.load(),
+          .commits = commits_.load(),
+          .retries = retries_.load(),
+          .reconnects = reconnects_.load()};
+}
+
+void PooledDatabase::Enqueue(Job job, bool write) {
+  Queue& queue = write || options_.readers == 0 ? writes_ : reads_;
+  std::optional<Error> refused;
+  {
+    const std::lock_guard lock(queue.mutex);
+    if (queue.stopping) {
+      refused = Error(Code::kStore, "the database is being closed");
+    } else if (queue.jobs.size() >= options_.queue) {
+      refused = Error(Code::kOverloaded, "too much waits for the database");
+    } else {
+      queue.jobs.push_back(std::move(job));
+      queue.wake.notify_one();
+    }
+  }
+  if (refused) job.done(Fail(*std::move(refused)));
+}
+
+void PooledDatabase::Work(Queue& queue, Connection& connection, bool write) {
+  bool clean = true;
+  for (;;) {
+    std::vector<Job> jobs;
+    bool idle = false;
+    {
+      std::unique_lock lock(queue.mutex);
+      const auto ready = [&] { return !queue.jobs.empty() || queue.stopping; };
+      if (clean) {
+        queue.wake.wait(lock, ready);
+      } else {
+        idle = !queue.wake.wait_for(lock, kIdleAfter, ready);
+      }
+      if (!idle && queue.jobs.empty()) return;  // Stopping, and nothing is left.
+      const size_t most = write ? kMaxGroup : 1;
+      while (!queue.jobs.empty() && jobs.size() < most) {
+        jobs.push_back(std::move(queue.jobs.front()));
+        queue.jobs.pop_front();
+      }
+    }
+    if (idle) {
+      connection.Idle();
+      clean = true;
+      continue;
+    }
+    clean = false;
+    if (write) write_jobs_ += static_cast<int64_t>(jobs.size());
+    RunGroup(connection, std::move(jobs), write);
+  }
+}
+
+void PooledDatabase::Answer(Job& job, Result<> result) { job.done(std::move(result)); }
+
+void PooledDatabase::RunGroup(Connection& connection, std::vector<Job> jobs, bool write) {
+  std::erase_if(jobs, [this](Job& job) {
+    if (!job.by.Passed(clock_)) return false;
+    Answer(job, Fail(Code::kTimeout, "the database had no time for it"));
+    return true;
+  });
+  if (jobs.empty()) return;
+  if (jobs.size() == 1) return RunAlone(connection, std::move(jobs.front()), write);
+
+  std::vector<Result<>> results;
+  switch (Try(connection, jobs, results, write)) {
+    case Fate::kCommitted:
+    case Fate::kUnknown:
+      for (size_t i = 0; i < jobs.size(); ++i) Answer(jobs[i], std::move(results[i]));
+      return;
+    case Fate::kRetry:
+      // One of them met another node's transaction; alone each holds the fewest locks.
+      ++retries_;
+      break;
+    case Fate::kLost:
+      // Nothing was committed, so all may run again on a new session.
+      break;
+  }
+  if (connection.health() == Connection::Health::kLost) {
+    if (const Result<> again = connection.Reconnect(); !again) {
+      for (Job& job : jobs) Answer(job, Fail(again.error()));
+      return;
+    }
+    ++reconnects_;
+  }
+  for (Job& job : jobs) RunAlone(connection, std::move(job), write);
+}
+
+void PooledDatabase::RunAlone(Connection& connection, Job job, bool write) {
+  std::vector<Job> one;
+  one.push_back(std::move(job));
+  std::vector<Result<>> results;
+  Error last(Code::kStore, "the database keeps refusing the transaction");
+  bool reconnected = false;
+  for (int attempt = 0; attempt < kMaxTries; ++attempt) {
+    if (one.front().by.Passed(clock_)) {
+      last = Error(Code::kTimeout, "the database had no time for it");
+      break;
+    }
+    const Fate fate = Try(connection, one, results, write);
+    if (fate == Fate::kCommitted || fate == Fate::kUnknown) {
+      return Answer(one.front(), std::move(results.front()));
+    }
+    if (fate == Fate::kRetry) {
+      ++retries_;
+      std::this_thread::sleep_for(Millis(1 << attempt));
+      continue;
+    }
+    if (reconnected) {
+      last = Error(Code::kStore, "the database does not answer");
+      break;
+    }
+    reconnected = true;
+    if (const Result<> again = connection.Reconnect(); !again) {
+      last = again.error();
+      break;
+    }
+    ++reconnects_;
+  }
+  Answer(one.front(), Fail(std::move(last)));
+}
+
+PooledDatabase::Fate PooledDatabase::Try(Connection& connection, std::vector<Job>& jobs,
+                                         std::vector<Result<>>& results, bool write) {
+  using Health = Connection::Health;
+  results.clear();
+  const auto give_up = [&] {
+    const bool lost = connection.health() == Health::kLost;
+    if (!lost) connection.Rollback();
+    return lost ? Fate::kLost : Fate::kRetry;
+  };
+  if (!connection.Begin(write)) return give_up();
+
+  const bool saves = jobs.size() > 1;
+  bool any = false;
+  for (Job& job : jobs) {
+    if (saves && !connection.Save()) return give_up();
+    JobTx tx(connection);
+    Result<> result;
+    try {
+      result = job.run(tx);
+    } catch (const std::exception& e) {
+      Log(LogLevel::kError, "store.exception", {{"what", e.what()}});
+      result = Fail(Code::kInternal, "unexpected exception in a database job");
+    }
+    if (connection.health() != Health::kGood) return give_up();
+    if (result && tx.failed()) result = Fail(*tx.failed());
+    if (saves && !(result ? connection.Release() : connection.RollbackToSave())) return give_up();
+    any = any || result.has_value();
+    results.push_back(std::move(result));
+  }
+  if (!any) {
+    connection.Rollback();
+    return Fate::kCommitted;
+  }
+  if (const Result<> committed = connection.Commit(); !committed) {
+    if (!write) return give_up();  // Reading again does no harm.
+    if (connection.health() != Health::kLost) {
+      const bool again = connection.health() == Health::kRetry;
+      connection.Rollback();
+      if (again) return Fate::kRetry;
+    }
+    for (Result<>& result : results) {
+      if (!result) continue;
+      result = Fail(connection.health() == Health::kLost ? Unknown() : committed.error());
+    }
+    if (connection.health() == Health::kLost && connection.Reconnect()) ++reconnects_;
+    return Fate::kUnknown;
+  }
+  if (write) ++commits_;
+  return Fate::kCommitted;
+}
+
+}  // namespace pontage::db

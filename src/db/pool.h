@@ -1,0 +1,114 @@
+#pragma once
+
+#include <atomic>
+#include <condition_variable>
+#include <deque>
+#include <functional>
+#include <memory>
+#include <mutex>
+#include <string_view>
+#include <thread>
+#include <vector>
+
+#include "db/db.h"
+
+namespace pontage::db {
+
+// One session with an engine. Used by one thread at a time. Execute (of Tx) and everything here may
+// block.
+class Connection : public Tx {
+ public:
+  // What the session is worth after a failure.
+  enum class Health : uint8_t {
+    kGood,   // The error concerns the statement alone.
+    kRetry,  // The transaction is void through nobody's fault: run it again from the start.
+    kLost,   // The session is gone, and with it the transaction.
+  };
+
+  virtual Result<> Begin(bool write) = 0;
+  // After a failure health() says what is known: kGood or kRetry, nothing was committed; kLost,
+  // nobody knows.
+  virtual Result<> Commit() = 0;
+  // Leaves no transaction behind, whatever state it was in. A lost session stays lost.
+  virtual void Rollback() = 0;
+  // One level of savepoint inside a transaction.
+  virtual Result<> Save() = 0;
+  virtual Result<> Release() = 0;
+  virtual Result<> RollbackToSave() = 0;
+  // A new session in the place of a lost one.
+  virtual Result<> Reconnect() = 0;
+  // Nothing has been asked for a while: time for housekeeping.
+  virtual void Idle() {}
+
+  // The worst since Begin.
+  Health health() const { return health_; }
+
+ protected:
+  void Worsen(Health health) {
+    if (health > health_) health_ = health;
+  }
+  Health health_ = Health::kGood;
+};
+
+// The threads in front of an engine. The writer takes everything that waits into one transaction.
+class PooledDatabase final : public Database {
+ public:
+  using Connect = std::function<Result<std::unique_ptr<Connection>>()>;
+
+  // What one transaction takes at most: the first of a group waits for the last, and 512 rows are
+  // within 10 % of the best rate that was measured.
+  static constexpr size_t kMaxGroup = 512;
+  // Tries of one job whose transaction was void through nobody's fault.
+  static constexpr int kMaxTries = 6;
+  // Quiet time after which a connection does its housekeeping.
+  static constexpr Millis kIdleAfter{500};
+
+  // With no readers (`options.readers` is 0) reads go through the writer, as they must where every
+  // connection is a database of its own. `connect` is called for every session that is needed.
+  static Result<std::unique_ptr<Database>> Open(std::string_view engine, Connect connect,
+                                                Options options, const Clock& clock);
+  ~PooledDatabase() override;
+
+  std::string_view engine() const override { return engine_; }
+  Stats stats() const override;
+
+ protected:
+  void Enqueue(Job job, bool write) override;
+
+ private:
+  struct Queue {
+    std::mutex mutex;
+    std::condition_variable wake;
+    std::deque<Job> jobs;
+    bool stopping = false;
+  };
+  enum class Fate : uint8_t { kCommitted, kRetry, kLost, kUnknown };
+
+  PooledDatabase(std::string_view engine, Options options, const Clock& clock);
+  void Work(Queue& queue, Connection& connection, bool write);
+  void RunGroup(Connection& connection, std::vector<Job> jobs, bool write);
+  void RunAlone(Connection& connection, Job job, bool write);
+  // One transaction over all of `jobs`; `results` gets what each has come to, to be believed when
+  // the fate is kCommitted or kUnknown.
+  Fate Try(Connection& connection, std::vector<Job>& jobs, std::vector<Result<>>& results,
+           bool write);
+  void Answer(Job& job, Result<> result);
+
+  std::string_view engine_;
+  Options options_;
+  const Clock& clock_;
+  Queue writes_;
+  Queue reads_;
+  std::vector<std::unique_ptr<Connection>> connections_;
+  std::vector<std::thread> threads_;
+  std::atomic<int64_t> write_jobs_{0};
+  std::atomic<int64_t> commits_{0};
+  std::atomic<int64_t> retries_{0};
+  std::atomic<int64_t> reconnects_{0};
+};
+
+// Text that every engine can keep: valid UTF-8 without NUL. kBadRequest otherwise, so that what one
+// engine refuses the other refuses too.
+Result<> CheckValues(const std::vector<Value>& values);
+
+}  // namespace pontage::db

@@ -1,0 +1,15 @@
+#pragma once
+
+#include <memory>
+#include <string>
+
+#include "db/pool.h"
+
+namespace pontage::db {
+
+// `path` is a file, made when it is not there, or ":memory:". WAL, every commit flushed to the
+// disk.
+Result<std::unique_ptr<Database>> OpenSqlite(const std::string& path, Options options,
+                                             const Clock& clock);
+
+}  // namespace pontage::db
