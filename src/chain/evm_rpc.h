@@ -37,8 +37,7 @@ class EvmRpc final : public EvmView {
   Task<bool> NonceUsed(crypto::EvmAddress asset, crypto::EvmAddress payer, codec::Bytes32 nonce,
                        Deadline by) override;
   Task<std::vector<CallResult>> Calls(std::vector<Call> calls, Deadline by) override;
-  Task<std::vector<bool>> HaveCode(std::vector<crypto::EvmAddress> addresses,
-                                   Deadline by) override;
+  Task<std::vector<bool>> HaveCode(std::vector<crypto::EvmAddress> addresses, Deadline by) override;
   Task<std::vector<FoundLog>> Logs(LogFilter filter, Deadline by) override;
   Task<std::vector<std::optional<EvmReceipt>>> Receipts(std::vector<crypto::Hash32> hashes,
                                                         Deadline by) override;

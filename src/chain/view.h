@@ -49,9 +49,9 @@ struct TransferQuestion {
   crypto::EvmAddress asset;
   crypto::EvmAddress payer;
   codec::Bytes32 nonce{};
-  codec::Bytes calldata;         // transferWithAuthorization(…)
-  crypto::EvmAddress sender;     // who will send it, so that it is simulated as it will run
-  bool estimate = false;         // also how much gas it needs
+  codec::Bytes calldata;      // transferWithAuthorization(…)
+  crypto::EvmAddress sender;  // who will send it, so that it is simulated as it will run
+  bool estimate = false;      // also how much gas it needs
 };
 struct TransferFacts {
   bool asset_has_code = false;
@@ -77,9 +77,9 @@ enum class Sent : uint8_t {
 };
 
 // An EVM chain as everything above reads it. The one behind JSON-RPC is EvmRpc; fakes and chains in
-// this process fit as well. Safe to use from every loop. Each call fails with kChainUnreachable when
-// no node answered before the deadline, or what it answered is not an answer; a node's own words
-// never stand in an error.
+// this process fit as well. Safe to use from every loop. Each call fails with kChainUnreachable
+// when no node answered before the deadline, or what it answered is not an answer; a node's own
+// words never stand in an error.
 class EvmView {
  public:
   virtual ~EvmView() = default;
