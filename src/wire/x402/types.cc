@@ -185,6 +185,8 @@ Json VerifyAnswer::ToJson() const {
   SetIfAny(json, "invalidReason", reason);
   SetIfAny(json, "invalidMessage", message);
   SetIfAny(json, "payer", payer);
+  SetIfAny(json, "pointer", pointer);
+  SetIfAny(json, "expected", expected);
   return json;
 }
 
@@ -195,6 +197,8 @@ Result<VerifyAnswer> ParseVerifyAnswer(const Json& json) {
   PTG_TRY(a.reason, OptionalText(r, "invalidReason"));
   PTG_TRY(a.message, OptionalText(r, "invalidMessage"));
   PTG_TRY(a.payer, OptionalText(r, "payer"));
+  PTG_TRY(a.pointer, OptionalText(r, "pointer"));
+  PTG_TRY(a.expected, OptionalText(r, "expected"));
   return a;
 }
 

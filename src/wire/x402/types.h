@@ -78,6 +78,10 @@ struct VerifyAnswer {
   std::string reason;
   std::string message;
   std::string payer;
+  // Where the fault is and what would be right, when our own facilitator judged; they travel as
+  // further members of the answer ("pointer", "expected"), which others ignore.
+  std::string pointer;
+  std::string expected;
   codec::Json ToJson() const;
 };
 // Strict about types: "isValid":"true" is kFacilitatorAnswer, not a yes.
