@@ -1,6 +1,7 @@
 // The rig is trusted by every other test, so it proves its own claims first.
 import assert from "node:assert/strict";
 import { after, before, test } from "node:test";
+import * as peers from "./src/peers.mjs";
 import * as rig from "./src/rig.mjs";
 
 let chain;
@@ -86,5 +87,23 @@ test("timed blocks hold a transaction back until the block", async () => {
     assert.equal(receipt.status, "success");
   } finally {
     await slow.stop();
+  }
+});
+
+test("the official client pays the official server on this chain", async () => {
+  const facilitator = await peers.startOfficialFacilitator(chain.rpc);
+  const server = await peers.startOfficialServer(facilitator.url);
+  try {
+    const before = await rig.tokenBalance(chain.rpc, "payee");
+    assert.equal((await fetch(`${server.url}/paid`)).status, 402);
+    const response = await peers.fetchV2("buyer")(`${server.url}/paid`);
+    assert.equal(response.status, 200);
+    assert.deepEqual(await response.json(), { paid: true });
+    assert.equal(peers.receiptOf(response).success, true);
+    assert.equal((await rig.tokenBalance(chain.rpc, "payee")) - before, 1000n);
+    assert.equal(server.served(), 1);
+  } finally {
+    await server.stop();
+    await facilitator.stop();
   }
 });
