@@ -71,6 +71,7 @@ enum class Code : uint16_t {
   kPaymentTransfer,
   kFacilitatorPolicy,
   kUnsupported,
+  kPaymentLapsed,
   kCount_,
 };
 

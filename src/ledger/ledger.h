@@ -76,6 +76,8 @@ class Ledger {
   // Reading, for explain and payments. `name` is a reservation id, a request id or a transaction
   // hash.
   Task<std::vector<Reservation>> Find(std::string name, Deadline by);
+  // The row that is not voided and has this key, if there is one.
+  Task<std::optional<Reservation>> FindByKey(OnceKey once_key, Deadline by);
   struct Filter {
     std::optional<UnixMs> since;
     std::optional<State> state;

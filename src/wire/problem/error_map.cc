@@ -107,6 +107,8 @@ constexpr std::array kRows = {
     Row{Code::kFacilitatorPolicy, "facilitator_policy", 403, -32003, "", "",
         "The facilitator does not settle this"},
     Row{Code::kUnsupported, "unsupported", 501, -32004, "", "", "Not supported"},
+    Row{Code::kPaymentLapsed, "payment_lapsed", 402, 402, "payment_lapsed", "payment_lapsed",
+        "The payment lapsed without a charge"},
 };
 
 constexpr bool EveryCodeHasItsRow() {
