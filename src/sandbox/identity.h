@@ -1,0 +1,25 @@
+#pragma once
+
+#include <string>
+#include <vector>
+
+#include "crypto/evm_address.h"
+#include "crypto/secp256k1.h"
+
+namespace pontage::sandbox {
+
+// Somebody on the sandbox chain. The key is keccak256("pontage sandbox " + name): public, and worth
+// nothing anywhere else.
+struct Identity {
+  std::string name;
+  crypto::PrivateKey key;
+  crypto::EvmAddress address;
+};
+
+// buyer (1,000 dollars and some ether), seller (takes payments, has nothing), facilitator (100
+// ether for gas), poor (one cent). The same for ever and in this order.
+const std::vector<Identity>& Identities();
+// One of the four by name; a name that is none of them is a broken invariant.
+const Identity& IdentityOf(std::string_view name);
+
+}  // namespace pontage::sandbox
