@@ -1,0 +1,63 @@
+#include "scheme/transfer_proof.h"
+
+#include <algorithm>
+#include <optional>
+#include <vector>
+
+namespace pontage::scheme {
+namespace {
+
+struct Step {
+  std::optional<chain::AuthorizationUsedEvent> used;
+  std::optional<chain::TransferEvent> moved;
+};
+
+// The payer's transfers from `at` on in direction `step`, up to the next authorization.
+struct Found {
+  bool any = false;
+  bool match = false;
+};
+Found Segment(const std::vector<Step>& steps, size_t at, bool forward, const TransferClaim& claim) {
+  Found found;
+  for (size_t i = at;;) {
+    if (forward ? ++i >= steps.size() : i-- == 0) break;
+    if (steps[i].used) break;
+    const chain::TransferEvent& t = *steps[i].moved;
+    if (t.from != claim.payer) continue;
+    found.any = true;
+    if (t.to == claim.to && t.value == claim.value) found.match = true;
+  }
+  return found;
+}
+
+}  // namespace
+
+Proof ProveTransfer(std::span<const chain::EvmLog> logs, const TransferClaim& claim) {
+  std::vector<const chain::EvmLog*> own;
+  for (const chain::EvmLog& log : logs) {
+    if (log.address == claim.asset) own.push_back(&log);
+  }
+  std::ranges::sort(own, {}, [](const chain::EvmLog* log) { return log->log_index; });
+  // A log that appears twice in an answer is one log.
+  const auto repeated =
+      std::ranges::unique(own, {}, [](const chain::EvmLog* log) { return log->log_index; });
+  own.erase(repeated.begin(), repeated.end());
+  std::vector<Step> steps;
+  for (const chain::EvmLog* log : own) {
+    Step step{chain::AsAuthorizationUsed(*log), chain::AsTransfer(*log)};
+    if (step.used || step.moved) steps.push_back(std::move(step));
+  }
+  for (size_t i = 0; i < steps.size(); ++i) {
+    if (!steps[i].used || steps[i].used->authorizer != claim.payer ||
+        steps[i].used->nonce != claim.nonce) {
+      continue;
+    }
+    const Found after = Segment(steps, i, true, claim);
+    if (after.match) return Proof::kPaid;
+    if (!after.any && Segment(steps, i, false, claim).match) return Proof::kPaid;
+    return Proof::kElsewhere;
+  }
+  return Proof::kUnused;
+}
+
+}  // namespace pontage::scheme
