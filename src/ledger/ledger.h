@@ -68,6 +68,10 @@ class Ledger {
   static constexpr Millis kHeartbeat{5'000};
   static constexpr Millis kNodeSilence{20'000};
   Task<> Heartbeat(Deadline by);
+  // For a process that knows itself to be the only one (db::WriterLock::alone), once after its
+  // first Heartbeat: whoever was heard before `before` is dead, so that a restart need not wait out
+  // kNodeSilence to finish what the last run left open.
+  Task<> ForgetOtherNodes(UnixMs before, Deadline by);
   // Takes over up to `limit` rows that need finishing and belong to nobody alive, or are in doubt
   // and due for another look; they are this node's from then on. Settled rows of dead nodes whose
   // delivery was pending or redeeming become owed in the same step.

@@ -55,6 +55,7 @@ std::string_view ToString(State state);
 std::string_view ToString(Stage stage);
 std::string_view ToString(Delivery delivery);
 Result<State> ParseState(std::string_view text);
+Result<Stage> ParseStage(std::string_view text);
 Result<Delivery> ParseDelivery(std::string_view text);
 
 using OnceKey = std::array<uint8_t, 32>;

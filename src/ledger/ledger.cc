@@ -1,0 +1,125 @@
+#include "ledger/ledger.h"
+
+#include <utility>
+
+#include "ledger/ledger_store.h"
+
+// Each method gives the database a body that owns all it needs: the coroutine may be gone by the
+// time the database's thread runs it.
+namespace pontage::ledger {
+
+Ledger::Ledger(db::Database& database, std::string node, const Clock& clock, Rng& rng)
+    : database_(database), node_(std::move(node)), clock_(clock), rng_(rng) {}
+
+Task<Ledger::Reserved> Ledger::Reserve(Reservation reservation, Deadline by) {
+  if (reservation.id.empty()) reservation.id = ReservationId(NewIdText("pay", clock_, rng_));
+  const Author author{.node = node_, .now = clock_.Now()};
+  auto body = [author, row = std::move(reservation)](db::Tx& tx) {
+    return ledger::Reserve(tx, author, row);
+  };
+  co_return co_await database_.Write(std::move(body), by);
+}
+
+Task<> Ledger::Answered(ReservationId id, int upstream_status, Deadline by) {
+  const Author author{.node = node_, .now = clock_.Now()};
+  auto body = [author, id = std::move(id), upstream_status](db::Tx& tx) {
+    return ledger::Answered(tx, author, id, upstream_status);
+  };
+  co_return co_await database_.Write(std::move(body), by);
+}
+
+Task<> Ledger::Commit(ReservationId id, Settlement settlement, Deadline by) {
+  const Author author{.node = node_, .now = clock_.Now()};
+  std::string outbox_id = NewIdText("out", clock_, rng_);
+  auto body = [author, id = std::move(id), settlement = std::move(settlement),
+               outbox_id = std::move(outbox_id)](db::Tx& tx) {
+    return ledger::Commit(tx, author, id, settlement, outbox_id);
+  };
+  co_return co_await database_.Write(std::move(body), by);
+}
+
+Task<> Ledger::Void(ReservationId id, std::string why, int upstream_status, Deadline by) {
+  const Author author{.node = node_, .now = clock_.Now()};
+  auto body = [author, id = std::move(id), why = std::move(why), upstream_status](db::Tx& tx) {
+    return ledger::Void(tx, author, id, why, upstream_status);
+  };
+  co_return co_await database_.Write(std::move(body), by);
+}
+
+Task<> Ledger::Doubt(ReservationId id, std::string transaction, std::string why, Deadline by) {
+  const Author author{.node = node_, .now = clock_.Now()};
+  auto body = [author, id = std::move(id), transaction = std::move(transaction),
+               why = std::move(why)](db::Tx& tx) {
+    return ledger::Doubt(tx, author, id, transaction, why);
+  };
+  co_return co_await database_.Write(std::move(body), by);
+}
+
+Task<> Ledger::Expire(ReservationId id, std::string why, Deadline by) {
+  const Author author{.node = node_, .now = clock_.Now()};
+  auto body = [author, id = std::move(id), why = std::move(why)](db::Tx& tx) {
+    return ledger::Expire(tx, author, id, why);
+  };
+  co_return co_await database_.Write(std::move(body), by);
+}
+
+Task<> Ledger::Deliver(ReservationId id, Delivery outcome, Deadline by) {
+  const Author author{.node = node_, .now = clock_.Now()};
+  auto body = [author, id = std::move(id), outcome](db::Tx& tx) {
+    return ledger::Deliver(tx, author, id, outcome);
+  };
+  co_return co_await database_.Write(std::move(body), by);
+}
+
+Task<Delivery> Ledger::Redeem(ReservationId id, Digest request_digest, Deadline by) {
+  const Author author{.node = node_, .now = clock_.Now()};
+  auto body = [author, id = std::move(id), request_digest](db::Tx& tx) {
+    return ledger::Redeem(tx, author, id, request_digest);
+  };
+  co_return co_await database_.Write(std::move(body), by);
+}
+
+Task<std::optional<Ledger::StoredAnswer>> Ledger::Answer(ReservationId id, Deadline by) {
+  auto body = [id = std::move(id)](db::Tx& tx) { return ReadAnswer(tx, id); };
+  co_return co_await database_.Read(std::move(body), by);
+}
+
+Task<> Ledger::Heartbeat(Deadline by) {
+  const Author author{.node = node_, .now = clock_.Now()};
+  auto body = [author](db::Tx& tx) { return ledger::Heartbeat(tx, author); };
+  co_return co_await database_.Write(std::move(body), by);
+}
+
+Task<> Ledger::ForgetOtherNodes(UnixMs before, Deadline by) {
+  const Author author{.node = node_, .now = clock_.Now()};
+  auto body = [author, before](db::Tx& tx) { return ledger::ForgetOtherNodes(tx, author, before); };
+  co_return co_await database_.Write(std::move(body), by);
+}
+
+Task<std::vector<Reservation>> Ledger::Orphans(size_t limit, Deadline by) {
+  const Author author{.node = node_, .now = clock_.Now()};
+  auto body = [author, limit](db::Tx& tx) { return TakeOrphans(tx, author, limit); };
+  co_return co_await database_.Write(std::move(body), by);
+}
+
+Task<std::vector<Reservation>> Ledger::Find(std::string name, Deadline by) {
+  auto body = [name = std::move(name)](db::Tx& tx) { return FindReservations(tx, name); };
+  co_return co_await database_.Read(std::move(body), by);
+}
+
+Task<std::vector<Reservation>> Ledger::List(Filter filter, Deadline by) {
+  auto body = [filter = std::move(filter)](db::Tx& tx) { return ListReservations(tx, filter); };
+  co_return co_await database_.Read(std::move(body), by);
+}
+
+Task<std::vector<Ledger::Event>> Ledger::History(ReservationId id, Deadline by) {
+  auto body = [id = std::move(id)](db::Tx& tx) { return ReadHistory(tx, id); };
+  co_return co_await database_.Read(std::move(body), by);
+}
+
+Task<Ledger::Totals> Ledger::Count(Deadline by) {
+  auto body = [](db::Tx& tx) { return CountReservations(tx); };
+  co_return co_await database_.Read(std::move(body), by);
+}
+
+}  // namespace pontage::ledger

@@ -1,0 +1,410 @@
+#include "ledger/ledger_store.h"
+
+#include <algorithm>
+
+#include "base/try.h"
+#include "codec/json.h"
+#include "ledger/outbox.h"
+#include "ledger/reservation_row.h"
+
+namespace pontage::ledger {
+namespace {
+
+constexpr std::string_view kSettledKind = "payment.settled";
+
+// The partial unique index reservation_once decides: of any number of callers one inserts. Without
+// a conflict target, so that the same call asked again (same id, same key) is no error either.
+constexpr db::Statement kReserve{
+    "ledger.reserve",
+    "INSERT INTO reservation (" PTG_RESERVATION_COLUMNS
+    ", redeemed_from, look_ms, looks)"
+    " VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12, $13, $14, $15, $16, $17, $18,"
+    " $19, $20, $21, $22, $23, $24, $25, $26, $27, $28, $29, $30, $31, '', 0, 0)"
+    " ON CONFLICT DO NOTHING RETURNING id"};
+constexpr db::Statement kByKey{"ledger.by_key",
+                               "SELECT " PTG_RESERVATION_COLUMNS
+                               " FROM reservation WHERE once_key = $1 AND state <> 'voided'"};
+constexpr db::Statement kById{"ledger.by_id",
+                              "SELECT " PTG_RESERVATION_COLUMNS " FROM reservation WHERE id = $1"};
+
+constexpr db::Statement kAnswered{
+    "ledger.answered",
+    "UPDATE reservation SET stage = 'answered', upstream_status = $2, updated_ms = $3"
+    " WHERE id = $1 AND state = 'held' AND stage = 'reserved' RETURNING id"};
+constexpr db::Statement kCommit{
+    "ledger.commit",
+    "UPDATE reservation SET state = 'settled', tx_hash = $2, receipt = $3, delivery = $4,"
+    " node = $5, updated_ms = $6, failure = '', look_ms = 0"
+    " WHERE id = $1 AND state IN ('held', 'in_doubt') RETURNING " PTG_RESERVATION_COLUMNS};
+constexpr db::Statement kVoid{
+    "ledger.void",
+    "UPDATE reservation SET state = 'voided', failure = $2, upstream_status = $3, updated_ms = $4"
+    " WHERE id = $1 AND state = 'held' RETURNING id"};
+// Writes nothing when it would say what is known already: a payment in doubt for a week is looked
+// at ten thousand times.
+constexpr db::Statement kDoubt{
+    "ledger.doubt",
+    "UPDATE reservation SET state = 'in_doubt', failure = $3, updated_ms = $4,"
+    " tx_hash = CASE WHEN $2 = '' THEN tx_hash ELSE $2 END,"
+    " look_ms = CASE WHEN state = 'held' THEN $5 ELSE look_ms END"
+    " WHERE id = $1 AND state IN ('held', 'in_doubt')"
+    " AND (state = 'held' OR failure <> $3 OR ($2 <> '' AND tx_hash <> $2)) RETURNING id"};
+constexpr db::Statement kExpire{
+    "ledger.expire",
+    "UPDATE reservation SET state = 'expired', failure = $2, updated_ms = $3"
+    " WHERE id = $1 AND state IN ('held', 'in_doubt') RETURNING id"};
+constexpr db::Statement kDeliver{
+    "ledger.deliver",
+    "UPDATE reservation SET delivery = $2, updated_ms = $3"
+    " WHERE id = $1 AND state = 'settled' AND delivery IN ('pending', 'redeeming') RETURNING id"};
+// The old value is read by the SET of redeemed_from: both engines evaluate it before the change.
+constexpr db::Statement kRedeem{
+    "ledger.redeem",
+    "UPDATE reservation SET redeemed_from = delivery, delivery = 'redeeming', node = $3,"
+    " updated_ms = $4 WHERE id = $1 AND state = 'settled' AND delivery IN ('owed', 'broken')"
+    " AND request_digest = $2 RETURNING redeemed_from"};
+constexpr db::Statement kKeepAnswer{
+    "ledger.keep_answer",
+    "INSERT INTO stored_answer (reservation, status, head, body) VALUES ($1, $2, $3, $4)"
+    " ON CONFLICT (reservation) DO NOTHING"};
+constexpr db::Statement kReadAnswer{
+    "ledger.read_answer", "SELECT status, head, body FROM stored_answer WHERE reservation = $1"};
+
+// The row of the reservation is written before its history in every transaction, so two writers of
+// one history never meet.
+constexpr db::Statement kEvent{
+    "ledger.event",
+    "INSERT INTO reservation_event (reservation, seq, at_ms, what, detail)"
+    " SELECT $1, COALESCE(MAX(seq), 0) + 1, $2, $3, $4 FROM reservation_event"
+    " WHERE reservation = $1"};
+constexpr db::Statement kHistory{
+    "ledger.history",
+    "SELECT at_ms, what, detail FROM reservation_event WHERE reservation = $1 ORDER BY seq"};
+
+constexpr db::Statement kHeartbeat{
+    "ledger.heartbeat",
+    "INSERT INTO node (id, heartbeat_ms) VALUES ($1, $2)"
+    " ON CONFLICT (id) DO UPDATE SET heartbeat_ms = excluded.heartbeat_ms"};
+constexpr db::Statement kForgetNodes{"ledger.forget_nodes",
+                                     "DELETE FROM node WHERE id <> $1 AND heartbeat_ms < $2"};
+
+// What dead nodes were delivering is owed from now on. $1 me, $2 now, $3 who was heard before this
+// is dead, $4 how many.
+constexpr db::Statement kOweOrphans{
+    "ledger.owe_orphans",
+    "UPDATE reservation SET delivery = 'owed', node = $1, updated_ms = $2, failure = 'node_lost'"
+    " WHERE delivery IN ('pending', 'redeeming') AND id IN"
+    " (SELECT id FROM reservation WHERE delivery IN ('pending', 'redeeming') AND node <> $1"
+    "  AND node NOT IN (SELECT id FROM node WHERE heartbeat_ms >= $3) LIMIT $4)"
+    " AND node <> $1 AND node NOT IN (SELECT id FROM node WHERE heartbeat_ms >= $3)"
+    " RETURNING id"};
+
+// Open rows that nobody works on: of dead nodes; due for another look; and those that this node
+// lost sight of itself. The condition stands twice, in the choice and in the update, so that a row
+// which another node takes at the same moment is left to it. $1 me, $2 now, $3 as above, $4 an
+// answered row of ours that is older was forgotten, $5 the same for one that was only reserved, $6
+// how many, $7 when to look at a held row again.
+#define PTG_NEEDS_FINISHING                                                    \
+  " state IN ('held', 'in_doubt') AND ((look_ms > 0 AND look_ms <= $2)"        \
+  " OR (node <> $1 AND look_ms = 0 AND node NOT IN"                            \
+  "     (SELECT id FROM node WHERE heartbeat_ms >= $3))"                       \
+  " OR (node = $1 AND look_ms = 0 AND stage = 'answered' AND updated_ms < $4)" \
+  " OR (node = $1 AND look_ms = 0 AND updated_ms < $5 AND valid_before_ms < $5))"
+constexpr db::Statement kTakeOrphans{
+    "ledger.take_orphans",
+    "UPDATE reservation SET node = $1, looks = looks + 1,"
+    " look_ms = CASE WHEN state = 'held' THEN $7 ELSE $2 + CASE looks WHEN 0 THEN 2000 WHEN 1 THEN"
+    " 4000 WHEN 2 THEN 8000 WHEN 3 THEN 16000 WHEN 4 THEN 32000 ELSE 60000 END END"
+    " WHERE id IN (SELECT id FROM reservation WHERE" PTG_NEEDS_FINISHING
+    "  ORDER BY look_ms, id LIMIT $6) AND" PTG_NEEDS_FINISHING " RETURNING " PTG_RESERVATION_COLUMNS
+    ", looks"};
+
+constexpr db::Statement kFind{
+    "ledger.find", "SELECT " PTG_RESERVATION_COLUMNS
+                   " FROM reservation WHERE id = $1 OR request_id = $1"
+                   " OR (tx_hash <> '' AND tx_hash = $1) OR (tx_hash <> '' AND tx_hash = $2)"
+                   " ORDER BY created_ms, id LIMIT 100"};
+constexpr db::Statement kList{
+    "ledger.list",
+    "SELECT " PTG_RESERVATION_COLUMNS
+    " FROM reservation WHERE created_ms >= $1 AND ($2 = '' OR state = $2)"
+    " AND ($3 = '' OR LOWER(payer) = LOWER($3)) AND ($4 = '' OR route = $4)"
+    " AND ($5 = '' OR LOWER(tx_hash) = LOWER($5)) ORDER BY created_ms DESC, id DESC LIMIT $6"};
+// What is open or due is counted along the partial indexes; only the settled cost a walk.
+constexpr db::Statement kCountOpen{
+    "ledger.count_open",
+    "SELECT state, COUNT(*) FROM reservation WHERE state IN ('held', 'in_doubt') GROUP BY state"};
+constexpr db::Statement kCountDue{"ledger.count_due",
+                                  "SELECT delivery, COUNT(*) FROM reservation"
+                                  " WHERE delivery IN ('owed', 'broken') GROUP BY delivery"};
+constexpr db::Statement kCountSettled{"ledger.count_settled",
+                                      "SELECT COUNT(*) FROM reservation WHERE state = 'settled'"};
+
+// A settling that began this long ago has passed every closing deadline we allow.
+constexpr Millis kAnsweredForgotten{120'000};
+// An upstream may work for long, but its payment does not stay good that long.
+constexpr Millis kReservedForgotten{3'600'000};
+// How long whoever took over a held row has for finishing it.
+constexpr Millis kFinishing{60'000};
+// The first look at a payment in doubt.
+constexpr Millis kFirstLook{1'000};
+// One dead node leaves at most its open connections behind; more than this comes with the next
+// call.
+constexpr int64_t kMostOwed = 1'000;
+
+Result<> AddEvent(db::Tx& tx, const Author& author, const std::string& id, std::string_view what,
+                  std::string detail) {
+  PTG_RUN(tx.Run(kEvent, id, author.now.ms(), std::string(what), std::move(detail)));
+  return {};
+}
+
+Error WrongState(const Reservation& row) {
+  std::string detail = "the payment is ";
+  detail += ToString(row.state);
+  if (row.state == State::kSettled)
+    detail += ", its delivery " + std::string(ToString(row.delivery));
+  return {Code::kConflict, std::move(detail)};
+}
+
+Result<Reservation> MustRead(db::Tx& tx, const ReservationId& id) {
+  PTG_TRY(std::optional<Reservation> row, ReadReservation(tx, id));
+  if (!row) return Fail(Code::kConflict, "no such payment in the books");
+  return *std::move(row);
+}
+
+// After an update that found no row: it has happened before (`same`), or the row is elsewhere.
+template <typename Same>
+Result<> HappenedBefore(db::Tx& tx, const ReservationId& id, const Same& same) {
+  PTG_TRY(const Reservation row, MustRead(tx, id));
+  if (same(row)) return {};
+  return Fail(WrongState(row));
+}
+
+std::string SettledPayload(const Reservation& r) {
+  codec::Json json;
+  json.Set("id", r.id.str()).Set("request_id", r.request_id.str()).Set("tenant", r.tenant);
+  json.Set("route", r.route).Set("resource", r.resource).Set("rail", r.rail);
+  json.Set("scheme", r.scheme).Set("network", r.network).Set("asset", r.asset);
+  json.Set("amount", r.amount.ToDecimal()).Set("price_micros", r.price.micros());
+  json.Set("payer", r.payer).Set("pay_to", r.pay_to).Set("transaction", r.transaction);
+  json.Set("settled_at", r.updated.Rfc3339());
+  return codec::ToString(json);
+}
+
+}  // namespace
+
+Result<Ledger::Reserved> Reserve(db::Tx& tx, const Author& author, const Reservation& reservation) {
+  Reservation row = reservation;
+  row.state = State::kHeld;
+  row.stage = Stage::kReserved;
+  row.delivery = Delivery::kNone;
+  row.upstream_status = 0;
+  row.transaction.clear();
+  row.receipt.clear();
+  row.failure.clear();
+  row.node = author.node;
+  row.created = row.updated = author.now;
+  // Between our insert and our look the one who was in the way may have voided his: then once more.
+  for (int attempt = 0; attempt < 3; ++attempt) {
+    PTG_TRY(const db::Rows inserted, tx.Execute(kReserve, ToValues(row)));
+    if (!inserted.empty()) {
+      PTG_RUN(AddEvent(tx, author, row.id.str(), "reserved", row.node));
+      return Ledger::Reserved{.held = true, .row = std::move(row)};
+    }
+    PTG_TRY(const db::Rows taken, tx.Run(kByKey, ToBlob(row.once_key)));
+    if (!taken.empty()) {
+      PTG_TRY(Reservation other, FromRow(taken.front()));
+      // Our own, written by a call whose answer was lost.
+      const bool ours = other.id == row.id && other.state == State::kHeld &&
+                        other.stage == Stage::kReserved && other.node == author.node;
+      return Ledger::Reserved{.held = ours, .row = std::move(other)};
+    }
+    PTG_TRY(const db::Rows same_id, tx.Run(kById, row.id.str()));
+    if (!same_id.empty()) return Fail(Code::kConflict, "the reservation's id was used before");
+  }
+  return Fail(Code::kConflict, "the payment is being reserved and voided by others");
+}
+
+Result<> Answered(db::Tx& tx, const Author& author, const ReservationId& id, int upstream_status) {
+  PTG_TRY(const db::Rows rows,
+          tx.Run(kAnswered, id.str(), int64_t{upstream_status}, author.now.ms()));
+  if (!rows.empty()) {
+    return AddEvent(tx, author, id.str(), "answered", std::to_string(upstream_status));
+  }
+  return HappenedBefore(tx, id, [&](const Reservation& r) {
+    return r.state == State::kHeld && r.stage == Stage::kAnswered &&
+           r.upstream_status == upstream_status;
+  });
+}
+
+Result<> Commit(db::Tx& tx, const Author& author, const ReservationId& id,
+                const Ledger::Settlement& settlement, const std::string& outbox_id) {
+  if (settlement.delivery != Delivery::kPending && settlement.delivery != Delivery::kOwed) {
+    return Fail(Code::kInternal, "a payment is settled with its delivery pending or owed");
+  }
+  PTG_TRY(const db::Rows rows,
+          tx.Run(kCommit, id.str(), settlement.transaction, settlement.receipt,
+                 std::string(ToString(settlement.delivery)), author.node, author.now.ms()));
+  if (rows.empty()) {
+    return HappenedBefore(tx, id, [&](const Reservation& r) {
+      return r.state == State::kSettled && r.transaction == settlement.transaction;
+    });
+  }
+  PTG_TRY(const Reservation row, FromRow(rows.front()));
+  PTG_RUN(AddEvent(tx, author, id.str(), "settled", settlement.transaction));
+  if (settlement.delivery == Delivery::kOwed) PTG_RUN(AddEvent(tx, author, id.str(), "owed", ""));
+  if (settlement.answer) {
+    const Ledger::StoredAnswer& answer = *settlement.answer;
+    PTG_RUN(
+        tx.Run(kKeepAnswer, id.str(), int64_t{answer.status}, answer.head, db::Blob{answer.body}));
+  }
+  const OutboxEntry entry{.id = outbox_id,
+                          .kind = std::string(kSettledKind),
+                          .key = std::string(kSettledKind) + ":" + id.str(),
+                          .payload = SettledPayload(row),
+                          .created = author.now};
+  PTG_RUN(AddToOutbox(tx, entry, author.now));
+  return {};
+}
+
+Result<> Void(db::Tx& tx, const Author& author, const ReservationId& id, const std::string& why,
+              int upstream_status) {
+  PTG_TRY(const db::Rows rows,
+          tx.Run(kVoid, id.str(), why, int64_t{upstream_status}, author.now.ms()));
+  if (!rows.empty()) return AddEvent(tx, author, id.str(), "voided", why);
+  return HappenedBefore(tx, id, [](const Reservation& r) { return r.state == State::kVoided; });
+}
+
+Result<> Doubt(db::Tx& tx, const Author& author, const ReservationId& id,
+               const std::string& transaction, const std::string& why) {
+  PTG_TRY(const db::Rows rows, tx.Run(kDoubt, id.str(), transaction, why, author.now.ms(),
+                                      (author.now + kFirstLook).ms()));
+  if (!rows.empty()) {
+    const std::string detail = transaction.empty() ? why : why + " " + transaction;
+    return AddEvent(tx, author, id.str(), "in_doubt", detail);
+  }
+  return HappenedBefore(tx, id, [](const Reservation& r) { return r.state == State::kInDoubt; });
+}
+
+Result<> Expire(db::Tx& tx, const Author& author, const ReservationId& id, const std::string& why) {
+  PTG_TRY(const db::Rows rows, tx.Run(kExpire, id.str(), why, author.now.ms()));
+  if (!rows.empty()) return AddEvent(tx, author, id.str(), "expired", why);
+  return HappenedBefore(tx, id, [](const Reservation& r) { return r.state == State::kExpired; });
+}
+
+Result<> Deliver(db::Tx& tx, const Author& author, const ReservationId& id, Delivery outcome) {
+  if (outcome != Delivery::kDelivered && outcome != Delivery::kBroken &&
+      outcome != Delivery::kOwed && outcome != Delivery::kRedeemed) {
+    return Fail(Code::kInternal, "a delivery ends delivered, broken, owed or redeemed");
+  }
+  const std::string text(ToString(outcome));
+  PTG_TRY(const db::Rows rows, tx.Run(kDeliver, id.str(), text, author.now.ms()));
+  if (!rows.empty()) return AddEvent(tx, author, id.str(), text, "");
+  return HappenedBefore(tx, id, [&](const Reservation& r) {
+    return r.state == State::kSettled && r.delivery == outcome;
+  });
+}
+
+Result<Delivery> Redeem(db::Tx& tx, const Author& author, const ReservationId& id,
+                        const Digest& request_digest) {
+  PTG_TRY(const db::Rows rows,
+          tx.Run(kRedeem, id.str(), ToBlob(request_digest), author.node, author.now.ms()));
+  if (rows.empty()) {
+    PTG_TRY(const Reservation row, MustRead(tx, id));
+    if (row.request_digest != request_digest) {
+      return Fail(Code::kConflict, "the payment belongs to another request");
+    }
+    return Fail(WrongState(row));
+  }
+  PTG_TRY(const Delivery from, ParseDelivery(rows.front().Text(0)));
+  PTG_RUN(AddEvent(tx, author, id.str(), "redeeming", rows.front().Text(0)));
+  return from;
+}
+
+Result<> Heartbeat(db::Tx& tx, const Author& author) {
+  PTG_RUN(tx.Run(kHeartbeat, author.node, author.now.ms()));
+  return {};
+}
+
+Result<> ForgetOtherNodes(db::Tx& tx, const Author& author, UnixMs before) {
+  PTG_RUN(tx.Run(kForgetNodes, author.node, before.ms()));
+  return {};
+}
+
+Result<std::vector<Reservation>> TakeOrphans(db::Tx& tx, const Author& author, size_t limit) {
+  const int64_t now = author.now.ms();
+  const int64_t heard = (author.now - Ledger::kNodeSilence).ms();
+  PTG_TRY(const db::Rows owed, tx.Run(kOweOrphans, author.node, now, heard, int64_t{kMostOwed}));
+  for (const db::Row& row : owed) {
+    PTG_RUN(AddEvent(tx, author, row.Text(0), "owed", "node_lost"));
+  }
+  PTG_TRY(const db::Rows rows,
+          tx.Run(kTakeOrphans, author.node, now, heard, (author.now - kAnsweredForgotten).ms(),
+                 (author.now - kReservedForgotten).ms(), static_cast<int64_t>(limit),
+                 (author.now + kFinishing).ms()));
+  for (const db::Row& row : rows) {
+    // Only the first time: the looks that follow change nothing.
+    if (row.Int(row.size() - 1) != 1) continue;
+    PTG_RUN(AddEvent(tx, author, row.Text(0), "taken_over", author.node));
+  }
+  return FromRows(rows);
+}
+
+Result<std::optional<Ledger::StoredAnswer>> ReadAnswer(db::Tx& tx, const ReservationId& id) {
+  PTG_TRY(const db::Rows rows, tx.Run(kReadAnswer, id.str()));
+  if (rows.empty()) return std::nullopt;
+  const db::Row& row = rows.front();
+  return Ledger::StoredAnswer{
+      .status = static_cast<int>(row.Int(0)), .head = row.Text(1), .body = row.Bytes(2)};
+}
+
+Result<std::optional<Reservation>> ReadReservation(db::Tx& tx, const ReservationId& id) {
+  PTG_TRY(const db::Rows rows, tx.Run(kById, id.str()));
+  if (rows.empty()) return std::nullopt;
+  return FromRow(rows.front());
+}
+
+Result<std::vector<Reservation>> FindReservations(db::Tx& tx, const std::string& name) {
+  // Hashes of EVM transactions are kept in lower case and shown in either.
+  std::string lower = name;
+  std::ranges::transform(lower, lower.begin(), [](char c) {
+    return c >= 'A' && c <= 'Z' ? static_cast<char>(c + 32) : c;
+  });
+  PTG_TRY(const db::Rows rows, tx.Run(kFind, name, lower));
+  return FromRows(rows);
+}
+
+Result<std::vector<Reservation>> ListReservations(db::Tx& tx, const Ledger::Filter& filter) {
+  const int64_t since = filter.since ? filter.since->ms() : 0;
+  const std::string state = filter.state ? std::string(ToString(*filter.state)) : std::string();
+  PTG_TRY(const db::Rows rows, tx.Run(kList, since, state, filter.payer, filter.route,
+                                      filter.transaction, static_cast<int64_t>(filter.limit)));
+  return FromRows(rows);
+}
+
+Result<std::vector<Ledger::Event>> ReadHistory(db::Tx& tx, const ReservationId& id) {
+  PTG_TRY(const db::Rows rows, tx.Run(kHistory, id.str()));
+  std::vector<Ledger::Event> events;
+  events.reserve(rows.size());
+  for (const db::Row& row : rows) {
+    events.push_back({.at = UnixMs(row.Int(0)), .what = row.Text(1), .detail = row.Text(2)});
+  }
+  return events;
+}
+
+Result<Ledger::Totals> CountReservations(db::Tx& tx) {
+  Ledger::Totals totals;
+  PTG_TRY(const db::Rows open, tx.Run(kCountOpen));
+  for (const db::Row& row : open) {
+    (row.Text(0) == "held" ? totals.held : totals.in_doubt) = row.Int(1);
+  }
+  PTG_TRY(const db::Rows due, tx.Run(kCountDue));
+  for (const db::Row& row : due) {
+    (row.Text(0) == "owed" ? totals.owed : totals.broken) = row.Int(1);
+  }
+  PTG_TRY(const db::Rows settled, tx.Run(kCountSettled));
+  totals.settled = settled.at(0).Int(0);
+  return totals;
+}
+
+}  // namespace pontage::ledger

@@ -1,0 +1,53 @@
+#pragma once
+
+#include <optional>
+#include <string>
+#include <vector>
+
+#include "base/id.h"
+#include "base/time.h"
+#include "db/db.h"
+#include "ledger/ledger.h"
+#include "ledger/reservation.h"
+
+// The SQL of the books, as functions over one transaction. Each function that changes something
+// names the state it starts from in its WHERE clause and writes one line of history. Asked again
+// with the same arguments after it has happened, it succeeds and changes nothing, because a caller
+// whose commit got lost cannot know; in any other state it fails with kConflict.
+namespace pontage::ledger {
+
+// Who writes, and when.
+struct Author {
+  std::string node;
+  UnixMs now;
+};
+
+Result<Ledger::Reserved> Reserve(db::Tx& tx, const Author& author, const Reservation& reservation);
+Result<> Answered(db::Tx& tx, const Author& author, const ReservationId& id, int upstream_status);
+// `outbox_id` names the outbox row if one is made.
+Result<> Commit(db::Tx& tx, const Author& author, const ReservationId& id,
+                const Ledger::Settlement& settlement, const std::string& outbox_id);
+Result<> Void(db::Tx& tx, const Author& author, const ReservationId& id, const std::string& why,
+              int upstream_status);
+// Also in_doubt again, when a newer hash is known.
+Result<> Doubt(db::Tx& tx, const Author& author, const ReservationId& id,
+               const std::string& transaction, const std::string& why);
+Result<> Expire(db::Tx& tx, const Author& author, const ReservationId& id, const std::string& why);
+Result<> Deliver(db::Tx& tx, const Author& author, const ReservationId& id, Delivery outcome);
+// Not repeatable: who asks twice gets kConflict, because there is exactly one winner.
+Result<Delivery> Redeem(db::Tx& tx, const Author& author, const ReservationId& id,
+                        const Digest& request_digest);
+
+Result<> Heartbeat(db::Tx& tx, const Author& author);
+// Forgets the heartbeats of all other nodes that are older than `before`.
+Result<> ForgetOtherNodes(db::Tx& tx, const Author& author, UnixMs before);
+Result<std::vector<Reservation>> TakeOrphans(db::Tx& tx, const Author& author, size_t limit);
+
+Result<std::optional<Ledger::StoredAnswer>> ReadAnswer(db::Tx& tx, const ReservationId& id);
+Result<std::optional<Reservation>> ReadReservation(db::Tx& tx, const ReservationId& id);
+Result<std::vector<Reservation>> FindReservations(db::Tx& tx, const std::string& name);
+Result<std::vector<Reservation>> ListReservations(db::Tx& tx, const Ledger::Filter& filter);
+Result<std::vector<Ledger::Event>> ReadHistory(db::Tx& tx, const ReservationId& id);
+Result<Ledger::Totals> CountReservations(db::Tx& tx);
+
+}  // namespace pontage::ledger
