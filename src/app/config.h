@@ -87,7 +87,6 @@ struct ChainConfig {
   Secret signer;  // empty: none
   bool has_signer = false;
   std::vector<chain::EvmAsset> assets;  // added to, or replacing, the known ones
-  std::optional<Money> max_gas_price;   // reserved for the submitter; in gwei
   int line = 0;
 };
 
@@ -247,7 +246,7 @@ inline constexpr size_t kMaxConfigBytes = 4u << 20;
 
 struct ConfigOptions {
   // False for commands that need no secrets (payments, explain, migrate): what env: and file: name
-  // may then be missing, and the secrets stay empty.
+  // may then be missing, and the secrets stay empty. URLs named by env: are always looked up.
   bool secrets = true;
 };
 

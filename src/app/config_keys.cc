@@ -1,0 +1,396 @@
+#include "app/config_keys.h"
+
+#include <algorithm>
+#include <array>
+
+namespace pontage::app {
+namespace {
+
+constexpr std::string_view kLater = "later";
+using enum KeyType;
+
+// The one list of keys. Order is the order of the reference page.
+constexpr std::array kRows = {
+    KeyRow{"server", kTable, "", "Where Pontage listens."},
+    KeyRow{"server.listen", kStringOrList, "\"127.0.0.1:8402\"",
+           "Address and port, or a list of them; `[::1]:8402` and `:8402` work too. `PORT` in the "
+           "environment means `0.0.0.0:$PORT` instead."},
+    KeyRow{"server.public_url", kString, "",
+           "What offers say the resource's origin is. Never taken from `Host` or `X-Forwarded-*`; "
+           "without it, `http://` and the first listener."},
+    KeyRow{"server.trusted_proxies", kStrings, "[]",
+           "Networks (`10.0.0.0/8`) whose `Forwarded` and `X-Forwarded-*` are believed."},
+    KeyRow{"server.metrics_listen", kString, "",
+           "Address of `/metrics`, `/healthz` and `/readyz`; without it there is no `/metrics`."},
+    KeyRow{"server.threads", kInt, "0", "Event loops; 0 means one for each core."},
+    KeyRow{"server.log_level", kString, "\"info\"", "`debug`, `info`, `warn` or `error`."},
+    KeyRow{"server.drain_timeout", kDuration, "\"30s\"",
+           "How long running exchanges may take after SIGTERM."},
+    KeyRow{"server.tls", kTable, "", "TLS on the listeners.", kLater},
+    KeyRow{"server.tls.cert", kString, "", "Certificate chain, PEM.", kLater},
+    KeyRow{"server.tls.key", kString, "", "Its key, PEM.", kLater},
+
+    KeyRow{"store", kTable, "", "Where the books are kept."},
+    KeyRow{"store.url", kString, "\"sqlite:pontage.db\"",
+           "`sqlite:` and a path (from the file's directory), or `postgresql://…`. `DATABASE_URL` "
+           "in the environment overrides it."},
+
+    KeyRow{"x402", kTable, "", "Payments per call."},
+    KeyRow{"x402.versions", kInts, "[2, 1]", "Protocol versions offered; a route may narrow it."},
+    KeyRow{"x402.facilitator", kStringOrList, "\"local\"",
+           "Who verifies and settles: `local`, the URL of somebody's facilitator, or several URLs "
+           "that stand in for each other."},
+    KeyRow{"x402.facilitator_token", kSecret, "", "Bearer token towards a remote facilitator."},
+    KeyRow{"x402.check_receipts", kBool, "false",
+           "With a remote facilitator: also look for the Transfer through our own `rpc`."},
+    KeyRow{"x402.max_timeout", kDuration, "\"5m\"",
+           "How long a payment may be used (`maxTimeoutSeconds` of offers)."},
+    KeyRow{"x402.hold_max", kSize, "\"1MiB\"",
+           "How much of an answer is held back until its payment has settled; a longer answer "
+           "settles first and streams then."},
+    KeyRow{"x402.settle_timeout", kDuration, "\"30s\"",
+           "How long settling may take once the upstream has answered."},
+    KeyRow{"x402.pay_to", kMap, "",
+           "Who is paid, by network: the short name or the CAIP-2 id, and an address."},
+    KeyRow{"x402.pay_to.*", kString, "", "The address on that network."},
+
+    KeyRow{"facilitator", kTable, "", "Who may use our facilitator over HTTP."},
+    KeyRow{"facilitator.tokens", kSecrets, "[]",
+           "Bearer tokens. Without any it settles only listed assets paid to a configured "
+           "`pay_to`."},
+
+    KeyRow{"chain", kNamedTables, "",
+           "How a network is reached. Known networks need only `rpc`; others also `chain_id` and "
+           "`assets`."},
+    KeyRow{"chain.*", kTable, "", "One network, by its short name or CAIP-2 id."},
+    KeyRow{"chain.*.rpc", kStringOrList, "",
+           "JSON-RPC URLs (`env:NAME` for one with a key in it). Several: the next stands in when "
+           "one fails."},
+    KeyRow{"chain.*.confirmations", kInt, "1", "Blocks until a transaction counts; 1 to 1000."},
+    KeyRow{"chain.*.quorum_above", kMoney, "",
+           "From this price on, most of the `rpc` servers must agree about a payment."},
+    KeyRow{"chain.*.signer", kSecret, "",
+           "The key that pays the gas of settlements, 32 bytes in hex; only for the facilitator."},
+    KeyRow{"chain.*.chain_id", kInt, "", "The number of an EVM network we do not know by name."},
+    KeyRow{"chain.*.assets", kTables, "[]",
+           "Tokens beside, or instead of, the known ones. The first is the network's default."},
+    KeyRow{"chain.*.assets.address", kString, "", "The token's contract."},
+    KeyRow{"chain.*.assets.decimals", kInt, "", "Atomic units per token, as a power of ten."},
+    KeyRow{"chain.*.assets.name", kString, "", "`name` of the token's EIP-712 domain."},
+    KeyRow{"chain.*.assets.version", kString, "", "`version` of the token's EIP-712 domain."},
+    KeyRow{"chain.*.assets.symbol", kString, "", "For people."},
+
+    KeyRow{"upstream", kTables, "", "What stands behind the gate."},
+    KeyRow{"upstream.name", kString, "", "What routes call it."},
+    KeyRow{"upstream.url", kString, "",
+           "`http://` or `https://`; a path is put before the request's."},
+    KeyRow{"upstream.headers", kMap, "",
+           "Added to each request, the seller's own key for example; `env:NAME` and `file:path` "
+           "inside a value are replaced. Never shown to a buyer."},
+    KeyRow{"upstream.headers.*", kString, "", "The header's value."},
+    KeyRow{"upstream.connect_timeout", kDuration, "\"5s\"", "How long connecting may take."},
+    KeyRow{"upstream.answer_timeout", kDuration, "\"60s\"",
+           "How long until the head of its answer; also the longest silence inside a body."},
+
+    KeyRow{"route", kTables, "", "What is sold."},
+    KeyRow{"route.match", kString, "",
+           "`[METHOD ]/path`; `*` is one segment or, at the end, the rest. The most specific route "
+           "wins."},
+    KeyRow{"route.upstream", kString, "", "An `upstream.name`; may be left out when there is one."},
+    KeyRow{"route.price", kMoney, "",
+           "US dollars, exact, at most six decimals; `\"free\"` for free. The product's price when "
+           "left out."},
+    KeyRow{"route.product", kString, "", "The `product.name` this route belongs to."},
+    KeyRow{"route.scheme", kString, "\"exact\"", "`exact`."},
+    KeyRow{"route.networks", kStrings, "[]", "Narrows `x402.pay_to`."},
+    KeyRow{"route.versions", kInts, "[]", "Narrows `x402.versions`."},
+    KeyRow{"route.transfer", kString, "\"eip3009\"", "`eip3009`."},
+    KeyRow{"route.gas_sponsoring", kBool, "false", "Only with Permit2, which comes later."},
+    KeyRow{"route.settle", kString, "\"after\"",
+           "`after` the upstream has answered, or `before` it is asked (streams, expensive work)."},
+    KeyRow{"route.charge", kString, "", "Only with the scheme `upto`, which comes later."},
+    KeyRow{"route.plans", kStrings, "[]", "Plans whose license passes instead of a payment.",
+           kLater},
+    KeyRow{"route.free", kString, "",
+           "`100/day` for each client address, before anything is asked.", kLater},
+    KeyRow{"route.rate", kString, "", "`20/s` for each client address; no limit without it.",
+           kLater},
+    KeyRow{"route.replay", kString, "\"refuse\"",
+           "A used payment shown again: `refuse`, or `answer` an equal request with the stored "
+           "answer."},
+    KeyRow{"route.description", kString, "", "What offers say this is; ASCII."},
+    KeyRow{"route.mime_type", kString, "", "The type of the answer, for offers."},
+    KeyRow{"route.hold_max", kSize, "", "Instead of `x402.hold_max`."},
+    KeyRow{"route.answer_timeout", kDuration, "", "Instead of the upstream's."},
+
+    KeyRow{"mcp", kTables, "", "MCP servers, priced by tool.", kLater},
+    KeyRow{"mcp.path", kString, "", "Where it is served.", kLater},
+    KeyRow{"mcp.upstream", kString, "", "URL of the server behind it.", kLater},
+    KeyRow{"mcp.builtin", kStrings, "[]", "Tools of our own instead.", kLater},
+    KeyRow{"mcp.default", kString, "\"deny\"", "What an unpriced tool is: `deny`, `free`, a price.",
+           kLater},
+    KeyRow{"mcp.tools", kMap, "", "Prices by tool.", kLater},
+    KeyRow{"mcp.tools.*", kString, "", "The price of that tool.", kLater},
+
+    KeyRow{"product", kTables, "", "One thing sold under one price. Routes take theirs from it."},
+    KeyRow{"product.name", kString, "", "What routes and plans call it."},
+    KeyRow{"product.price", kMoney, "", "Per call."},
+    KeyRow{"product.description", kString, "",
+           "For the price list and, without their own, routes."},
+
+    KeyRow{"plan", kTables, "", "What a license is sold as.", kLater},
+    KeyRow{"plan.name", kString, "", "What routes call it.", kLater},
+    KeyRow{"plan.product", kStringOrList, "[]", "What its license opens.", kLater},
+    KeyRow{"plan.tier", kString, "", "The tier of its limits.", kLater},
+    KeyRow{"plan.price", kString, "", "`$29/month`, `$290/year`, or a price without a period.",
+           kLater},
+    KeyRow{"plan.stripe_price", kString, "", "The price's id at Stripe.", kLater},
+    KeyRow{"plan.days", kInt, "0", "Term of a one-off purchase.", kLater},
+    KeyRow{"plan.trial_days", kInt, "0", "Days before the first charge.", kLater},
+    KeyRow{"plan.limits", kMap, "", "`monthly`, `rpm` and the like.", kLater},
+    KeyRow{"plan.limits.*", kInt, "", "-1: unlimited.", kLater},
+
+    KeyRow{"license", kTable, "", "Signed licenses.", kLater},
+    KeyRow{"license.issuer", kString, "", "Their `iss`.", kLater},
+    KeyRow{"license.format", kString, "\"jwt\"", "`jwt` or `fernet`.", kLater},
+    KeyRow{"license.fernet_keys", kSecrets, "[]", "Keys of the format `fernet`.", kLater},
+    KeyRow{"license.allow_shared_key", kBool, "false", "Lets roles apart share a Fernet key.",
+           kLater},
+    KeyRow{"license.signing_key", kSecret, "", "Ed25519, PEM; only for sales.", kLater},
+    KeyRow{"license.jwks", kString, "", "Public keys: `file:path` or a URL.", kLater},
+    KeyRow{"license.feed", kString, "", "URL of the entitlement feed.", kLater},
+    KeyRow{"license.grace_days", kInt, "3", "How long a license outlives what was paid for.",
+           kLater},
+
+    KeyRow{"stripe", kTable, "", "The card rail.", kLater},
+    KeyRow{"stripe.api_key", kSecret, "", "Secret key.", kLater},
+    KeyRow{"stripe.webhook_secret", kSecrets, "[]", "Signing secrets of the endpoint.", kLater},
+    KeyRow{"stripe.api_base", kString, "\"https://api.stripe.com\"", "Where Stripe is.", kLater},
+
+    KeyRow{"console", kTable, "", "The operator's pages.", kLater},
+    KeyRow{"console.operator_key", kSecret, "", "Login of `/admin`.", kLater},
+
+    KeyRow{"tier", kTables, "", "Tenants' limits.", kLater},
+    KeyRow{"tier.name", kString, "", "What plans call it.", kLater},
+    KeyRow{"tier.price", kString, "", "`$99/month`.", kLater},
+    KeyRow{"tier.limits", kMap, "", "`verifications`, `rpm`, `rph`.", kLater},
+    KeyRow{"tier.limits.*", kInt, "", "-1: unlimited.", kLater},
+    KeyRow{"tier.chains", kStrings, "[]", "Networks it includes.", kLater},
+
+    KeyRow{"mail", kTable, "", "How licenses are mailed.", kLater},
+    KeyRow{"mail.provider", kString, "", "`resend` or `smtp`.", kLater},
+    KeyRow{"mail.api_key", kSecret, "", "Key of the provider.", kLater},
+    KeyRow{"mail.api_base", kString, "\"https://api.resend.com\"", "Where the provider is.",
+           kLater},
+    KeyRow{"mail.from", kString, "", "Sender.", kLater},
+    KeyRow{"mail.host", kString, "", "SMTP server.", kLater},
+    KeyRow{"mail.port", kInt, "", "Its port.", kLater},
+    KeyRow{"mail.user", kString, "", "SMTP login.", kLater},
+    KeyRow{"mail.password", kSecret, "", "SMTP password.", kLater},
+};
+
+// The last part of a path.
+std::string_view LastOf(std::string_view path) { return path.substr(path.rfind('.') + 1); }
+
+// "" for a top-level key.
+std::string_view ParentOf(std::string_view path) {
+  const size_t dot = path.rfind('.');
+  return dot == std::string_view::npos ? std::string_view() : path.substr(0, dot);
+}
+
+const KeyRow* RowAt(std::string_view parent, std::string_view key) {
+  const KeyRow* star = nullptr;
+  for (const KeyRow& row : kRows) {
+    if (ParentOf(row.path) != parent) continue;
+    if (LastOf(row.path) == key) return &row;
+    if (LastOf(row.path) == "*") star = &row;
+  }
+  return star;
+}
+
+std::string KnownKeys(std::string_view parent) {
+  std::string out;
+  for (const KeyRow& row : kRows) {
+    if (ParentOf(row.path) != parent) continue;
+    out += out.empty() ? "one of " : ", ";
+    out += LastOf(row.path);
+  }
+  return out;
+}
+
+bool AllOf(const TomlNode& list, TomlNode::Kind kind) {
+  return list.kind == TomlNode::Kind::kArray &&
+         std::ranges::all_of(list.items, [kind](const TomlNode& n) { return n.kind == kind; });
+}
+
+bool Fits(KeyType type, const TomlNode& node) {
+  using Kind = TomlNode::Kind;
+  switch (type) {
+    case kTable:
+    case kNamedTables:
+    case kMap:
+      return node.kind == Kind::kTable;
+    case kTables:
+      return AllOf(node, Kind::kTable);
+    case kString:
+    case kMoney:
+    case kDuration:
+    case kSecret:
+      return node.kind == Kind::kString;
+    case kStrings:
+      return AllOf(node, Kind::kString);
+    case kStringOrList:
+    case kSecrets:
+      return node.kind == Kind::kString || AllOf(node, Kind::kString);
+    case kInt:
+      return node.kind == Kind::kInt;
+    case kInts:
+      return AllOf(node, Kind::kInt);
+    case kBool:
+      return node.kind == Kind::kBool;
+    case kSize:
+      return node.kind == Kind::kString || node.kind == Kind::kInt;
+  }
+  return false;
+}
+
+// What is plain to see of a value that should have been of another kind. A secret is not shown.
+std::string ShownFor(KeyType type, const TomlNode& node) {
+  if ((type == kSecret || type == kSecrets) && node.kind != TomlNode::Kind::kTable) {
+    return "another kind of value";
+  }
+  return node.Shown();
+}
+
+bool BareKey(std::string_view key) {
+  return !key.empty() && std::ranges::all_of(key, [](char c) {
+    return (c >= 'a' && c <= 'z') || (c >= 'A' && c <= 'Z') || (c >= '0' && c <= '9') || c == '_';
+  });
+}
+
+struct Walk {
+  const std::string& file;
+  std::vector<ConfigFault>& faults;
+  std::vector<std::string>& warnings;
+
+  // `shown` is the path as the writer wrote it, `path` as the rows have it.
+  void Table(const TomlNode& table, std::string_view path, const std::string& shown, bool warned) {
+    for (const auto& [key, value] : table.members) {
+      const std::string name = BareKey(key) ? key : QuoteToml(key);
+      const std::string here = shown.empty() ? name : shown + '.' + name;
+      const KeyRow* row = RowAt(path, key);
+      if (row == nullptr) {
+        faults.push_back({file, value.line, here, "an unknown key", KnownKeys(path)});
+        continue;
+      }
+      if (!Fits(row->type, value)) {
+        faults.push_back(
+            {file, value.line, here, ShownFor(row->type, value), std::string(Describe(row->type))});
+        continue;
+      }
+      const bool later = !row->later.empty();
+      if (later && !warned) {
+        warnings.push_back(file + ':' + std::to_string(value.line) + ": " + here +
+                           ": not in this version; read and left unused");
+      }
+      if (value.kind == TomlNode::Kind::kTable) Table(value, row->path, here, warned || later);
+      if (row->type == kTables) {
+        for (const TomlNode& item : value.items) Table(item, row->path, here, warned || later);
+      }
+    }
+  }
+};
+
+std::string Escaped(std::string_view text) {
+  std::string out;
+  for (const char c : text) {
+    if (c == '|') out += '\\';
+    out += c;
+  }
+  return out;
+}
+
+}  // namespace
+
+std::span<const KeyRow> KeyRows() { return kRows; }
+
+std::string_view Describe(KeyType type) {
+  switch (type) {
+    case kTable:
+      return "a table";
+    case kTables:
+      return "a list of tables";
+    case kNamedTables:
+      return "tables by name";
+    case kMap:
+      return "a table of names and values";
+    case kString:
+      return "a string";
+    case kStrings:
+      return "a list of strings";
+    case kStringOrList:
+      return "a string or a list of strings";
+    case kInt:
+      return "a whole number";
+    case kInts:
+      return "a list of whole numbers";
+    case kBool:
+      return "true or false";
+    case kMoney:
+      return "an amount of dollars in quotes, \"$0.001\"";
+    case kDuration:
+      return "a duration in quotes, \"30s\"";
+    case kSize:
+      return "a size, \"1MiB\" or a number of bytes";
+    case kSecret:
+      return "\"env:NAME\" or \"file:path\"";
+    case kSecrets:
+      return "\"env:NAME\" or \"file:path\", or a list of them";
+  }
+  return {};
+}
+
+void CheckKeys(const TomlNode& root, const std::string& file, std::vector<ConfigFault>& faults,
+               std::vector<std::string>& warnings) {
+  Walk walk{file, faults, warnings};
+  walk.Table(root, "", "", false);
+}
+
+std::string ConfigReferencePage() {
+  std::string page =
+      "# pontage.toml\n\n"
+      "<!-- Printed by `pontage config reference`; edit src/app/config_keys.cc instead. -->\n\n"
+      "Every key of the file. A key that is not here is an error, and a faulty file starts "
+      "nothing: each fault is\nnamed with file, line, key, what was found and what was expected, "
+      "all of them at once. `pontage config check`\njudges a file, `pontage config print` shows "
+      "what it amounts to.\n\n"
+      "Secrets are never written into the file: `env:NAME` takes them from the environment, "
+      "`file:path` from a file.\nRelative paths start from the directory of pontage.toml. "
+      "Durations are `500ms`, `30s`, `5m`, `2h`, `1d`; sizes\n`64KiB`, `1MiB` or a number of "
+      "bytes. Keys marked *later* are read and kept, and a warning says that this version\ndoes "
+      "nothing with them.\n";
+  std::string_view section;
+  for (const KeyRow& row : kRows) {
+    const std::string_view top = row.path.substr(0, row.path.find('.'));
+    if (top != section) {
+      section = top;
+      page += "\n## `";
+      page += row.type == kTables        ? "[[" + std::string(top) + "]]"
+              : row.type == kNamedTables ? "[" + std::string(top) + ".\"name\"]"
+                                         : "[" + std::string(top) + "]";
+      page += "`\n\n" + std::string(row.meaning);
+      if (!row.later.empty()) page += " *Later.*";
+      page += "\n\n| key | value | default | meaning |\n|---|---|---|---|\n";
+      continue;
+    }
+    if (LastOf(row.path) == "*") continue;
+    std::string key(row.path.substr(top.size() + 1));
+    if (key.starts_with("*.")) key.erase(0, 2);
+    page += "| `" + key + "` | " + Escaped(Describe(row.type)) + " | ";
+    page += row.fallback.empty() ? std::string() : "`" + Escaped(row.fallback) + "`";
+    page += " | " + Escaped(row.meaning) + (row.later.empty() ? "" : " *Later.*") + " |\n";
+  }
+  return page;
+}
+
+}  // namespace pontage::app

@@ -1,0 +1,159 @@
+#include <algorithm>
+
+#include "app/config_sections.h"
+
+// Sections that later versions act on. Their form is judged now, so that a file written for them
+// keeps its meaning; a secret of theirs that is missing stops nothing.
+namespace pontage::app {
+namespace {
+
+// A section of the document whose missing secrets are no faults.
+Section Later(const Section& root, std::string_view key) {
+  for (const auto& [name, node] : root.Members()) {
+    if (name == key && node->kind == TomlNode::Kind::kTable) {
+      return {root.context(), node, std::string(key), true};
+    }
+  }
+  return {root.context(), nullptr, std::string(key), true};
+}
+
+std::vector<std::pair<std::string, int64_t>> ReadLimits(const Section& s) {
+  std::vector<std::pair<std::string, int64_t>> out;
+  const Section limits = s.Child("limits");
+  for (const auto& [name, node] : limits.Members()) {
+    if (node->kind == TomlNode::Kind::kInt) out.emplace_back(name, node->number);
+  }
+  return out;
+}
+
+// "$29/month", "$290/year", "$29".
+void CheckPlanPrice(const Section& s) {
+  const auto text = s.String("price");
+  if (!text) return;
+  const size_t slash = text->find('/');
+  const std::string_view period =
+      slash == std::string::npos ? "" : std::string_view(*text).substr(slash + 1);
+  if (!ParseMoney(std::string_view(*text).substr(0, slash)) ||
+      (slash != std::string::npos && period != "month" && period != "year")) {
+    s.Fault("price", s.Found("price"), "\"$29/month\", \"$290/year\" or \"$29\"");
+  }
+}
+
+void ReadMcp(const Section& root, std::vector<McpConfig>& to) {
+  for (const Section& s : root.Children("mcp")) {
+    McpConfig mcp{.path = s.RequiredString("path", "a path, \"/mcp\""),
+                  .upstream = s.UrlOr("upstream", ""),
+                  .builtin = s.Strings("builtin"),
+                  .default_price = s.StringOr("default", "deny"),
+                  .tools = {},
+                  .line = s.line()};
+    const auto price = [](std::string_view text) {
+      return text == "free" || text == "deny" || ParseMoney(text).has_value();
+    };
+    if (!price(mcp.default_price)) {
+      s.Fault("default", s.Found("default"), "\"deny\", \"free\" or a price");
+    }
+    const Section tools = s.Child("tools");
+    for (const auto& [name, node] : tools.Members()) {
+      if (node->kind != TomlNode::Kind::kString) continue;
+      if (!price(node->text)) tools.Fault(name, tools.Found(name), "a price, \"$0.002\"");
+      mcp.tools.emplace_back(name, node->text);
+    }
+    to.push_back(std::move(mcp));
+  }
+}
+
+void ReadPlans(const Section& root, std::vector<PlanConfig>& to) {
+  for (const Section& s : root.Children("plan")) {
+    CheckPlanPrice(s);
+    to.push_back({.name = s.RequiredString("name", "the name routes use"),
+                  .products = s.Strings("product"),
+                  .tier = s.StringOr("tier", ""),
+                  .price = s.StringOr("price", ""),
+                  .stripe_price = s.StringOr("stripe_price", ""),
+                  .days = s.Int("days", 0, 36'500).value_or(0),
+                  .trial_days = s.Int("trial_days", 0, 730).value_or(0),
+                  .limits = ReadLimits(s),
+                  .line = s.line()});
+  }
+}
+
+void ReadTiers(const Section& root, std::vector<TierConfig>& to) {
+  for (const Section& s : root.Children("tier")) {
+    CheckPlanPrice(s);
+    to.push_back({.name = s.RequiredString("name", "the name plans use"),
+                  .price = s.StringOr("price", ""),
+                  .limits = ReadLimits(s),
+                  .chains = s.Strings("chains"),
+                  .line = s.line()});
+  }
+}
+
+void ReadLicense(const Section& s, LicenseConfig& to) {
+  to.present = s.present();
+  to.issuer = s.StringOr("issuer", "");
+  to.format = s.OneOf("format", "jwt", {"jwt", "fernet"});
+  to.fernet_keys = s.Secrets("fernet_keys");
+  to.allow_shared_key = s.BoolOr("allow_shared_key", false);
+  to.signing_key = s.OneSecret("signing_key");
+  to.jwks = s.StringOr("jwks", "");
+  to.feed = s.UrlOr("feed", "");
+  to.grace_days = s.Int("grace_days", 0, 365).value_or(to.grace_days);
+}
+
+void ReadMail(const Section& s, MailConfig& to) {
+  to.present = s.present();
+  if (s.Has("provider")) to.provider = s.OneOf("provider", "resend", {"resend", "smtp"});
+  to.api_key = s.OneSecret("api_key");
+  to.api_base = s.UrlOr("api_base", to.api_base);
+  to.from = s.StringOr("from", "");
+  to.host = s.StringOr("host", "");
+  to.port = static_cast<uint16_t>(s.Int("port", 1, 65'535).value_or(0));
+  to.user = s.StringOr("user", "");
+  to.password = s.OneSecret("password");
+}
+
+}  // namespace
+
+void ReadProducts(const Section& root, std::vector<ProductConfig>& to) {
+  for (const Section& s : root.Children("product")) {
+    ProductConfig product{.name = s.RequiredString("name", "the name routes use"),
+                          .price = s.StringOr("price", ""),
+                          .description = s.StringOr("description", ""),
+                          .line = s.line()};
+    const auto price = s.Price("price");
+    if (s.String("price") ? price == Money::Zero() : !s.Has("price")) {
+      s.Fault("price", s.Found("price"), "an amount of dollars above zero, \"$0.05\"");
+    }
+    if (std::ranges::find(to, product.name, &ProductConfig::name) != to.end()) {
+      s.Fault("name", s.Found("name") + " a second time", "a name of its own");
+    }
+    to.push_back(std::move(product));
+  }
+}
+
+void ReadLaterSections(const Section& root, Config& config) {
+  ReadMcp(root, config.mcps);
+  ReadPlans(root, config.plans);
+  ReadTiers(root, config.tiers);
+  ReadLicense(Later(root, "license"), config.license);
+  const Section stripe = Later(root, "stripe");
+  config.stripe.present = stripe.present();
+  config.stripe.api_key = stripe.OneSecret("api_key");
+  config.stripe.webhook_secrets = stripe.Secrets("webhook_secret");
+  config.stripe.api_base = stripe.UrlOr("api_base", config.stripe.api_base);
+  const Section console = Later(root, "console");
+  config.console.present = console.present();
+  config.console.operator_key = console.OneSecret("operator_key");
+  ReadMail(Later(root, "mail"), config.mail);
+
+  for (const RouteConfig& route : config.routes) {
+    for (const std::string& plan : route.plans) {
+      if (std::ranges::find(config.plans, plan, &PlanConfig::name) == config.plans.end()) {
+        root.context().Fault(route.line, "route.plans", QuoteToml(plan), "the name of a [[plan]]");
+      }
+    }
+  }
+}
+
+}  // namespace pontage::app

@@ -1,0 +1,170 @@
+#include <algorithm>
+
+#include "app/config.h"
+#include "app/config_tree.h"
+
+// The effective configuration, for people: what came from the file, from the environment and from
+// defaults, and nothing that is secret.
+namespace pontage::app {
+namespace {
+
+std::string List(const std::vector<std::string>& items) {
+  std::string out = "[";
+  for (const std::string& item : items) {
+    if (out.size() > 1) out += ", ";
+    out += QuoteToml(item);
+  }
+  return out + "]";
+}
+
+std::string List(const std::vector<int>& items) {
+  std::string out = "[";
+  for (const int item : items) {
+    if (out.size() > 1) out += ", ";
+    out += std::to_string(item);
+  }
+  return out + "]";
+}
+
+std::string Quoted(Millis d) { return '"' + std::to_string(d.count()) + "ms\""; }
+std::string Shown(const Secret& s) { return s.empty() ? "\"[missing]\"" : "\"[set]\""; }
+
+std::string Name(const chain::ChainId& network) {
+  const auto name = network.V1Name();
+  return name ? std::string(*name) : network.Caip2();
+}
+
+// Providers put their key into the path: the origin is enough to see who it is.
+std::string Origin(const std::string& url) {
+  const size_t path = url.find('/', url.find("://") + 3);
+  if (path == std::string::npos || path + 1 == url.size()) return url;
+  return url.substr(0, path) + "/[set]";
+}
+
+void PrintServer(const Config& c, std::string& out) {
+  out += "[server]\nlisten = " + List(c.server.listen) + '\n';
+  if (!c.server.public_url.empty()) out += "public_url = " + QuoteToml(c.server.public_url) + '\n';
+  out += "trusted_proxies = " + List(c.server.trusted_proxies) + '\n';
+  if (!c.server.metrics_listen.empty()) {
+    out += "metrics_listen = " + QuoteToml(c.server.metrics_listen) + '\n';
+  }
+  out += "threads = " + std::to_string(c.server.threads) + '\n';
+  constexpr const char* kLevels[] = {"debug", "info", "warn", "error"};
+  out += "log_level = \"" + std::string(kLevels[static_cast<size_t>(c.server.log_level)]) + "\"\n";
+  out += "drain_timeout = " + Quoted(c.server.drain_timeout) + "\n\n[store]\nurl = ";
+  out += QuoteToml(RedactUrl(c.store.url)) + '\n';
+}
+
+void PrintX402(const Config& c, std::string& out) {
+  out += "\n[x402]\nversions = " + List(c.x402.versions) + "\nfacilitator = ";
+  out += c.x402.local_facilitator ? "\"local\"" : List(c.x402.facilitator_urls);
+  if (!c.x402.facilitator_token.empty()) out += "\nfacilitator_token = \"[set]\"";
+  out += "\ncheck_receipts = " + std::string(c.x402.check_receipts ? "true" : "false");
+  out += "\nmax_timeout = " + Quoted(c.x402.max_timeout);
+  out += "\nhold_max = " + std::to_string(c.x402.hold_max);
+  out += "\nsettle_timeout = " + Quoted(c.x402.settle_timeout) + '\n';
+  if (!c.x402.pay_to.empty()) out += "\n[x402.pay_to]\n";
+  for (const PayTo& to : c.x402.pay_to) {
+    out += QuoteToml(Name(to.network)) + " = " + QuoteToml(to.address) + '\n';
+  }
+  if (c.facilitator.present) {
+    out += "\n[facilitator]\ntokens = [";
+    for (size_t i = 0; i < c.facilitator.tokens.size(); ++i) out += i ? ", \"[set]\"" : "\"[set]\"";
+    out += "]\n";
+  }
+}
+
+void PrintChains(const Config& c, std::string& out) {
+  for (const ChainConfig& chain : c.chains) {
+    out += "\n[chain." + QuoteToml(Name(chain.network)) + "]\nrpc = ";
+    std::vector<std::string> urls;
+    for (const std::string& url : chain.rpc) urls.push_back(Origin(url));
+    out += List(urls) + "\nconfirmations = " + std::to_string(chain.confirmations) + '\n';
+    if (chain.quorum_above) {
+      out += "quorum_above = " + QuoteToml(chain.quorum_above->ToString()) + '\n';
+    }
+    if (chain.has_signer) out += "signer = " + Shown(chain.signer) + '\n';
+    if (chain.network.family() == chain::Family::kEvm && !chain.network.V1Name()) {
+      out += "chain_id = " + std::to_string(chain.network.number()) + '\n';
+    }
+    for (const chain::EvmAsset& asset : chain.assets) {
+      out += "[[chain." + QuoteToml(Name(chain.network)) + ".assets]]\naddress = ";
+      out += QuoteToml(asset.address.ToChecksum()) + "\ndecimals = ";
+      out += std::to_string(asset.decimals) + "\nname = " + QuoteToml(asset.eip712_name);
+      out += "\nversion = " + QuoteToml(asset.eip712_version) + "\nsymbol = ";
+      out += QuoteToml(asset.symbol) + '\n';
+    }
+  }
+}
+
+void PrintRoutes(const Config& c, std::string& out) {
+  for (const UpstreamConfig& up : c.upstreams) {
+    out += "\n[[upstream]]\nname = " + QuoteToml(up.name) + "\nurl = " + QuoteToml(up.url);
+    out += "\nconnect_timeout = " + Quoted(up.connect_timeout);
+    out += "\nanswer_timeout = " + Quoted(up.answer_timeout) + '\n';
+    if (up.headers.empty()) continue;
+    out += "[upstream.headers]\n";
+    for (const auto& [name, value] : up.headers)
+      out += QuoteToml(name) + " = " + Shown(value) + '\n';
+  }
+  for (const RouteConfig& route : c.routes) {
+    out += "\n[[route]]\nmatch = " + QuoteToml(route.match);
+    out += "\nupstream = " + QuoteToml(route.upstream) + "\nprice = ";
+    out += route.free ? "\"free\"" : QuoteToml(route.price.ToString());
+    if (!route.product.empty()) out += "\nproduct = " + QuoteToml(route.product);
+    if (!route.networks.empty()) {
+      std::vector<std::string> names;
+      for (const auto& network : route.networks) names.push_back(Name(network));
+      out += "\nnetworks = " + List(names);
+    }
+    if (!route.versions.empty()) out += "\nversions = " + List(route.versions);
+    out += route.settle == SettleWhen::kBefore ? "\nsettle = \"before\"" : "\nsettle = \"after\"";
+    out += route.replay == Replay::kAnswer ? "\nreplay = \"answer\"" : "\nreplay = \"refuse\"";
+    if (!route.description.empty()) out += "\ndescription = " + QuoteToml(route.description);
+    if (!route.mime_type.empty()) out += "\nmime_type = " + QuoteToml(route.mime_type);
+    if (route.hold_max) out += "\nhold_max = " + std::to_string(*route.hold_max);
+    if (route.answer_timeout) out += "\nanswer_timeout = " + Quoted(*route.answer_timeout);
+    out += '\n';
+  }
+  for (const ProductConfig& product : c.products) {
+    out += "\n[[product]]\nname = " + QuoteToml(product.name);
+    out += "\nprice = " + QuoteToml(product.price) + '\n';
+  }
+}
+
+}  // namespace
+
+std::string RedactUrl(std::string_view url) {
+  const size_t scheme = url.find("://");
+  if (scheme == std::string_view::npos) return std::string(url);
+  const size_t authority = scheme + 3;
+  const size_t end = std::min(url.find_first_of("/?#", authority), url.size());
+  const size_t at = url.substr(0, end).rfind('@');
+  std::string out(url);
+  if (at != std::string_view::npos) {
+    const size_t colon = url.find(':', authority);
+    const size_t from = colon < at ? colon + 1 : authority;
+    out = std::string(url.substr(0, from)) + "[set]" + std::string(url.substr(at));
+  }
+  // libpq takes a password among the parameters too.
+  constexpr std::string_view kParameter = "password=";
+  if (const size_t found = out.find(kParameter); found != std::string::npos) {
+    const size_t begin = found + kParameter.size();
+    const size_t stop = std::min(out.find('&', begin), out.size());
+    out.replace(begin, stop - begin, "[set]");
+  }
+  return out;
+}
+
+std::string PrintConfig(const Config& config) {
+  std::string out = "# " + config.file + " as it takes effect\n";
+  PrintServer(config, out);
+  PrintX402(config, out);
+  PrintChains(config, out);
+  PrintRoutes(config, out);
+  for (const std::string& warning : config.warnings) out += "\n# " + warning;
+  if (!config.warnings.empty()) out += '\n';
+  return out;
+}
+
+}  // namespace pontage::app

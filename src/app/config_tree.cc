@@ -1,0 +1,116 @@
+#include "app/config_tree.h"
+
+#include <algorithm>
+#include <sstream>
+
+// Results instead of exceptions.
+#define TOML_EXCEPTIONS 0
+#include <toml++/toml.h>
+
+namespace pontage::app {
+namespace {
+
+// Values longer than this are cut when a fault shows them.
+constexpr size_t kShownBytes = 80;
+
+TomlNode Convert(const toml::node& node);
+
+void ConvertTable(const toml::table& table, TomlNode& to) {
+  for (const auto& [key, value] : table) {
+    to.members.emplace_back(std::string(key.str()), Convert(value));
+    // The place of the key is the better one: a table made by its children has none itself.
+    TomlNode& made = to.members.back().second;
+    if (key.source().begin.line > 0) made.line = static_cast<int>(key.source().begin.line);
+  }
+  std::stable_sort(to.members.begin(), to.members.end(),
+                   [](const auto& a, const auto& b) { return a.second.line < b.second.line; });
+}
+
+TomlNode Convert(const toml::node& node) {
+  TomlNode to;
+  to.line = static_cast<int>(node.source().begin.line);
+  if (const toml::table* table = node.as_table()) {
+    ConvertTable(*table, to);
+  } else if (const toml::array* array = node.as_array()) {
+    to.kind = TomlNode::Kind::kArray;
+    for (const toml::node& item : *array) to.items.push_back(Convert(item));
+  } else if (const auto* text = node.as_string()) {
+    to.kind = TomlNode::Kind::kString;
+    to.text = text->get();
+  } else if (const auto* number = node.as_integer()) {
+    to.kind = TomlNode::Kind::kInt;
+    to.number = number->get();
+  } else if (const auto* flag = node.as_boolean()) {
+    to.kind = TomlNode::Kind::kBool;
+    to.flag = flag->get();
+  } else {
+    to.kind = TomlNode::Kind::kOther;
+    std::ostringstream out;
+    node.visit([&out](const auto& value) { out << value; });
+    to.text = out.str();
+  }
+  return to;
+}
+
+}  // namespace
+
+const TomlNode* TomlNode::Find(std::string_view key) const {
+  for (const auto& [name, value] : members) {
+    if (name == key) return &value;
+  }
+  return nullptr;
+}
+
+std::string TomlNode::Shown() const {
+  switch (kind) {
+    case Kind::kTable:
+      return "a table";
+    case Kind::kArray:
+      return items.empty() ? "an empty list" : "a list";
+    case Kind::kString:
+      return QuoteToml(text.size() > kShownBytes ? text.substr(0, kShownBytes) + "…" : text);
+    case Kind::kInt:
+      return std::to_string(number);
+    case Kind::kBool:
+      return flag ? "true" : "false";
+    case Kind::kOther:
+      return text;
+  }
+  return {};
+}
+
+std::expected<TomlNode, TomlSyntaxFault> ParseToml(std::string_view text) {
+  const toml::parse_result result = toml::parse(text);
+  if (!result) {
+    const toml::parse_error& error = result.error();
+    return std::unexpected(TomlSyntaxFault{.line = static_cast<int>(error.source().begin.line),
+                                           .what = std::string(error.description())});
+  }
+  TomlNode root;
+  ConvertTable(result.table(), root);
+  return root;
+}
+
+std::string QuoteToml(std::string_view text) {
+  std::string out = "\"";
+  for (const char c : text) {
+    if (c == '"' || c == '\\') {
+      out += '\\';
+      out += c;
+    } else if (c == '\n') {
+      out += "\\n";
+    } else if (c == '\t') {
+      out += "\\t";
+    } else if (static_cast<unsigned char>(c) < 0x20 || c == 0x7f) {
+      constexpr std::string_view kHex = "0123456789abcdef";
+      out += "\\u00";
+      out += kHex[static_cast<unsigned char>(c) >> 4];
+      out += kHex[static_cast<unsigned char>(c) & 15];
+    } else {
+      out += c;
+    }
+  }
+  return out + '"';
+}
+
+}  // namespace pontage::app

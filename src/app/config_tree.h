@@ -1,0 +1,41 @@
+#pragma once
+
+#include <cstdint>
+#include <expected>
+#include <string>
+#include <string_view>
+#include <utility>
+#include <vector>
+
+namespace pontage::app {
+
+// A TOML document as plain values with the lines they stand on, so that one file alone knows the
+// parser.
+struct TomlNode {
+  enum class Kind : uint8_t { kTable, kArray, kString, kInt, kBool, kOther };
+  Kind kind = Kind::kTable;
+  int line = 0;
+  std::string text;  // kString: the value; kOther (floats, dates): as it was written
+  int64_t number = 0;
+  bool flag = false;
+  std::vector<TomlNode> items;                            // kArray
+  std::vector<std::pair<std::string, TomlNode>> members;  // kTable, in the order of their lines
+
+  // nullptr when this is no table or has no such member.
+  const TomlNode* Find(std::string_view key) const;
+  // As a reader would recognize it: "\"abc\"", "3", "true", "a table", "a list".
+  std::string Shown() const;
+};
+
+struct TomlSyntaxFault {
+  int line = 0;
+  std::string what;
+};
+
+// `text` is a whole document. Keys that appear twice are a fault of the syntax.
+std::expected<TomlNode, TomlSyntaxFault> ParseToml(std::string_view text);
+
+// "text" with what TOML wants escaped.
+std::string QuoteToml(std::string_view text);
+
+}  // namespace pontage::app
