@@ -1,11 +1,10 @@
-#include <netinet/in.h>
-#include <netinet/tcp.h>
-
 #include <cerrno>
 #include <cstring>
 
 #include <boost/asio/io_context.hpp>
 #include <boost/asio/ip/tcp.hpp>
+#include <netinet/in.h>
+#include <netinet/tcp.h>
 
 #include "base/try.h"
 #include "io/socket.h"

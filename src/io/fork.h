@@ -45,9 +45,7 @@ class Fork {
     };
     std::coroutine_handle<promise_type> handle;
   };
-  static Runner Run(Task<> task, std::optional<Result<>>& result) {
-    result.emplace(co_await task);
-  }
+  static Runner Run(Task<> task, std::optional<Result<>>& result) { result.emplace(co_await task); }
 
   std::coroutine_handle<> runner_;
   std::optional<Result<>> result_;

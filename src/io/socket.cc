@@ -1,20 +1,19 @@
 #include "io/socket.h"
 
-#include <arpa/inet.h>
-#include <fcntl.h>
-#include <netinet/in.h>
-#include <netinet/tcp.h>
-#include <poll.h>
-#include <unistd.h>
-
 #include <array>
 #include <cerrno>
 #include <charconv>
 #include <cstring>
+#include <fcntl.h>
+#include <poll.h>
+#include <unistd.h>
 
+#include <arpa/inet.h>
 #include <boost/asio/io_context.hpp>
 #include <boost/asio/posix/descriptor.hpp>
 #include <boost/asio/posix/stream_descriptor.hpp>
+#include <netinet/in.h>
+#include <netinet/tcp.h>
 
 #include "base/try.h"
 

@@ -1,14 +1,14 @@
 #pragma once
 
-#include <sys/socket.h>
-#include <sys/uio.h>
-
 #include <coroutine>
 #include <cstdint>
 #include <memory>
 #include <span>
 #include <string>
 #include <string_view>
+
+#include <sys/socket.h>
+#include <sys/uio.h>
 
 #include "base/error.h"
 #include "base/time.h"
@@ -39,8 +39,8 @@ struct IoLink {
 };
 
 // One attempt after another at something on a socket that may have to wait. Await it where it was
-// made (it is not movable) and keep what it points to alive. Derived classes say what an attempt is;
-// TLS has its own.
+// made (it is not movable) and keep what it points to alive. Derived classes say what an attempt
+// is; TLS has its own.
 class IoAwaiter : private DeadlineNode, private IoLink {
  public:
   bool await_ready();

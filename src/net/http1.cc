@@ -109,33 +109,6 @@ Parsed<int> ReadVersion(std::string_view text) {
   return Refuse(400, "a malformed request line");
 }
 
-// host[:port] as Host and absolute forms have it, with nothing that could end a name or mean
-// something else to somebody else.
-bool IsAuthority(std::string_view text) {
-  if (text.empty()) return false;
-  std::string_view port;
-  if (text.front() == '[') {
-    const size_t end = text.find(']');
-    if (end == std::string_view::npos || end < 3) return false;
-    const auto inside = [](char c) {
-      return IsDigit(c) || (c >= 'a' && c <= 'f') || (c >= 'A' && c <= 'F') || c == ':' || c == '.';
-    };
-    if (!std::ranges::all_of(text.substr(1, end - 1), inside)) return false;
-    port = text.substr(end + 1);
-  } else {
-    const size_t colon = text.find(':');
-    const auto in_name = [](char c) {
-      return IsDigit(c) || (c >= 'a' && c <= 'z') || (c >= 'A' && c <= 'Z') ||
-             std::string_view("-._~!$&'()*+;=%").contains(c);
-    };
-    const std::string_view name = text.substr(0, colon);
-    if (name.empty() || !std::ranges::all_of(name, in_name)) return false;
-    port = colon == std::string_view::npos ? std::string_view() : text.substr(colon);
-  }
-  if (port.empty()) return true;
-  return port.front() == ':' && port.size() <= 6 && std::ranges::all_of(port.substr(1), IsDigit);
-}
-
 // Splits an absolute form; the authority goes to `authority`.
 Parsed<> ReadTarget(std::string_view target, RequestHead& head, std::string& authority) {
   const auto visible = [](char c) { return c > 0x20 && c < 0x7f && c != '#'; };
@@ -217,10 +190,34 @@ bool IsToken(std::string_view text) {
          std::ranges::all_of(text, [](char c) { return kToken[static_cast<uint8_t>(c)]; });
 }
 
+bool IsAuthority(std::string_view text) {
+  if (text.empty()) return false;
+  std::string_view port;
+  if (text.front() == '[') {
+    const size_t end = text.find(']');
+    if (end == std::string_view::npos || end < 3) return false;
+    const auto inside = [](char c) {
+      return IsDigit(c) || (c >= 'a' && c <= 'f') || (c >= 'A' && c <= 'F') || c == ':' || c == '.';
+    };
+    if (!std::ranges::all_of(text.substr(1, end - 1), inside)) return false;
+    port = text.substr(end + 1);
+  } else {
+    const size_t colon = text.find(':');
+    const auto in_name = [](char c) {
+      return IsDigit(c) || (c >= 'a' && c <= 'z') || (c >= 'A' && c <= 'Z') ||
+             std::string_view("-._~!$&'()*+;=%").contains(c);
+    };
+    const std::string_view name = text.substr(0, colon);
+    if (name.empty() || !std::ranges::all_of(name, in_name)) return false;
+    port = colon == std::string_view::npos ? std::string_view() : text.substr(colon);
+  }
+  if (port.empty()) return true;
+  return port.front() == ':' && port.size() <= 6 && std::ranges::all_of(port.substr(1), IsDigit);
+}
+
 bool IsFieldValue(std::string_view text) {
-  return std::ranges::all_of(text, [](char c) {
-    return (static_cast<uint8_t>(c) >= 0x20 && c != 0x7f) || c == '\t';
-  });
+  return std::ranges::all_of(
+      text, [](char c) { return (static_cast<uint8_t>(c) >= 0x20 && c != 0x7f) || c == '\t'; });
 }
 
 bool HasListToken(const Headers& headers, std::string_view name, std::string_view token) {
@@ -250,9 +247,8 @@ void RemoveHopByHop(Headers& headers) {
     }
     rest.remove_prefix(comma + 1);
   }
-  for (const std::string_view name :
-       {"Connection", "Keep-Alive", "Proxy-Connection", "TE", "Trailer", "Transfer-Encoding",
-        "Content-Length", "Upgrade"}) {
+  for (const std::string_view name : {"Connection", "Keep-Alive", "Proxy-Connection", "TE",
+                                      "Transfer-Encoding", "Content-Length", "Upgrade"}) {
     headers.Remove(name);
   }
 }

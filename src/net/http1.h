@@ -87,13 +87,13 @@ class ChunkDecoder {
 
  private:
   enum class State : uint8_t {
-    kSize,       // the first digit has not come
-    kSizeMore,   // at least one has
-    kSizeLf,     // after the CR of the size line
+    kSize,      // the first digit has not come
+    kSizeMore,  // at least one has
+    kSizeLf,    // after the CR of the size line
     kData,
     kDataCr,
     kDataLf,
-    kTrailer,    // in a trailer line (or the last, empty one)
+    kTrailer,  // in a trailer line (or the last, empty one)
     kTrailerLf,
     kDone,
   };
@@ -114,10 +114,13 @@ class ChunkDecoder {
 bool IsToken(std::string_view text);
 // No byte in it could end a field value or hide in one.
 bool IsFieldValue(std::string_view text);
+// host[:port] as Host and absolute forms have it, IPv6 in brackets; nothing in it could end a name
+// or mean something else to somebody else.
+bool IsAuthority(std::string_view text);
 // Whether one of the comma-separated members of all fields of that name is `token`.
 bool HasListToken(const Headers& headers, std::string_view name, std::string_view token);
 // Takes out what belongs to one connection: Connection and what it names, Keep-Alive,
-// Proxy-Connection, TE, Trailer, Transfer-Encoding, Content-Length and Upgrade.
+// Proxy-Connection, TE, Transfer-Encoding, Content-Length and Upgrade.
 void RemoveHopByHop(Headers& headers);
 
 // The head's text with its empty line, appended to `out`. `length` and `chunked` write the framing

@@ -1,0 +1,119 @@
+#include "net/client.h"
+
+#include <algorithm>
+#include <charconv>
+
+#include "base/try.h"
+#include "net/exchange.h"
+
+namespace pontage::net {
+
+std::string Url::Authority() const {
+  std::string authority = host.contains(':') ? "[" + host + "]" : host;
+  if (port != (tls ? 443 : 80)) authority += ":" + std::to_string(port);
+  return authority;
+}
+
+Result<Url> ParseUrl(std::string_view text) {
+  const auto wrong = [] {
+    return Fail(Error(Code::kBadRequest, "not an http address")
+                    .Want("http(s)://host[:port][/path], without user name and fragment"));
+  };
+  Url url;
+  const size_t scheme = text.find("://");
+  if (scheme == std::string_view::npos) return wrong();
+  url.tls = EqualsNoCase(text.substr(0, scheme), "https");
+  if (!url.tls && !EqualsNoCase(text.substr(0, scheme), "http")) return wrong();
+  text.remove_prefix(scheme + 3);
+  const size_t end = std::min(text.find_first_of("/?"), text.size());
+  std::string_view authority = text.substr(0, end);
+  const std::string_view path = text.substr(end);
+  const auto visible = [](char c) { return c > 0x20 && c < 0x7f && c != '#'; };
+  if (!http1::IsAuthority(authority) || !std::ranges::all_of(path, visible)) return wrong();
+  url.port = url.tls ? 443 : 80;
+  const size_t colon = authority.rfind(':');
+  if (colon != std::string_view::npos && authority.back() != ']') {
+    const std::string_view digits = authority.substr(colon + 1);
+    const auto [stop, error] =
+        std::from_chars(digits.data(), digits.data() + digits.size(), url.port);
+    if (error != std::errc() || stop != digits.data() + digits.size() || url.port == 0) {
+      return wrong();
+    }
+    authority = authority.substr(0, colon);
+  }
+  if (authority.front() == '[') authority = authority.substr(1, authority.size() - 2);
+  url.host = authority;
+  url.path = path.starts_with('/') ? std::string(path) : "/" + std::string(path);
+  return url;
+}
+
+struct Client::Impl {
+  Impl(Loop& loop, ClientLimits limits) : pool(std::make_shared<Pool>(loop, limits)) {}
+
+  // A connection to `url`: out of the pool unless `fresh`.
+  Task<std::unique_ptr<Exchange>> Open(const Url& url, bool fresh, Deadline by) {
+    std::string key = url.tls ? "s" : "p";
+    key += url.Authority();
+    if (!fresh) {
+      if (auto pooled = pool->Take(key)) {
+        co_return std::make_unique<Exchange>(pool, std::move(key), *std::move(pooled), true);
+      }
+    }
+    Loop& loop = pool->loop();
+    by = Sooner(by, Deadline::In(loop.clock(), pool->limits().connect_timeout));
+    const auto unreachable = [&url](const Error& error) {
+      return Fail(Code::kUpstreamUnreachable,
+                  "cannot connect to " + url.Authority() + ": " + error.detail());
+    };
+    Result<Socket> socket = co_await Connect(loop, url.host, url.port, by);
+    if (!socket) co_return unreachable(socket.error());
+    std::unique_ptr<TlsSession> session;
+    if (url.tls) {
+      if (!tls) tls.emplace();
+      auto shaken = co_await tls->Connect(*socket, url.host, by);
+      if (!shaken) co_return unreachable(shaken.error());
+      session = *std::move(shaken);
+    }
+    Transport transport(*std::move(socket), std::move(session));
+    co_return std::make_unique<Exchange>(pool, std::move(key), std::move(transport), false);
+  }
+
+  std::shared_ptr<Pool> pool;
+  std::optional<TlsClientContext> tls;
+};
+
+Client::Client(Loop& loop, ClientLimits limits) : impl_(std::make_unique<Impl>(loop, limits)) {}
+
+Client::~Client() { impl_->pool->Close(); }
+
+Task<std::unique_ptr<ClientResponse>> Client::Send(const Url& url, const RequestHead& head,
+                                                   BodySource* body, Deadline by,
+                                                   const Interim* interim) {
+  for (bool fresh = false;; fresh = true) {
+    PTG_CO_TRY(std::unique_ptr<Exchange> exchange, co_await impl_->Open(url, fresh, by));
+    const Result<> answered = co_await exchange->Run(url, head, body, by, interim);
+    if (answered) co_return std::unique_ptr<ClientResponse>(std::move(exchange));
+    const bool broken = answered.error().code() == Code::kConnection;
+    if (fresh || !broken || !exchange->MayRepeat()) co_return Fail(answered.error());
+  }
+}
+
+Task<Client::Whole> Client::Fetch(const Url& url, RequestHead head, std::string body,
+                                  size_t max_body, Deadline by) {
+  StringBody source(std::move(body));
+  if (head.target.empty()) head.target = url.path;
+  PTG_CO_TRY(const std::unique_ptr<ClientResponse> response,
+             co_await Send(url, head, &source, by, nullptr));
+  Result<std::string> text = co_await ReadAll(response->body(), max_body, by);
+  if (!text && text.error().code() == Code::kBodyTooLarge) {
+    co_return Fail(Code::kUpstreamProtocol,
+                   "the upstream's answer is larger than " + std::to_string(max_body) + " bytes");
+  }
+  if (!text) co_return Fail(text.error());
+  Whole whole;
+  whole.head = std::move(response->head());
+  whole.body = *std::move(text);
+  co_return whole;
+}
+
+}  // namespace pontage::net

@@ -1,0 +1,318 @@
+#include "net/exchange.h"
+
+#include <array>
+
+#include "base/try.h"
+
+namespace pontage::net {
+namespace {
+
+constexpr size_t kBlock = 16 * 1024;
+constexpr size_t kLargeBlock = 64 * 1024;
+// Size lines and trailers of answers: as the server's own bounds.
+constexpr size_t kChunkLine = 64;
+constexpr size_t kTrailer = 8 * 1024;
+// Interim answers before the final one; more is a server that never comes to the point.
+constexpr size_t kInterims = 32;
+// Who uploads is ended with the exchange, whose own deadline runs; this is only the net below.
+constexpr Millis kUploadPause{3'600'000};
+
+std::unexpected<Error> ProtocolError(std::string_view why) {
+  return Fail(Code::kUpstreamProtocol, "the upstream's answer has " + std::string(why));
+}
+
+bool MethodHasContent(std::string_view method) {
+  return method == "POST" || method == "PUT" || method == "PATCH";
+}
+
+}  // namespace
+
+struct Pool::Idle final : DeadlineNode {
+  Idle(Line& l, Transport t) : line(l), transport(std::move(t)) {}
+  void Expire() override {
+    // Destroys this.
+    std::erase_if(line, [this](const std::unique_ptr<Idle>& idle) { return idle.get() == this; });
+  }
+  Line& line;
+  Transport transport;
+};
+
+Pool::Pool(Loop& loop, ClientLimits limits) : loop_(loop), limits_(limits) {}
+Pool::~Pool() = default;
+
+std::optional<Transport> Pool::Take(const std::string& key) {
+  const auto found = lines_.find(key);
+  if (found == lines_.end()) return std::nullopt;
+  Line& line = found->second;
+  while (!line.empty()) {
+    Transport transport = std::move(line.back()->transport);
+    line.pop_back();
+    if (transport.AtRest()) return transport;
+  }
+  return std::nullopt;
+}
+
+void Pool::Give(const std::string& key, Transport transport) {
+  if (closed_ || limits_.idle_per_host == 0) return;
+  Line& line = lines_[key];
+  if (line.size() >= limits_.idle_per_host) line.pop_front();
+  line.push_back(std::make_unique<Idle>(line, std::move(transport)));
+  loop_.Watch(*line.back(), Deadline::In(loop_.clock(), limits_.idle_timeout));
+}
+
+void Pool::Close() {
+  closed_ = true;
+  lines_.clear();
+}
+
+Exchange::Exchange(std::shared_ptr<Pool> pool, std::string key, Transport transport, bool reused)
+    : pool_(std::move(pool)),
+      key_(std::move(key)),
+      transport_(std::move(transport)),
+      reused_(reused),
+      acknowledged_before_(reused ? transport_.socket().BytesAcknowledged() : 0) {}
+
+Exchange::~Exchange() {
+  if (self_) *self_ = nullptr;
+  upload_.Stop();
+  if (state_ == State::kEnd && answer_.keep_alive && answer_.head.status != 101 && !uploading_ &&
+      lead_.empty() && input_.empty()) {
+    pool_->Give(key_, std::move(transport_));
+  }
+}
+
+bool Exchange::MayRepeat() const {
+  return reused_ && !answer_began_ && !body_taken_ && !acknowledged_ && !source_error_;
+}
+
+Result<std::string> Exchange::Serialize(const Url& url, const RequestHead& head, BodySource* body) {
+  RequestHead ours = head;
+  const std::string upgrade(head.headers.Get("upgrade").value_or(""));
+  http1::RemoveHopByHop(ours.headers);
+  ours.headers.Remove("Host");
+  // We do not wait for a 100: the body comes as fast as its source gives it.
+  ours.headers.Remove("Expect");
+  upgrade_asked_ = !upgrade.empty();
+  if (upgrade_asked_) ours.headers.Add("Upgrade", upgrade);
+  http1::WriteOptions options;
+  options.connection = upgrade_asked_ ? "Upgrade" : "";
+  if (body != nullptr && !body->empty()) {
+    options.length = body->length();
+    options.chunked = !options.length.has_value();
+  } else if (MethodHasContent(head.method)) {
+    options.length = 0;
+  }
+  std::string out;
+  if (!http1::WriteRequest(ours, url.Authority(), options, out)) {
+    return Fail(Code::kInternal, "the request's head holds what a head cannot carry");
+  }
+  return out;
+}
+
+Task<> Exchange::Run(const Url& url, const RequestHead& head, BodySource* body, Deadline by,
+                     const Client::Interim* interim) {
+  to_head_ = head.method == "HEAD";
+  PTG_CO_TRY(lead_, Serialize(url, head, body));
+  if (body != nullptr && !body->empty()) {
+    uploading_ = true;
+    upload_.Start(Upload(*body, !body->length().has_value()));
+  } else {
+    // A server that does not read may still have answered: the reading tells.
+    (void)co_await WriteLead({}, {});
+  }
+  const Result<> answered = co_await ReadHead(by, interim);
+  if (answered) co_return {};
+  acknowledged_ =
+      transport_.socket().open() && transport_.socket().BytesAcknowledged() > acknowledged_before_;
+  if (source_error_) co_return Fail(*source_error_);
+  if (answered.error().code() == Code::kTimeout) {
+    co_return Fail(Code::kUpstreamTimeout, "the upstream did not answer in time");
+  }
+  co_return answered;
+}
+
+Task<> Exchange::WriteLead(std::string_view body, std::string_view after) {
+  const std::string lead = std::move(lead_);
+  lead_.clear();
+  const auto piece = [](std::string_view text) {
+    return iovec{const_cast<char*>(text.data()), text.size()};
+  };
+  std::array<iovec, 3> pieces{piece(lead), piece(body), piece(after)};
+  writing_ = true;
+  const Result<> written =
+      co_await transport_.WriteAll(pieces, pool_->loop().clock(), kUploadPause, Deadline::Never());
+  writing_ = false;
+  co_return written;
+}
+
+// When the first bytes of the body do not follow at once, the head leaves alone.
+void Exchange::FlushLeadSoon() {
+  self_ = std::make_shared<Exchange*>(this);
+  pool_->loop().Post([self = self_] {
+    Exchange* const exchange = *self;
+    if (exchange == nullptr || exchange->writing_) return;
+    exchange->lead_.erase(0, exchange->transport_.TryWrite(exchange->lead_));
+  });
+}
+
+Task<> Exchange::Upload(BodySource& body, bool chunked) {
+  const Result<> done = co_await UploadPieces(body, chunked);
+  if (done) {
+    uploading_ = false;
+  } else if (source_error_) {
+    // Wakes who waits for the answer, through the loop.
+    transport_.socket().Abort();
+  }
+  // Else the server takes no more; it may have answered all the same, so the reading goes on.
+  co_return done;
+}
+
+Task<> Exchange::UploadPieces(BodySource& body, bool chunked) {
+  FlushLeadSoon();
+  uint64_t left = body.length().value_or(0);
+  body_taken_ = true;
+  while (true) {
+    const Result<std::string_view> piece = co_await body.Read(Deadline::Never());
+    if (!piece) {
+      source_error_ = piece.error();
+      co_return Fail(piece.error());
+    }
+    if (piece->empty()) break;
+    if (chunked) {
+      http1::WriteChunkSize(piece->size(), lead_);
+      PTG_CO_RUN(co_await WriteLead(*piece, "\r\n"));
+      continue;
+    }
+    if (piece->size() > left) break;
+    left -= piece->size();
+    PTG_CO_RUN(co_await WriteLead(*piece, {}));
+  }
+  const bool whole = chunked ? http1::WriteLastChunk(&body.trailers(), lead_) : left == 0;
+  if (!whole) {
+    source_error_ = Error(Code::kInternal, "the request's body is not what was announced");
+    co_return Fail(*source_error_);
+  }
+  co_return co_await WriteLead({}, {});
+}
+
+Task<size_t> Exchange::Fill(Deadline by) {
+  const std::span<char> room = input_.Room(left_ > kBlock ? kLargeBlock : kBlock);
+  PTG_CO_TRY(const size_t count, co_await transport_.Read(room, by));
+  input_.Filled(count);
+  answer_began_ = answer_began_ || count > 0;
+  co_return count;
+}
+
+Task<> Exchange::ReadHead(Deadline by, const Client::Interim* interim) {
+  const http1::HeadLimits limits{pool_->limits().head_bytes, pool_->limits().header_fields};
+  for (size_t interims = 0; interims < kInterims; ++interims) {
+    http1::HeadScanner scanner(limits);
+    size_t size = 0;
+    while (true) {
+      const auto scanned = scanner.Scan(input_.view());
+      if (!scanned) co_return ProtocolError(scanned.error().why);
+      size = *scanned;
+      if (size > 0) break;
+      PTG_CO_TRY(const size_t count, co_await Fill(by));
+      if (count == 0) {
+        co_return Fail(Code::kConnection, "the upstream closed the connection without an answer");
+      }
+    }
+    PTG_CO_RUN(Accept(size));
+    const int status = answer_.head.status;
+    if (status >= 200 || status == 101) co_return {};
+    if (interim != nullptr) PTG_CO_RUN(co_await (*interim)(answer_.head));
+  }
+  co_return ProtocolError("no end of interim answers");
+}
+
+Result<> Exchange::Accept(size_t head_size) {
+  const http1::HeadLimits limits{pool_->limits().head_bytes, pool_->limits().header_fields};
+  auto parsed = http1::ParseResponse(input_.view().substr(0, head_size), limits, to_head_);
+  if (!parsed) return ProtocolError(parsed.error().why);
+  input_.Consume(head_size);
+  answer_ = *std::move(parsed);
+  if (answer_.head.status == 101) {
+    if (!upgrade_asked_) return ProtocolError("a protocol switch that nobody asked for");
+    answer_.framing = http1::Framing::kUntilClose;
+    answer_.keep_alive = false;
+  }
+  left_ = answer_.framing == http1::Framing::kLength ? answer_.length : 0;
+  state_ = answer_.framing == http1::Framing::kNone ? State::kEnd : State::kBody;
+  if (answer_.framing == http1::Framing::kChunked) chunks_.emplace(kChunkLine, kTrailer);
+  return {};
+}
+
+std::optional<uint64_t> Exchange::length() const {
+  if (answer_.has_length) return answer_.length;
+  if (answer_.framing == http1::Framing::kNone && !to_head_) return 0;
+  return std::nullopt;
+}
+
+bool Exchange::empty() const { return answer_.framing == http1::Framing::kNone; }
+
+std::unexpected<Error> Exchange::Break(Error error) {
+  state_ = State::kBroken;
+  if (error.code() == Code::kTimeout) {
+    error = Error(Code::kUpstreamTimeout, "the upstream's answer stopped coming");
+  }
+  error_ = error;
+  return Fail(std::move(error));
+}
+
+Task<std::string_view> Exchange::Read(Deadline by) {
+  if (state_ == State::kEnd) co_return std::string_view();
+  if (state_ == State::kBroken) co_return Fail(*error_);
+  if (answer_.framing == http1::Framing::kChunked) co_return co_await ReadChunk(by);
+  co_return co_await ReadPlain(by);
+}
+
+Task<std::string_view> Exchange::ReadPlain(Deadline by) {
+  const bool until_close = answer_.framing == http1::Framing::kUntilClose;
+  if (input_.empty()) {
+    const Result<size_t> count = co_await Fill(by);
+    if (!count) co_return Break(count.error());
+    if (*count == 0) {
+      if (!until_close) {
+        co_return Break(Error(Code::kConnection, "the upstream left before its answer ended"));
+      }
+      state_ = State::kEnd;
+      co_return std::string_view();
+    }
+  }
+  std::string_view piece = input_.view();
+  if (!until_close) {
+    piece = piece.substr(0, left_);
+    left_ -= piece.size();
+    if (left_ == 0) state_ = State::kEnd;
+  }
+  input_.Consume(piece.size());
+  co_return piece;
+}
+
+Task<std::string_view> Exchange::ReadChunk(Deadline by) {
+  while (true) {
+    const auto piece = chunks_->Next(input_.view());
+    if (!piece) co_return Break(ProtocolError(piece.error().why).error());
+    input_.Consume(piece->consumed);
+    if (!piece->data.empty()) co_return piece->data;
+    if (chunks_->done()) {
+      trailers_ = std::move(chunks_->trailers());
+      state_ = State::kEnd;
+      co_return std::string_view();
+    }
+    const Result<size_t> count = co_await Fill(by);
+    if (!count) co_return Break(count.error());
+    if (*count == 0) {
+      co_return Break(Error(Code::kConnection, "the upstream left before its answer ended"));
+    }
+  }
+}
+
+Task<> Exchange::WriteRaw(std::string_view bytes, Deadline by) {
+  if (answer_.head.status != 101) co_return Fail(Code::kInternal, "the protocol was not switched");
+  std::array<iovec, 1> pieces{{{const_cast<char*>(bytes.data()), bytes.size()}}};
+  co_return co_await transport_.WriteAll(pieces, pool_->loop().clock(), kUploadPause, by);
+}
+
+}  // namespace pontage::net

@@ -1,0 +1,102 @@
+#pragma once
+
+#include <list>
+#include <memory>
+#include <string>
+#include <unordered_map>
+
+#include "io/fork.h"
+#include "net/client.h"
+#include "net/http1.h"
+#include "net/tls.h"
+#include "net/transport.h"
+
+// One request and its answer on one upstream connection: private to net/client.cc.
+namespace pontage::net {
+
+// Idle connections of one loop by destination.
+class Pool {
+ public:
+  Pool(Loop& loop, ClientLimits limits);
+  ~Pool();
+
+  // The connection used last that is still good, or nothing.
+  std::optional<Transport> Take(const std::string& key);
+  void Give(const std::string& key, Transport transport);
+  // Nothing is kept any more.
+  void Close();
+
+  Loop& loop() const { return loop_; }
+  const ClientLimits& limits() const { return limits_; }
+
+ private:
+  struct Idle;
+  using Line = std::list<std::unique_ptr<Idle>>;
+  Loop& loop_;
+  const ClientLimits limits_;
+  bool closed_ = false;
+  std::unordered_map<std::string, Line> lines_;
+};
+
+class Exchange final : public ClientResponse, private BodySource {
+ public:
+  Exchange(std::shared_ptr<Pool> pool, std::string key, Transport transport, bool reused);
+  ~Exchange() override;
+
+  // Sends the request and reads the final answer's head.
+  Task<> Run(const Url& url, const RequestHead& head, BodySource* body, Deadline by,
+             const Client::Interim* interim);
+  // After Run failed: whether the server certainly knows nothing of the request and nothing of the
+  // body is lost, so that it may be sent again on another connection.
+  bool MayRepeat() const;
+
+  ResponseHead& head() override { return answer_.head; }
+  BodySource& body() override { return *this; }
+  Task<> WriteRaw(std::string_view bytes, Deadline by) override;
+
+ private:
+  enum class State : uint8_t { kHead, kBody, kEnd, kBroken };
+
+  Task<std::string_view> Read(Deadline by) override;
+  std::optional<uint64_t> length() const override;
+  bool empty() const override;
+  const Headers& trailers() const override { return trailers_; }
+
+  Result<std::string> Serialize(const Url& url, const RequestHead& head, BodySource* body);
+  Task<> Upload(BodySource& body, bool chunked);
+  Task<> UploadPieces(BodySource& body, bool chunked);
+  Task<> WriteLead(std::string_view body, std::string_view after);
+  void FlushLeadSoon();
+  Task<> ReadHead(Deadline by, const Client::Interim* interim);
+  Result<> Accept(size_t head_size);
+  Task<std::string_view> ReadPlain(Deadline by);
+  Task<std::string_view> ReadChunk(Deadline by);
+  Task<size_t> Fill(Deadline by);
+  std::unexpected<Error> Break(Error error);
+
+  const std::shared_ptr<Pool> pool_;
+  const std::string key_;
+  Transport transport_;
+  const bool reused_;
+  uint64_t acknowledged_before_;
+  bool acknowledged_ = false;  // something of the request, when it failed
+  bool answer_began_ = false;
+  bool body_taken_ = false;
+  bool to_head_ = false;
+  bool upgrade_asked_ = false;
+  InputBuffer input_;
+  http1::Response answer_;
+  State state_ = State::kHead;
+  uint64_t left_ = 0;
+  std::optional<http1::ChunkDecoder> chunks_;
+  Headers trailers_;
+  std::optional<Error> error_;
+  std::string lead_;  // of the request, not yet handed to the socket
+  bool writing_ = false;
+  std::optional<Error> source_error_;
+  std::shared_ptr<Exchange*> self_;  // for what is posted to the loop
+  bool uploading_ = false;
+  Fork upload_;  // last: it uses the others and ends first
+};
+
+}  // namespace pontage::net

@@ -1,0 +1,108 @@
+#include "net/server.h"
+
+#include <array>
+
+#include "base/log.h"
+#include "base/try.h"
+#include "net/connection.h"
+
+namespace pontage::net {
+namespace {
+
+// When descriptors have run out, others must give some back first.
+constexpr Millis kAcceptPause{50};
+
+}  // namespace
+
+struct Server::Impl {
+  explicit Impl(std::shared_ptr<ServerShared> s) : shared(std::move(s)) {}
+
+  // Accepts until the listener is closed. Owns what it uses: it may outlive the Server.
+  static Task<> Accept(std::shared_ptr<Impl> self) {
+    while (self->listener.open()) {
+      Result<Socket> socket = co_await self->listener.Accept();
+      if (!socket) {
+        if (socket.error().code() == Code::kOverloaded) {
+          Log(LogLevel::kWarn, "http.accept_failed", {{"detail", socket.error().detail()}});
+          PTG_CO_RUN(co_await Sleep(kAcceptPause));
+        }
+        continue;
+      }
+      self->Take(*std::move(socket));
+    }
+    co_return {};
+  }
+
+  void Take(Socket socket) {
+    ServerShared& s = *shared;
+    if (s.count >= s.limits.connections) {
+      if (s.idle.alone()) {
+        // Everybody is at work: say so, in one attempt.
+        const std::string answer = MinimalAnswer({503, "too many connections"});
+        const iovec piece{const_cast<char*>(answer.data()), answer.size()};
+        socket.TryWrite({&piece, 1});
+        socket.ShutdownWrite();
+        return;
+      }
+      // Whoever has been idle the longest makes room.
+      Connection& longest = Connection::OfParked(*s.idle.after);
+      s.idle.after->Unlink();
+      longest.Close();
+    }
+    Transport transport(std::move(socket));
+    auto connection = std::make_unique<Connection>(shared, std::move(transport));
+    s.loop.Spawn(Connection::Run(std::move(connection)), "http.connection");
+  }
+
+  std::shared_ptr<ServerShared> shared;
+  Listener listener;
+};
+
+Server::Server(Loop& loop, ServerLimits limits, Handler handler)
+    : impl_(std::make_shared<Impl>(
+          std::make_shared<ServerShared>(loop, limits, std::move(handler)))) {
+  impl_->shared->none.Set();
+}
+
+Server::~Server() {
+  impl_->listener.Close();
+  impl_->shared->draining = true;
+}
+
+Result<> Server::Listen(std::string_view address) {
+  PTG_TRY(const SocketAddress where, SocketAddress::ParseListen(address));
+  Loop& loop = impl_->shared->loop;
+  Result<Listener> listener = Listener::Open(loop, where);
+  if (!listener && address.starts_with(':')) {
+    // A machine without IPv6.
+    PTG_TRY(const SocketAddress v4, SocketAddress::Literal("0.0.0.0", where.port()));
+    listener = Listener::Open(loop, v4);
+  }
+  if (!listener) return Fail(listener.error());
+  impl_->listener = *std::move(listener);
+  loop.Spawn(Impl::Accept(impl_), "http.accept");
+  return {};
+}
+
+Task<> Server::Drain(Deadline by) {
+  const std::shared_ptr<Impl> impl = impl_;
+  ServerShared& shared = *impl->shared;
+  impl->listener.Close();
+  shared.draining = true;
+  while (!shared.idle.alone()) {
+    Connection& connection = Connection::OfParked(*shared.idle.after);
+    shared.idle.after->Unlink();
+    connection.Close();
+  }
+  const Result<> finished = co_await shared.none.Wait(by);
+  if (finished) co_return {};
+  for (IoLink* link = shared.all.after; link != &shared.all; link = link->after) {
+    Connection::OfEverywhere(*link).Abort();
+  }
+  co_return {};
+}
+
+uint16_t Server::port() const { return impl_->listener.port(); }
+size_t Server::connections() const { return impl_->shared->count; }
+
+}  // namespace pontage::net

@@ -1,0 +1,156 @@
+#include "net/tls.h"
+
+#include <algorithm>
+#include <climits>
+#include <csignal>
+
+#include <openssl/err.h>
+#include <openssl/ssl.h>
+#include <openssl/x509v3.h>
+
+#include "base/try.h"
+
+namespace pontage::net {
+namespace {
+
+struct FreeSsl {
+  void operator()(SSL* ssl) const { SSL_free(ssl); }
+};
+struct FreeContext {
+  void operator()(SSL_CTX* context) const { SSL_CTX_free(context); }
+};
+
+int AsInt(size_t size) { return static_cast<int>(std::min(size, size_t{INT_MAX})); }
+
+}  // namespace
+
+struct TlsSession::Impl {
+  std::unique_ptr<SSL, FreeSsl> ssl;
+
+  // What OpenSSL's answer `n` to the last call means.
+  Outcome Judge(int n) {
+    if (n > 0) return {.count = static_cast<size_t>(n)};
+    switch (SSL_get_error(ssl.get(), n)) {
+      case SSL_ERROR_WANT_READ:
+        return {.need = Need::kRead};
+      case SSL_ERROR_WANT_WRITE:
+        return {.need = Need::kWrite};
+      case SSL_ERROR_ZERO_RETURN:
+        return {};
+      default:
+        return {.failed = true};
+    }
+  }
+};
+
+TlsSession::TlsSession(std::unique_ptr<Impl> impl) : impl_(std::move(impl)) {}
+TlsSession::~TlsSession() = default;
+
+TlsSession::Outcome TlsSession::Read(std::span<char> into) {
+  ERR_clear_error();
+  return impl_->Judge(SSL_read(impl_->ssl.get(), into.data(), AsInt(into.size())));
+}
+
+TlsSession::Outcome TlsSession::Write(std::string_view bytes) {
+  ERR_clear_error();
+  return impl_->Judge(SSL_write(impl_->ssl.get(), bytes.data(), AsInt(bytes.size())));
+}
+
+TlsSession::Outcome TlsSession::Handshake() {
+  ERR_clear_error();
+  return impl_->Judge(SSL_do_handshake(impl_->ssl.get()));
+}
+
+void TlsSession::ShutdownWrite() {
+  ERR_clear_error();
+  SSL_shutdown(impl_->ssl.get());
+}
+
+bool TlsSession::AtRest() {
+  ERR_clear_error();
+  // Reads what a peer sends unasked (session tickets) on the way.
+  char byte = 0;
+  const Outcome outcome = impl_->Judge(SSL_peek(impl_->ssl.get(), &byte, 1));
+  return outcome.need == Need::kRead;
+}
+
+std::string TlsSession::Reason() const {
+  const long verify = SSL_get_verify_result(impl_->ssl.get());
+  if (verify != X509_V_OK) return X509_verify_cert_error_string(verify);
+  const unsigned long error = ERR_peek_last_error();
+  const char* const reason = error != 0 ? ERR_reason_error_string(error) : nullptr;
+  return reason != nullptr ? reason : "the handshake was broken off";
+}
+
+namespace {
+
+class HandshakeAwaiter final : public IoAwaiter {
+ public:
+  HandshakeAwaiter(Socket& socket, TlsSession& session, Deadline by)
+      : IoAwaiter(socket, by, Step::kDone), session_(session) {}
+  Result<> await_resume() {
+    PTG_RUN(outcome());
+    if (failed_) return Fail(Code::kConnection, "TLS: " + reason_);
+    return {};
+  }
+
+ private:
+  Step Attempt() override {
+    const TlsSession::Outcome outcome = session_.Handshake();
+    if (outcome.need == TlsSession::Need::kRead) return Step::kWantRead;
+    if (outcome.need == TlsSession::Need::kWrite) return Step::kWantWrite;
+    failed_ = outcome.failed || outcome.count == 0;
+    if (failed_) reason_ = session_.Reason();
+    return Step::kDone;
+  }
+
+  TlsSession& session_;
+  bool failed_ = false;
+  std::string reason_;
+};
+
+}  // namespace
+
+struct TlsClientContext::Impl {
+  std::unique_ptr<SSL_CTX, FreeContext> context;
+};
+
+TlsClientContext::TlsClientContext() : impl_(std::make_unique<Impl>()) {
+  // OpenSSL writes with write(2): a peer that has gone must be an error, not a signal.
+  std::signal(SIGPIPE, SIG_IGN);
+  impl_->context.reset(SSL_CTX_new(TLS_client_method()));
+  SSL_CTX* const context = impl_->context.get();
+  PTG_CHECK(context != nullptr);
+  SSL_CTX_set_min_proto_version(context, TLS1_2_VERSION);
+  SSL_CTX_set_mode(context, SSL_MODE_RELEASE_BUFFERS | SSL_MODE_ENABLE_PARTIAL_WRITE |
+                                SSL_MODE_ACCEPT_MOVING_WRITE_BUFFER);
+  SSL_CTX_set_verify(context, SSL_VERIFY_PEER, nullptr);
+  // Honours SSL_CERT_FILE and SSL_CERT_DIR.
+  SSL_CTX_set_default_verify_paths(context);
+}
+
+TlsClientContext::~TlsClientContext() = default;
+
+Task<std::unique_ptr<TlsSession>> TlsClientContext::Connect(Socket& socket, std::string host,
+                                                            Deadline by) {
+  auto impl = std::make_unique<TlsSession::Impl>();
+  impl->ssl.reset(SSL_new(impl_->context.get()));
+  SSL* const ssl = impl->ssl.get();
+  PTG_CHECK(ssl != nullptr);
+  if (SocketAddress::Literal(host, 0)) {
+    X509_VERIFY_PARAM_set1_ip_asc(SSL_get0_param(ssl), host.c_str());
+  } else {
+    SSL_set_hostflags(ssl, X509_CHECK_FLAG_NO_PARTIAL_WILDCARDS);
+    if (SSL_set1_host(ssl, host.c_str()) != 1 || SSL_set_tlsext_host_name(ssl, host.c_str()) != 1) {
+      co_return Fail(Code::kConnection, "TLS: not a host name: " + host);
+    }
+  }
+  SSL_set_fd(ssl, socket.fd());
+  SSL_set_connect_state(ssl);
+  std::unique_ptr<TlsSession> session(new TlsSession(std::move(impl)));
+  HandshakeAwaiter handshake(socket, *session, by);
+  PTG_CO_RUN(co_await handshake);
+  co_return session;
+}
+
+}  // namespace pontage::net
