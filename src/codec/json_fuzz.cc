@@ -1,0 +1,43 @@
+#include <set>
+#include <string_view>
+
+#include "base/check.h"
+#include "codec/jcs.h"
+#include "codec/json.h"
+#include "testing/fuzz.h"
+
+namespace {
+
+using pontage::codec::Json;
+using pontage::codec::JsonMember;
+
+void CheckNoMemberTwice(const Json& json) {
+  if (const auto* members = json.AsObject()) {
+    std::set<std::string_view> seen;
+    for (const JsonMember& member : *members) {
+      PTG_CHECK(seen.insert(member.key).second);
+      CheckNoMemberTwice(member.value);
+    }
+  }
+  if (const auto* items = json.AsArray()) {
+    for (const Json& item : *items) CheckNoMemberTwice(item);
+  }
+}
+
+}  // namespace
+
+// What was read is written so that it reads as the same again, in a form that no longer changes; no
+// document with a member twice is read; the canonical form is a form of the same document.
+FUZZ_TARGET(json) {
+  using namespace pontage::codec;
+  const auto json = ParseJson(input);
+  if (!json) return;
+  CheckNoMemberTwice(*json);
+  const std::string text = ToString(*json);
+  const auto again = ParseJson(text, {.max_bytes = text.size()});
+  PTG_CHECK(again && *again == *json && ToString(*again) == text);
+  if (const auto canonical = Canonicalize(*json)) {
+    const auto reread = ParseJson(*canonical, {.max_bytes = canonical->size()});
+    PTG_CHECK(reread && *Canonicalize(*reread) == *canonical);
+  }
+}
