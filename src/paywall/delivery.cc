@@ -1,0 +1,166 @@
+#include "paywall/delivery.h"
+
+#include <charconv>
+
+#include "base/try.h"
+
+namespace pontage::paywall {
+namespace {
+
+using codec::Json;
+
+bool StartsWithNoCase(std::string_view text, std::string_view prefix) {
+  return net::EqualsNoCase(text.substr(0, prefix.size()), prefix);
+}
+
+// What the upstream announced, also where no body follows (HEAD).
+std::optional<uint64_t> AnnouncedLength(const net::ResponseHead& head) {
+  const auto text = head.headers.Get("Content-Length");
+  if (!text) return std::nullopt;
+  uint64_t n = 0;
+  const auto [end, ec] = std::from_chars(text->data(), text->data() + text->size(), n);
+  if (ec != std::errc() || end != text->data() + text->size()) return std::nullopt;
+  return n;
+}
+
+void AddReceipt(net::ResponseHead& head, const Receipt& receipt) {
+  head.headers.Set(receipt.name, receipt.value);
+  head.headers.Set("Cache-Control",
+                   PrivateCacheControl(head.headers.Get("Cache-Control").value_or("")));
+  const auto vary = head.headers.Get("Vary");
+  head.headers.Set("Vary", (vary ? std::string(*vary) + ", " : std::string()) +
+                               "PAYMENT-SIGNATURE, X-PAYMENT, SIGN-IN-WITH-X");
+}
+
+}  // namespace
+
+bool MustStream(const net::ResponseHead& head, std::optional<uint64_t> body_size, size_t hold_max) {
+  if (head.status == 101) return true;
+  if (body_size && *body_size > hold_max) return true;
+  const auto type = head.headers.Get("Content-Type");
+  return type && StartsWithNoCase(*type, "text/event-stream");
+}
+
+Task<> Hold(Answer& answer, size_t hold_max, Deadline by) {
+  net::BodySource& body = answer.response->body();
+  while (answer.held.size() <= hold_max) {
+    PTG_CO_TRY(const std::string_view piece, co_await body.Read(by));
+    if (piece.empty()) {
+      answer.complete = true;
+      break;
+    }
+    answer.held.append(piece);
+  }
+  co_return {};
+}
+
+std::string PrivateCacheControl(std::string_view theirs) {
+  std::string out = "private";
+  while (!theirs.empty()) {
+    std::string_view one = theirs.substr(0, theirs.find(','));
+    theirs.remove_prefix(std::min(theirs.size(), one.size() + 1));
+    while (one.starts_with(' ')) one.remove_prefix(1);
+    while (one.ends_with(' ')) one.remove_suffix(1);
+    if (one.empty() || net::EqualsNoCase(one, "public") || net::EqualsNoCase(one, "private")) {
+      continue;
+    }
+    // A shared cache is the one thing that must not keep a paid answer.
+    if (StartsWithNoCase(one, "s-maxage")) continue;
+    out.append(", ").append(one);
+  }
+  return out;
+}
+
+Task<ledger::Delivery> Deliver(Reply& reply, Answer& answer, const std::optional<Receipt>& receipt,
+                               Millis idle, const Clock& clock) {
+  net::ResponseHead head = std::move(answer.response->head());
+  net::BodySource& body = answer.response->body();
+  if (receipt) AddReceipt(head, *receipt);
+  reply.Decorate(head, false);
+  reply.set_status(head.status);
+  net::ResponseWriter& out = reply.out();
+  std::optional<uint64_t> size =
+      answer.complete ? std::optional<uint64_t>(answer.held.size()) : body.length();
+  // A HEAD answer announces what GET would have sent.
+  if (answer.complete && answer.held.empty()) size = AnnouncedLength(head).value_or(0);
+  const bool events = MustStream(head, std::nullopt, 0);
+  if (!co_await out.Head(std::move(head), size)) co_return ledger::Delivery::kBroken;
+  if (!answer.held.empty() && !co_await out.Write(answer.held)) {
+    co_return ledger::Delivery::kBroken;
+  }
+  while (!answer.complete) {
+    // An event stream may be silent for as long as it likes; the client's going ends it.
+    const Deadline by = events ? Deadline::Never() : Deadline::In(clock, idle);
+    const Result<std::string_view> piece = co_await body.Read(by);
+    if (!piece) {
+      out.Abort();
+      co_return ledger::Delivery::kOwed;
+    }
+    if (piece->empty()) break;
+    if (!co_await out.Write(*piece)) co_return ledger::Delivery::kBroken;
+  }
+  const net::Headers& trailers = body.trailers();
+  if (!co_await out.End(trailers.size() > 0 ? &trailers : nullptr)) {
+    co_return ledger::Delivery::kBroken;
+  }
+  co_return ledger::Delivery::kDelivered;
+}
+
+ledger::Ledger::StoredAnswer ToStored(const Answer& answer) {
+  ledger::Ledger::StoredAnswer stored;
+  const net::ResponseHead& head = answer.response->head();
+  stored.status = head.status;
+  Json fields = Json::Array();
+  for (size_t i = 0; i < head.headers.size(); ++i) {
+    const net::Headers::Field field = head.headers.at(i);
+    fields.Push(Json::Array({Json(field.name), Json(field.value)}));
+  }
+  stored.head = codec::ToString(fields);
+  stored.body = answer.held;
+  return stored;
+}
+
+Task<> SendStored(Reply& reply, const ledger::Ledger::StoredAnswer& stored,
+                  const Receipt& receipt) {
+  PTG_CO_TRY(const Json fields, codec::ParseJson(stored.head));
+  net::ResponseHead head;
+  head.status = stored.status;
+  head.reason = ReasonPhrase(stored.status);
+  for (const Json& field : *fields.AsArray()) {
+    const std::vector<Json>& pair = *field.AsArray();
+    head.headers.Add(*pair[0].AsString(), *pair[1].AsString());
+  }
+  AddReceipt(head, receipt);
+  reply.Decorate(head, false);
+  reply.set_status(stored.status);
+  const std::optional<uint64_t> size = stored.body.size();
+  PTG_CO_RUN(co_await reply.out().Head(std::move(head), size));
+  if (!stored.body.empty()) PTG_CO_RUN(co_await reply.out().Write(stored.body));
+  co_return co_await reply.out().End();
+}
+
+Task<std::string_view> PrefixedBody::Read(Deadline by) {
+  if (!given_ && !prefix_.empty()) {
+    given_ = true;
+    co_return std::string_view(prefix_);
+  }
+  co_return co_await rest_.Read(by);
+}
+
+Task<Captured> Capture(net::BodySource& body, size_t max, Deadline by) {
+  Captured captured;
+  bool ended = body.empty();
+  while (!ended && captured.first.size() < max) {
+    PTG_CO_TRY(const std::string_view piece, co_await body.Read(by));
+    ended = piece.empty();
+    captured.first.append(piece);
+  }
+  if (ended && body.trailers().size() == 0) {
+    captured.body = std::make_unique<net::StringBody>(captured.first);
+  } else {
+    captured.body = std::make_unique<PrefixedBody>(captured.first, body);
+  }
+  co_return captured;
+}
+
+}  // namespace pontage::paywall

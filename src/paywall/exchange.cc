@@ -1,0 +1,348 @@
+#include "paywall/exchange.h"
+
+#include "base/log.h"
+#include "base/try.h"
+#include "crypto/hash.h"
+#include "paywall/challenge.h"
+#include "wire/problem/error_map.h"
+
+namespace pontage::paywall {
+namespace {
+
+using deal::Settlement;
+using ledger::Delivery;
+
+// What a refusal of a rail is, as opposed to a fault of ours or of what we stand on.
+bool IsPaymentFault(const Error& error) { return problem::RowOf(error.code()).http == 402; }
+
+std::string Slug(const Error& error) { return std::string(problem::RowOf(error.code()).slug); }
+
+}  // namespace
+
+ledger::Digest RequestDigest(std::string_view method, std::string_view resource,
+                             std::string_view body) {
+  const std::string head = std::string(method) + "\n" + std::string(resource) + "\n";
+  return crypto::Sha256({codec::AsBytes(head), codec::AsBytes(body)});
+}
+
+std::string PendingReceipt(const ledger::Reservation& row) {
+  return codec::ToString(codec::Json::Object({{"success", false},
+                                              {"errorReason", "settlement_pending"},
+                                              {"payer", row.payer},
+                                              {"transaction", row.transaction},
+                                              {"network", row.network}}));
+}
+
+Exchange::Exchange(ledger::Ledger& ledger, obs::Registry& metrics, const Clock& clock, Rng& rng,
+                   ExchangeOptions options)
+    : ledger_(ledger), metrics_(metrics), clock_(clock), rng_(rng), options_(options) {}
+
+void Exchange::Count(std::string_view stage, const Call& call) {
+  metrics_
+      .CounterOf("pontage_funnel_total", "Requests for priced routes by how far they came.",
+                 {{"route", call.route.match}, {"stage", stage}})
+      .Add();
+}
+
+// One request, top to bottom. Every stage takes what the stages before it returned; none calls back
+// up.
+Task<> Exchange::Run(Call call) {
+  const Result<std::optional<rail::RailSet::Found>> found = call.rails.Find(call.head.headers);
+  if (!found) co_return co_await Refuse(call, found.error());
+  if (!*found) {
+    const Error unpaid(Code::kPaymentRequired,
+                       "this resource costs " + call.quote.price.ToString() + " per call");
+    co_return co_await Refuse(call, unpaid);
+  }
+  const rail::Rail& rail = *(*found)->rail;
+  Count("presented", call);
+  const Deadline verify_by = In(options_.verify_timeout);
+  const Result<deal::Grant> grant =
+      co_await rail.Verify((*found)->credential, call.quote, verify_by);
+  if (!grant) co_return co_await NotGood(call, **found, grant.error());
+  Count("verified", call);
+
+  Result<Captured> captured =
+      co_await Capture(call.body, options_.body_hold, In(call.route.answer_timeout));
+  if (!captured) co_return co_await call.reply.Problem(captured.error());
+
+  ledger::Reservation row;
+  row.id = ReservationId(NewIdText("pay", clock_, rng_));
+  row.once_key = grant->once_key;
+  row.request_id = call.reply.id();
+  row.route = call.route.match;
+  row.method = call.quote.method;
+  row.resource = call.quote.resource;
+  row.request_digest = RequestDigest(row.method, row.resource, captured->first);
+  row.rail = grant->rail;
+  row.protocol = grant->version;
+  row.scheme = grant->scheme;
+  row.network = grant->network;
+  row.asset = grant->asset;
+  row.payer = grant->payer;
+  row.pay_to = grant->pay_to;
+  row.nonce = grant->nonce;
+  row.amount = grant->most;
+  row.price = call.quote.price;
+  row.payload = grant->payload;
+  row.requirement = grant->requirement;
+  row.valid_before = grant->valid_before;
+  Result<ledger::Ledger::Reserved> reserved =
+      co_await ledger_.Reserve(row, In(options_.store_timeout));
+  if (!reserved) co_return co_await call.reply.Problem(reserved.error());
+  if (!reserved->held) {
+    Call again{call.route,      call.quote, call.rails, call.head,
+               *captured->body, call.work,  call.reply};
+    co_return co_await Recall(again, rail, *grant, std::move(reserved->row));
+  }
+  Held held{call, rail, std::move(row), std::move(captured->body)};
+  if (call.route.settle_before) co_return co_await SellBefore(held);
+  co_return co_await SellAfter(held);
+}
+
+Task<> Exchange::Refuse(Call& call, const Error& why) {
+  metrics_
+      .CounterOf("pontage_refusals_total", "Answers that asked for a payment, by what was wrong.",
+                 {{"code", problem::RowOf(why.code()).slug}})
+      .Add();
+  if (!IsPaymentFault(why)) co_return co_await call.reply.Problem(why);
+  if (why.code() == Code::kPaymentRequired) Count("offered", call);
+  deal::Challenge challenge;
+  call.rails.Offer(call.quote, why, challenge);
+  Refusal refusal =
+      MakeRefusal(call.quote, why, std::move(challenge), IsBrowser(call.head.headers));
+  co_return co_await call.reply.Send(402, refusal.content_type, std::move(refusal.body),
+                                     std::move(refusal.headers));
+}
+
+// A credential that did not pass. If it is one that was used here before, the buyer is told what
+// became of it; what only looks like it (the same nonce, another signature) learns nothing.
+Task<> Exchange::NotGood(Call& call, const rail::RailSet::Found& found, const Error& why) {
+  Log(LogLevel::kInfo, "payment.refused",
+      {{"request_id", call.reply.id().str()},
+       {"route", call.route.match},
+       {"code", problem::RowOf(why.code()).slug},
+       {"detail", why.detail()}});
+  if (!IsPaymentFault(why)) co_return co_await call.reply.Problem(why);
+  const Result<deal::Grant> claim = found.rail->Claim(found.credential, call.quote);
+  if (claim) {
+    Result<std::optional<ledger::Reservation>> row =
+        co_await ledger_.FindByKey(claim->once_key, In(options_.store_timeout));
+    if (!row) co_return co_await call.reply.Problem(row.error());
+    if (*row && (*row)->state != ledger::State::kVoided) {
+      const Result<codec::Json> theirs = codec::ParseJson(claim->payload);
+      const Result<codec::Json> ours = codec::ParseJson((*row)->payload);
+      const codec::Json* a = theirs ? theirs->Find("payload") : nullptr;
+      const codec::Json* b = ours ? ours->Find("payload") : nullptr;
+      if (a != nullptr && b != nullptr && *a == *b) {
+        co_return co_await Recall(call, *found.rail, *claim, *std::move(*row));
+      }
+    }
+  }
+  co_return co_await Refuse(call, why);
+}
+
+// The usual flow: the work first, its answer held back until the money has moved.
+Task<> Exchange::SellAfter(Held& held) {
+  Call& call = held.call;
+  Answer answer;
+  Result<std::unique_ptr<net::ClientResponse>> response =
+      co_await call.work.Run(held.row.id.str(), *held.body, In(call.route.answer_timeout));
+  if (!response) {
+    NoteVoid(held.row, Slug(response.error()), 0);
+    co_return co_await call.reply.Problem(response.error());
+  }
+  answer.response = *std::move(response);
+  const net::ResponseHead& head = answer.response->head();
+  const int status = head.status;
+  if (status >= 400) {
+    // The caller got nothing for his money and owes nothing; what the upstream says is his to read.
+    NoteVoid(held.row, "upstream_status", status);
+    const std::optional<Receipt> none;
+    (void)co_await Deliver(call.reply, answer, none, call.route.answer_timeout, clock_);
+    co_return {};
+  }
+  if (!MustStream(head, answer.response->body().length(), call.route.hold_max)) {
+    const Result<> whole =
+        co_await Hold(answer, call.route.hold_max, In(call.route.answer_timeout));
+    if (!whole) {
+      const Error broken(Code::kUpstreamProtocol, "the upstream broke off its answer");
+      NoteVoid(held.row, Slug(broken), status);
+      co_return co_await call.reply.Problem(broken);
+    }
+  }
+  Count("served", call);
+  NoteAnswered(held.row, status);
+  PTG_CO_TRY(Settlement settlement, co_await Collect(held));
+  if (settlement.outcome != Settlement::Outcome::kSettled) {
+    co_return co_await NotSettled(held, settlement, true);
+  }
+  co_return co_await Settled(held, answer, std::move(settlement));
+}
+
+// settle = "before": for streams and expensive work. What fails after the money moved is owed.
+Task<> Exchange::SellBefore(Held& held) {
+  Call& call = held.call;
+  NoteAnswered(held.row, 0);
+  PTG_CO_TRY(const Settlement settlement, co_await Collect(held));
+  if (settlement.outcome != Settlement::Outcome::kSettled) {
+    co_return co_await NotSettled(held, settlement, false);
+  }
+  ledger::Ledger::Settlement books;
+  books.transaction = settlement.transaction;
+  books.receipt = settlement.receipt;
+  const Result<> committed =
+      co_await ledger_.Commit(held.row.id, books, In(options_.store_timeout));
+  if (!committed) co_return co_await call.reply.Problem(committed.error());
+  Count("settled", call);
+  const auto [name, value] = held.rail.ReceiptHeader(held.row.protocol, settlement.receipt);
+  Result<std::unique_ptr<net::ClientResponse>> response =
+      co_await call.work.Run(held.row.id.str(), *held.body, In(call.route.answer_timeout));
+  if (!response) {
+    NoteDelivery(held.row, Delivery::kOwed);
+    HeaderList headers;
+    headers.emplace_back(std::string(name), value);
+    co_return co_await call.reply.Problem(response.error(), std::move(headers));
+  }
+  Answer answer;
+  answer.response = *std::move(response);
+  const bool good = answer.response->head().status < 400;
+  if (good) Count("served", call);
+  const Result<Delivery> outcome = co_await Deliver(
+      call.reply, answer, Receipt{std::string(name), value}, call.route.answer_timeout, clock_);
+  NoteDelivery(held.row, good ? outcome.value_or(Delivery::kOwed) : Delivery::kOwed);
+  co_return {};
+}
+
+// Settling runs under its own closing deadline and is not cancelled when the client hangs up. An
+// error of the rail says nothing about the money, so it counts as not known.
+Task<Settlement> Exchange::Collect(Held& held) {
+  const SteadyMs start = clock_.Steady();
+  Result<Settlement> settlement = co_await held.rail.Settle(held.row.payload, held.row.requirement,
+                                                            In(options_.settle_timeout));
+  metrics_
+      .HistogramOf("pontage_settle_seconds", "How long collecting a payment took.",
+                   {{"network", held.row.network}})
+      .Observe(clock_.Steady() - start);
+  if (settlement) co_return *std::move(settlement);
+  Log(LogLevel::kWarn, "settle.unknown",
+      {{"payment", held.row.id.str()}, {"detail", settlement.error().detail()}});
+  co_return Settlement{};
+}
+
+Task<> Exchange::Settled(Held& held, Answer& answer, Settlement settlement) {
+  Call& call = held.call;
+  Count("settled", call);
+  metrics_
+      .CounterOf(
+          "pontage_revenue_micros_total", "Settled payments in millionths of a dollar.",
+          {{"route", call.route.match}, {"network", held.row.network}, {"asset", held.row.asset}})
+      .Add(static_cast<uint64_t>(held.row.price.micros()));
+  ledger::Ledger::Settlement books;
+  books.transaction = settlement.transaction;
+  books.receipt = settlement.receipt;
+  if (call.route.replay_answer && answer.complete) books.answer = ToStored(answer);
+  const Result<> committed =
+      co_await ledger_.Commit(held.row.id, std::move(books), In(options_.store_timeout));
+  if (!committed) {
+    // The money moved and the row still says held: the sweeper will find it settled. The goods
+    // leave.
+    Log(LogLevel::kError, "ledger.commit_failed",
+        {{"payment", held.row.id.str()}, {"detail", committed.error().detail()}});
+  }
+  Log(LogLevel::kInfo, "payment.settled",
+      {{"payment", held.row.id.str()},
+       {"request_id", call.reply.id().str()},
+       {"route", call.route.match},
+       {"payer", held.row.payer},
+       {"amount", held.row.amount.ToDecimal()},
+       {"network", held.row.network},
+       {"transaction", settlement.transaction}});
+  co_return co_await Serve(held, answer, settlement.receipt, Delivery::kBroken);
+}
+
+// `on_break`: what a break on the client's side makes of the sale (broken the first time, redeemed
+// when this is the one redemption after a break).
+Task<> Exchange::Serve(Held& held, Answer& answer, const std::string& receipt, Delivery on_break) {
+  auto [name, value] = held.rail.ReceiptHeader(held.row.protocol, receipt);
+  const std::optional<Receipt> shown = Receipt{std::string(name), std::move(value)};
+  Result<Delivery> outcome =
+      co_await Deliver(held.call.reply, answer, shown, held.call.route.answer_timeout, clock_);
+  Delivery final = outcome.value_or(Delivery::kOwed);
+  if (final == Delivery::kBroken) final = on_break;
+  NoteDelivery(held.row, final);
+  co_return {};
+}
+
+// The work's answer, if there is one, is thrown away: nothing leaves unpaid.
+Task<> Exchange::NotSettled(Held& held, const Settlement& settlement, bool work_done) {
+  Call& call = held.call;
+  const Deadline by = In(options_.store_timeout);
+  HeaderList headers;
+  headers.emplace_back("Cache-Control", "no-store");
+  if (settlement.outcome == Settlement::Outcome::kUnknown) {
+    held.row.transaction = settlement.transaction;
+    const Result<> noted =
+        co_await ledger_.Doubt(held.row.id, settlement.transaction, "settlement_pending", by);
+    if (!noted) {
+      Log(LogLevel::kError, "ledger.doubt_failed",
+          {{"payment", held.row.id.str()}, {"detail", noted.error().detail()}});
+    }
+    auto [name, value] = held.rail.ReceiptHeader(held.row.protocol, PendingReceipt(held.row));
+    headers.emplace_back(std::string(name), std::move(value));
+    const Error pending(Code::kSettlePending,
+                        "the settlement is not known yet; send the same payment again, no new one");
+    co_return co_await call.reply.Problem(pending, std::move(headers));
+  }
+  Log(LogLevel::kWarn, "settle.refused",
+      {{"payment", held.row.id.str()}, {"reason", settlement.reason}});
+  // The upstream ran for it, so the key stays taken; without work done the payment may come again.
+  const std::string why = settlement.reason.empty() ? "settle_failed" : settlement.reason;
+  const Result<> noted = work_done ? co_await ledger_.Expire(held.row.id, why, by)
+                                   : co_await ledger_.Void(held.row.id, why, 0, by);
+  if (!noted) {
+    Log(LogLevel::kError, "ledger.close_failed",
+        {{"payment", held.row.id.str()}, {"detail", noted.error().detail()}});
+  }
+  auto [name, value] = held.rail.ReceiptHeader(held.row.protocol, settlement.receipt);
+  headers.emplace_back(std::string(name), std::move(value));
+  const Error failed = Error(Code::kSettleFailed, "the payment could not be settled: " + why)
+                           .Because(settlement.reason);
+  co_return co_await call.reply.Problem(failed, std::move(headers));
+}
+
+// Notes are written behind the answer: nobody waits for them, and the writer takes them in order.
+void Exchange::NoteAnswered(const ledger::Reservation& row, int status) {
+  const auto note = [](ledger::Ledger& l, ReservationId id, int s, Deadline by) -> Task<> {
+    co_return co_await l.Answered(id, s, by);
+  };
+  Loop::Current()->Spawn(note(ledger_, row.id, status, In(options_.store_timeout)),
+                         "ledger.answered");
+}
+
+void Exchange::NoteVoid(const ledger::Reservation& row, std::string why, int status) {
+  const auto note = [](ledger::Ledger& l, ReservationId id, std::string slug, int s,
+                       Deadline by) -> Task<> {
+    co_return co_await l.Void(id, std::move(slug), s, by);
+  };
+  Loop::Current()->Spawn(note(ledger_, row.id, std::move(why), status, In(options_.store_timeout)),
+                         "ledger.void");
+}
+
+void Exchange::NoteDelivery(const ledger::Reservation& row, Delivery outcome) {
+  const auto note = [](ledger::Ledger& l, ReservationId id, Delivery d, Deadline by) -> Task<> {
+    co_return co_await l.Deliver(id, d, by);
+  };
+  if (outcome != Delivery::kDelivered) {
+    Log(LogLevel::kWarn, "payment.undelivered",
+        {{"payment", row.id.str()}, {"delivery", ledger::ToString(outcome)}});
+  }
+  metrics_
+      .CounterOf("pontage_deliveries_total", "Paid answers by what became of them.",
+                 {{"outcome", ledger::ToString(outcome)}})
+      .Add();
+  Loop::Current()->Spawn(note(ledger_, row.id, outcome, In(options_.store_timeout)),
+                         "ledger.deliver");
+}
+
+}  // namespace pontage::paywall

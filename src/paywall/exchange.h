@@ -1,0 +1,94 @@
+#pragma once
+
+#include <memory>
+#include <string>
+#include <string_view>
+
+#include "base/id.h"
+#include "catalog/route.h"
+#include "ledger/ledger.h"
+#include "net/server.h"
+#include "obs/metrics.h"
+#include "paywall/delivery.h"
+#include "paywall/reply.h"
+#include "paywall/work.h"
+#include "rail/rail_set.h"
+
+namespace pontage::paywall {
+
+// Everything about one request for a priced route. Lives as long as the request.
+struct Call {
+  const catalog::Route& route;
+  const deal::Quote& quote;
+  const rail::RailSet& rails;
+  net::RequestHead& head;
+  net::BodySource& body;
+  Work& work;
+  Reply& reply;
+};
+
+struct ExchangeOptions {
+  Millis verify_timeout{10'000};
+  // Settling outlives the caller's patience on purpose; after it the payment is in doubt and the
+  // sweeper goes on.
+  Millis settle_timeout{30'000};
+  Millis store_timeout{10'000};
+  // Of a paid request's body: kept, so that an owed sale can be told from another request and run
+  // again. What is longer is streamed, and told apart by its first part.
+  size_t body_hold = 1 << 20;
+};
+
+// One paid call, whatever carried it: find, verify, reserve, send, settle, commit, receipt. Serves
+// one loop; the ledger and the rails behind it serve all.
+class Exchange {
+ public:
+  Exchange(ledger::Ledger& ledger, obs::Registry& metrics, const Clock& clock, Rng& rng,
+           ExchangeOptions options = {});
+
+  // Answers the request. Fails only when the client's connection did.
+  Task<> Run(Call call);
+
+ private:
+  // A payment that was verified and reserved: ours to serve.
+  struct Held {
+    Call& call;
+    const rail::Rail& rail;
+    ledger::Reservation row;
+    std::unique_ptr<net::BodySource> body;
+  };
+
+  Task<> Refuse(Call& call, const Error& why);
+  Task<> NotGood(Call& call, const rail::RailSet::Found& found, const Error& why);
+  Task<> SellAfter(Held& held);
+  Task<> SellBefore(Held& held);
+  Task<> Settled(Held& held, Answer& answer, deal::Settlement settlement);
+  Task<> Serve(Held& held, Answer& answer, const std::string& receipt, ledger::Delivery on_break);
+  Task<> NotSettled(Held& held, const deal::Settlement& settlement, bool work_done);
+  Task<> Recall(Call& call, const rail::Rail& rail, const deal::Grant& claim,
+                ledger::Reservation row);
+  Task<> Redeem(Held held);
+  Task<> ShowUsed(Call& call, const rail::Rail& rail, int version, const ledger::Reservation& row,
+                  std::string detail);
+  Task<bool> Replay(Call& call, const rail::Rail& rail, const ledger::Reservation& row);
+  Task<deal::Settlement> Collect(Held& held);
+
+  void NoteAnswered(const ledger::Reservation& row, int status);
+  void NoteVoid(const ledger::Reservation& row, std::string why, int status);
+  void NoteDelivery(const ledger::Reservation& row, ledger::Delivery outcome);
+  void Count(std::string_view stage, const Call& call);
+  Deadline In(Millis d) const { return Deadline::In(clock_, d); }
+
+  ledger::Ledger& ledger_;
+  obs::Registry& metrics_;
+  const Clock& clock_;
+  Rng& rng_;
+  ExchangeOptions options_;
+};
+
+// SHA-256 over method, canonical resource and body: what makes two requests the same one.
+ledger::Digest RequestDigest(std::string_view method, std::string_view resource,
+                             std::string_view body);
+// The members of a receipt for a settlement whose end is not known.
+std::string PendingReceipt(const ledger::Reservation& row);
+
+}  // namespace pontage::paywall

@@ -1,0 +1,137 @@
+// What becomes of a payment that is shown again.
+#include "base/log.h"
+#include "base/try.h"
+#include "paywall/exchange.h"
+
+namespace pontage::paywall {
+namespace {
+
+using ledger::Delivery;
+using ledger::State;
+
+bool SameRequest(const ledger::Reservation& row, const deal::Quote& quote) {
+  return row.method == quote.method && row.resource == quote.resource;
+}
+
+}  // namespace
+
+// `row` has the once-key of `claim`. One line for each thing it may be.
+Task<> Exchange::Recall(Call& call, const rail::Rail& rail, const deal::Grant& claim,
+                        ledger::Reservation row) {
+  const int version = claim.version;
+  if (!SameRequest(row, call.quote)) {
+    co_return co_await ShowUsed(call, rail, version, row,
+                                "the payment was used for another request");
+  }
+  switch (row.state) {
+    case State::kHeld: {
+      const Error running(Code::kPaymentInFlight, "a request with this payment is running");
+      co_return co_await call.reply.Problem(running);
+    }
+    case State::kInDoubt: {
+      auto [name, value] = rail.ReceiptHeader(version, PendingReceipt(row));
+      HeaderList headers;
+      headers.emplace_back(std::string(name), std::move(value));
+      const Error pending(
+          Code::kSettlePending,
+          "the settlement is not known yet; send the same payment again, no new one");
+      co_return co_await call.reply.Problem(pending, std::move(headers));
+    }
+    case State::kVoided:
+    case State::kExpired: {
+      const Error lapsed(Code::kPaymentLapsed,
+                         "an earlier request with this payment ended without a charge, and the "
+                         "payment will not be charged; sign a new one");
+      co_return co_await Refuse(call, lapsed);
+    }
+    case State::kSettled:
+      break;
+  }
+  if (row.delivery == Delivery::kPending || row.delivery == Delivery::kRedeeming) {
+    const Error running(Code::kPaymentInFlight, "the answer to this payment is on its way");
+    co_return co_await call.reply.Problem(running);
+  }
+  if (row.delivery == Delivery::kOwed || row.delivery == Delivery::kBroken) {
+    Result<Captured> captured =
+        co_await Capture(call.body, options_.body_hold, In(call.route.answer_timeout));
+    if (!captured) co_return co_await call.reply.Problem(captured.error());
+    if (RequestDigest(row.method, row.resource, captured->first) == row.request_digest) {
+      Held held{call, rail, std::move(row), std::move(captured->body)};
+      co_return co_await Redeem(std::move(held));
+    }
+    co_return co_await ShowUsed(call, rail, version, row,
+                                "the answer is still owed, to a request with another body");
+  }
+  if (call.route.replay_answer) {
+    PTG_CO_TRY(const bool sent, co_await Replay(call, rail, row));
+    if (sent) co_return {};
+  }
+  co_return co_await ShowUsed(call, rail, version, row, "the payment was used before");
+}
+
+// 402 with the stored receipt and without an offer: nothing here invites a second signature.
+Task<> Exchange::ShowUsed(Call& call, const rail::Rail& rail, int version,
+                          const ledger::Reservation& row, std::string detail) {
+  metrics_
+      .CounterOf("pontage_refusals_total", "Answers that asked for a payment, by what was wrong.",
+                 {{"code", "payment_already_used"}})
+      .Add();
+  HeaderList headers;
+  if (!row.receipt.empty()) {
+    auto [name, value] = rail.ReceiptHeader(version, row.receipt);
+    headers.emplace_back(std::string(name), std::move(value));
+  }
+  const Error used(Code::kPaymentAlreadyUsed, std::move(detail));
+  co_return co_await call.reply.Problem(used, std::move(headers));
+}
+
+// The stored answer of a route with replay = "answer", to an equal request only.
+Task<bool> Exchange::Replay(Call& call, const rail::Rail& rail, const ledger::Reservation& row) {
+  Result<Captured> captured =
+      co_await Capture(call.body, options_.body_hold, In(call.route.answer_timeout));
+  if (!captured) co_return false;
+  if (RequestDigest(row.method, row.resource, captured->first) != row.request_digest) {
+    co_return false;
+  }
+  PTG_CO_TRY(const std::optional<ledger::Ledger::StoredAnswer> stored,
+             co_await ledger_.Answer(row.id, In(options_.store_timeout)));
+  if (!stored) co_return false;
+  auto [name, value] = rail.ReceiptHeader(row.protocol, row.receipt);
+  const Receipt receipt{std::string(name), std::move(value)};
+  PTG_CO_RUN(co_await SendStored(call.reply, *stored, receipt));
+  co_return true;
+}
+
+// An owed sale: the same request runs once more under the same idempotency key, uncharged.
+Task<> Exchange::Redeem(Held held) {
+  Call& call = held.call;
+  const Result<Delivery> before =
+      co_await ledger_.Redeem(held.row.id, held.row.request_digest, In(options_.store_timeout));
+  if (!before && before.error().code() == Code::kConflict) {
+    const Error running(Code::kPaymentInFlight, "the answer to this payment is on its way");
+    co_return co_await call.reply.Problem(running);
+  }
+  if (!before) co_return co_await call.reply.Problem(before.error());
+  Log(LogLevel::kInfo, "payment.redeemed",
+      {{"payment", held.row.id.str()}, {"before", ledger::ToString(*before)}});
+  Result<std::unique_ptr<net::ClientResponse>> response =
+      co_await call.work.Run(held.row.id.str(), *held.body, In(call.route.answer_timeout));
+  if (!response) {
+    NoteDelivery(held.row, *before);
+    co_return co_await call.reply.Problem(response.error());
+  }
+  Answer answer;
+  answer.response = *std::move(response);
+  if (answer.response->head().status >= 400) {
+    const std::optional<Receipt> none;
+    (void)co_await Deliver(call.reply, answer, none, call.route.answer_timeout, clock_);
+    NoteDelivery(held.row, *before);
+    co_return {};
+  }
+  // Leaving out the last byte again and again must not be a free pass.
+  const Delivery on_break = *before == Delivery::kBroken ? Delivery::kRedeemed : Delivery::kBroken;
+  const std::string receipt = held.row.receipt;
+  co_return co_await Serve(held, answer, receipt, on_break);
+}
+
+}  // namespace pontage::paywall

@@ -1,0 +1,53 @@
+#pragma once
+
+#include <optional>
+#include <string>
+#include <string_view>
+#include <utility>
+#include <vector>
+
+#include "base/error.h"
+#include "base/id.h"
+#include "codec/json.h"
+#include "net/server.h"
+
+namespace pontage::paywall {
+
+using HeaderList = std::vector<std::pair<std::string, std::string>>;
+
+// How one request is answered: what every answer carries (X-Request-Id, CORS for browsers), and the
+// answers that are ours. One for each request.
+class Reply {
+ public:
+  Reply(net::ResponseWriter& out, const RequestId& id, const net::RequestHead& head)
+      : out_(out), id_(id), cross_origin_(head.headers.Has("Origin")) {}
+
+  // Adds what every answer carries. `ours`: the answer is made here, so any origin may read it.
+  void Decorate(net::ResponseHead& head, bool ours) const;
+  // problem+json for `error`, with the status of its row. Retry-After for what is worth trying
+  // again.
+  Task<> Problem(const Error& error, HeaderList headers = {});
+  // A whole answer out of memory.
+  Task<> Send(int status, std::string_view content_type, std::string body, HeaderList headers = {});
+
+  net::ResponseWriter& out() const { return out_; }
+  const RequestId& id() const { return id_; }
+  // Of the answer that was sent; 0 before.
+  int status() const { return status_; }
+  void set_status(int status) { status_ = status; }
+
+ private:
+  net::ResponseWriter& out_;
+  const RequestId& id_;
+  bool cross_origin_;
+  int status_ = 0;
+};
+
+// "Payment Required" and so on; "" for a status without a usual phrase.
+std::string_view ReasonPhrase(int status);
+
+// What a browser's script may read of our answers.
+inline constexpr std::string_view kExposedHeaders =
+    "PAYMENT-REQUIRED, PAYMENT-RESPONSE, X-PAYMENT-RESPONSE, X-Request-Id, Retry-After";
+
+}  // namespace pontage::paywall

@@ -1,0 +1,32 @@
+#include "rail/rail_set.h"
+
+#include <algorithm>
+
+#include "base/try.h"
+
+namespace pontage::rail {
+
+Result<std::optional<RailSet::Found>> RailSet::Find(const net::Headers& headers) const {
+  for (const std::unique_ptr<Rail>& rail : rails_) {
+    PTG_TRY(std::optional<deal::Credential> credential, rail->Find(headers));
+    if (credential) return Found{rail.get(), *std::move(credential)};
+  }
+  return std::nullopt;
+}
+
+void RailSet::Offer(const deal::Quote& quote, const Error& why, deal::Challenge& challenge) const {
+  for (const std::unique_ptr<Rail>& rail : rails_) rail->Offer(quote, why, challenge);
+}
+
+bool RailSet::IsOwnHeader(std::string_view name) const {
+  return std::ranges::any_of(rails_, [name](const auto& rail) { return rail->IsOwnHeader(name); });
+}
+
+const Rail* RailSet::ByName(std::string_view name) const {
+  for (const std::unique_ptr<Rail>& rail : rails_) {
+    if (rail->name() == name) return rail.get();
+  }
+  return nullptr;
+}
+
+}  // namespace pontage::rail
