@@ -107,6 +107,11 @@ Task<std::vector<Reservation>> Ledger::Find(std::string name, Deadline by) {
   co_return co_await database_.Read(std::move(body), by);
 }
 
+Task<std::optional<Reservation>> Ledger::FindByKey(OnceKey once_key, Deadline by) {
+  auto body = [once_key](db::Tx& tx) { return ReadByKey(tx, once_key); };
+  co_return co_await database_.Read(std::move(body), by);
+}
+
 Task<std::vector<Reservation>> Ledger::List(Filter filter, Deadline by) {
   auto body = [filter = std::move(filter)](db::Tx& tx) { return ListReservations(tx, filter); };
   co_return co_await database_.Read(std::move(body), by);

@@ -38,14 +38,14 @@ class Ledger {
   // beside it.
   struct StoredAnswer {
     int status = 0;
-    std::string head;  // JSON array of [name, value]
+    std::string head{};  // JSON array of [name, value]
     std::string body;
   };
   struct Settlement {
-    std::string transaction;
-    std::string receipt;
+    std::string transaction{};
+    std::string receipt{};
     Delivery delivery = Delivery::kPending;
-    std::optional<StoredAnswer> answer;
+    std::optional<StoredAnswer> answer{};
   };
   Task<> Commit(ReservationId id, Settlement settlement, Deadline by);
   // held -> voided. `why` is a slug.
@@ -83,11 +83,11 @@ class Ledger {
   // The row that is not voided and has this key, if there is one.
   Task<std::optional<Reservation>> FindByKey(OnceKey once_key, Deadline by);
   struct Filter {
-    std::optional<UnixMs> since;
-    std::optional<State> state;
-    std::string payer;
-    std::string route;
-    std::string transaction;
+    std::optional<UnixMs> since{};
+    std::optional<State> state{};
+    std::string payer{};
+    std::string route{};
+    std::string transaction{};
     size_t limit = 50;
   };
   Task<std::vector<Reservation>> List(Filter filter, Deadline by);

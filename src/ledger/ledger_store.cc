@@ -211,13 +211,12 @@ Result<Ledger::Reserved> Reserve(db::Tx& tx, const Author& author, const Reserva
       PTG_RUN(AddEvent(tx, author, row.id.str(), "reserved", row.node));
       return Ledger::Reserved{.held = true, .row = std::move(row)};
     }
-    PTG_TRY(const db::Rows taken, tx.Run(kByKey, ToBlob(row.once_key)));
-    if (!taken.empty()) {
-      PTG_TRY(Reservation other, FromRow(taken.front()));
+    PTG_TRY(std::optional<Reservation> other, ReadByKey(tx, row.once_key));
+    if (other) {
       // Our own, written by a call whose answer was lost.
-      const bool ours = other.id == row.id && other.state == State::kHeld &&
-                        other.stage == Stage::kReserved && other.node == author.node;
-      return Ledger::Reserved{.held = ours, .row = std::move(other)};
+      const bool ours = other->id == row.id && other->state == State::kHeld &&
+                        other->stage == Stage::kReserved && other->node == author.node;
+      return Ledger::Reserved{.held = ours, .row = *std::move(other)};
     }
     PTG_TRY(const db::Rows same_id, tx.Run(kById, row.id.str()));
     if (!same_id.empty()) return Fail(Code::kConflict, "the reservation's id was used before");
@@ -356,6 +355,12 @@ Result<std::optional<Ledger::StoredAnswer>> ReadAnswer(db::Tx& tx, const Reserva
   const db::Row& row = rows.front();
   return Ledger::StoredAnswer{
       .status = static_cast<int>(row.Int(0)), .head = row.Text(1), .body = row.Bytes(2)};
+}
+
+Result<std::optional<Reservation>> ReadByKey(db::Tx& tx, const OnceKey& once_key) {
+  PTG_TRY(const db::Rows rows, tx.Run(kByKey, ToBlob(once_key)));
+  if (rows.empty()) return std::nullopt;
+  return FromRow(rows.front());
 }
 
 Result<std::optional<Reservation>> ReadReservation(db::Tx& tx, const ReservationId& id) {

@@ -44,6 +44,7 @@ Result<> ForgetOtherNodes(db::Tx& tx, const Author& author, UnixMs before);
 Result<std::vector<Reservation>> TakeOrphans(db::Tx& tx, const Author& author, size_t limit);
 
 Result<std::optional<Ledger::StoredAnswer>> ReadAnswer(db::Tx& tx, const ReservationId& id);
+Result<std::optional<Reservation>> ReadByKey(db::Tx& tx, const OnceKey& once_key);
 Result<std::optional<Reservation>> ReadReservation(db::Tx& tx, const ReservationId& id);
 Result<std::vector<Reservation>> FindReservations(db::Tx& tx, const std::string& name);
 Result<std::vector<Reservation>> ListReservations(db::Tx& tx, const Ledger::Filter& filter);

@@ -1,0 +1,472 @@
+#include "ledger/ledger_store.h"
+
+#include <map>
+
+#include <gtest/gtest.h>
+
+#include "db/migrate.h"
+#include "ledger/outbox.h"
+#include "testing/engines.h"
+#include "testing/expect.h"
+
+namespace pontage::ledger {
+namespace {
+
+using testing::FailsWith;
+using testing::IsOk;
+
+Reservation Sample(const std::string& id, uint8_t key = 7) {
+  Reservation r;
+  r.id = ReservationId(id);
+  r.once_key.fill(key);
+  r.request_id = RequestId("req_" + id);
+  r.tenant = "default";
+  r.route = "GET /v1/quotes/*";
+  r.method = "GET";
+  r.resource = "/v1/quotes/eur?a=1";
+  r.request_digest.fill(9);
+  r.rail = "x402";
+  r.protocol = 2;
+  r.scheme = "exact";
+  r.network = "eip155:84532";
+  r.asset = "0x036cbd53842c5426634e7929541ec2318f3dcf7e";
+  r.payer = "0xAbC0000000000000000000000000000000000001";
+  r.pay_to = "0xdef0000000000000000000000000000000000002";
+  r.nonce = "0x01";
+  r.amount = codec::Uint256::Max();
+  r.price = Money::Micros(1000);
+  r.payload = R"({"signature":"0x"})";
+  r.requirement = R"({"scheme":"exact"})";
+  r.valid_before = UnixMs(2'000'000'000'000);
+  return r;
+}
+
+class LedgerStoreTest : public ::testing::TestWithParam<testing::EngineKind> {
+ protected:
+  LedgerStoreTest() : engine_(GetParam()), database_(engine_.OpenMigrated()) {}
+
+  template <typename F>
+  auto Do(F body) {
+    return database_->WriteNow(body);
+  }
+  Author At(int64_t ms, std::string node = "node_a") const {
+    return {.node = std::move(node), .now = UnixMs(ms)};
+  }
+  Reservation Row(const std::string& id) {
+    const auto body = [&](db::Tx& tx) { return ReadReservation(tx, ReservationId(id)); };
+    const auto row = database_->ReadNow(body);
+    EXPECT_TRUE(row && *row) << id;
+    return row && *row ? **row : Reservation();
+  }
+  bool Held(const Reservation& r, const Author& author) {
+    const auto reserved = Do([&](db::Tx& tx) { return Reserve(tx, author, r); });
+    EXPECT_THAT(reserved, IsOk());
+    return reserved && reserved->held;
+  }
+  Result<> Settle(const std::string& id, const Author& author, const std::string& hash = "0xaa",
+                  Delivery delivery = Delivery::kPending) {
+    Ledger::Settlement settlement{.transaction = hash, .receipt = "{}", .delivery = delivery};
+    return Do([&](db::Tx& tx) {
+      return Commit(tx, author, ReservationId(id), settlement, "out_" + id + hash);
+    });
+  }
+  std::vector<std::string> History(const std::string& id) {
+    const auto body = [&](db::Tx& tx) { return ReadHistory(tx, ReservationId(id)); };
+    std::vector<std::string> what;
+    const auto events = database_->ReadNow(body);
+    EXPECT_THAT(events, IsOk());
+    if (events) {
+      for (const auto& event : *events) what.push_back(event.what);
+    }
+    return what;
+  }
+  std::vector<std::string> Orphans(const Author& author, size_t limit = 100) {
+    const auto rows = Do([&](db::Tx& tx) { return TakeOrphans(tx, author, limit); });
+    EXPECT_THAT(rows, IsOk());
+    std::vector<std::string> ids;
+    if (rows) {
+      for (const Reservation& r : *rows) ids.push_back(r.id.str());
+    }
+    std::ranges::sort(ids);
+    return ids;
+  }
+  void Beat(const Author& author) {
+    EXPECT_THAT(Do([&](db::Tx& tx) { return Heartbeat(tx, author); }), IsOk());
+  }
+
+  testing::Engine engine_;
+  std::unique_ptr<db::Database> database_;
+};
+
+TEST_P(LedgerStoreTest, ARowComesBackAsItWasWritten) {
+  const Reservation r = Sample("pay_1");
+  ASSERT_TRUE(Held(r, At(5)));
+  const Reservation got = Row("pay_1");
+  EXPECT_EQ(got.once_key, r.once_key);
+  EXPECT_EQ(got.request_id, r.request_id);
+  EXPECT_EQ(got.tenant, r.tenant);
+  EXPECT_EQ(got.route, r.route);
+  EXPECT_EQ(got.method, r.method);
+  EXPECT_EQ(got.resource, r.resource);
+  EXPECT_EQ(got.request_digest, r.request_digest);
+  EXPECT_EQ(got.rail, r.rail);
+  EXPECT_EQ(got.protocol, r.protocol);
+  EXPECT_EQ(got.scheme, r.scheme);
+  EXPECT_EQ(got.network, r.network);
+  EXPECT_EQ(got.asset, r.asset);
+  EXPECT_EQ(got.payer, r.payer);
+  EXPECT_EQ(got.pay_to, r.pay_to);
+  EXPECT_EQ(got.nonce, r.nonce);
+  EXPECT_EQ(got.amount, r.amount);
+  EXPECT_EQ(got.price, r.price);
+  EXPECT_EQ(got.payload, r.payload);
+  EXPECT_EQ(got.requirement, r.requirement);
+  EXPECT_EQ(got.valid_before, r.valid_before);
+  EXPECT_EQ(got.state, State::kHeld);
+  EXPECT_EQ(got.stage, Stage::kReserved);
+  EXPECT_EQ(got.delivery, Delivery::kNone);
+  EXPECT_EQ(got.node, "node_a");
+  EXPECT_EQ(got.created, UnixMs(5));
+  EXPECT_EQ(got.updated, UnixMs(5));
+}
+
+// A payer who resends the same authorization must not be charged twice.
+TEST_P(LedgerStoreTest, TheSameKeyReservesOnceUntilItIsVoided) {
+  EXPECT_TRUE(Held(Sample("pay_1"), At(1)));
+  EXPECT_FALSE(Held(Sample("pay_2"), At(2, "node_b")));
+  const auto taken = Do([&](db::Tx& tx) { return Reserve(tx, At(3), Sample("pay_3")); });
+  ASSERT_THAT(taken, IsOk());
+  EXPECT_EQ(taken->row.id.str(), "pay_1");
+  EXPECT_TRUE(Held(Sample("pay_4", 8), At(3)));
+
+  const auto voided =
+      Do([&](db::Tx& tx) { return Void(tx, At(4), ReservationId("pay_1"), "upstream_500", 500); });
+  EXPECT_THAT(voided, IsOk());
+  EXPECT_TRUE(Held(Sample("pay_5"), At(5)));
+  EXPECT_FALSE(Held(Sample("pay_6"), At(6)));
+  EXPECT_EQ(Row("pay_1").failure, "upstream_500");
+  EXPECT_EQ(Row("pay_1").upstream_status, 500);
+}
+
+// Expired, settled and doubtful payments keep their key: nothing may run twice.
+TEST_P(LedgerStoreTest, OnlyAVoidGivesTheKeyBack) {
+  const struct {
+    const char* id;
+    uint8_t key;
+    Result<> (*end)(db::Tx&, const Author&, const ReservationId&);
+  } cases[] = {
+      {"pay_e", 1,
+       [](db::Tx& tx, const Author& a, const ReservationId& id) {
+         return Expire(tx, a, id, "process_died");
+       }},
+      {"pay_d", 2,
+       [](db::Tx& tx, const Author& a, const ReservationId& id) {
+         return Doubt(tx, a, id, "0xbb", "settle_unknown");
+       }},
+      {"pay_s", 3,
+       [](db::Tx& tx, const Author& a, const ReservationId& id) {
+         return Commit(tx, a, id, {.transaction = "0xcc"}, "out_s");
+       }},
+  };
+  for (const auto& c : cases) {
+    SCOPED_TRACE(c.id);
+    ASSERT_TRUE(Held(Sample(c.id, c.key), At(1)));
+    ASSERT_THAT(Do([&](db::Tx& tx) { return c.end(tx, At(2), ReservationId(c.id)); }), IsOk());
+    EXPECT_FALSE(Held(Sample(std::string(c.id) + "_again", c.key), At(3)));
+  }
+}
+
+// A caller whose commit was lost asks again and must not hear that somebody else was first.
+TEST_P(LedgerStoreTest, AskedAgainEveryChangeSucceedsWithoutASecondLine) {
+  const ReservationId id("pay_1");
+  const auto twice = [&](auto change) {
+    EXPECT_THAT(Do(change), IsOk());
+    EXPECT_THAT(Do(change), IsOk());
+  };
+  EXPECT_TRUE(Held(Sample("pay_1"), At(1)));
+  EXPECT_TRUE(Held(Sample("pay_1"), At(1)));
+  twice([&](db::Tx& tx) { return Answered(tx, At(2), id, 200); });
+  twice([&](db::Tx& tx) { return Doubt(tx, At(3), id, "0xaa", "timeout"); });
+  twice([&](db::Tx& tx) { return Commit(tx, At(4), id, {.transaction = "0xaa"}, "out_1"); });
+  twice([&](db::Tx& tx) { return Deliver(tx, At(5), id, Delivery::kDelivered); });
+  const std::vector<std::string> want = {"reserved", "answered", "in_doubt", "settled",
+                                         "delivered"};
+  EXPECT_EQ(History("pay_1"), want);
+  // But the same id after the row has moved on is not a new hold.
+  EXPECT_FALSE(Held(Sample("pay_1"), At(6)));
+}
+
+// Every change from every state: what is not in this table must be refused and change nothing.
+TEST_P(LedgerStoreTest, ChangesStartFromTheStatesTheyName) {
+  using Step = Result<> (*)(db::Tx&, const Author&, const ReservationId&);
+  static const Step kAnswer = [](db::Tx& tx, const Author& a, const ReservationId& id) {
+    return Answered(tx, a, id, 200);
+  };
+  static const Step kSettle = [](db::Tx& tx, const Author& a, const ReservationId& id) {
+    return Commit(tx, a, id, {.transaction = "0x1"}, "out_" + id.str());
+  };
+  static const Step kSettleOther = [](db::Tx& tx, const Author& a, const ReservationId& id) {
+    return Commit(tx, a, id, {.transaction = "0x2"}, "other_" + id.str());
+  };
+  static const Step kVoid = [](db::Tx& tx, const Author& a, const ReservationId& id) {
+    return Void(tx, a, id, "w", 500);
+  };
+  static const Step kDoubt = [](db::Tx& tx, const Author& a, const ReservationId& id) {
+    return Doubt(tx, a, id, "0x1", "w");
+  };
+  static const Step kExpire = [](db::Tx& tx, const Author& a, const ReservationId& id) {
+    return Expire(tx, a, id, "w");
+  };
+  static const Step kDeliver = [](db::Tx& tx, const Author& a, const ReservationId& id) {
+    return Deliver(tx, a, id, Delivery::kDelivered);
+  };
+  static const Step kBreak = [](db::Tx& tx, const Author& a, const ReservationId& id) {
+    return Deliver(tx, a, id, Delivery::kBroken);
+  };
+  static const Step kRedeem = [](db::Tx& tx, const Author& a, const ReservationId& id) -> Result<> {
+    Digest digest;
+    digest.fill(9);
+    const Result<Delivery> from = Redeem(tx, a, id, digest);
+    if (!from) return Fail(from.error());
+    return {};
+  };
+  static const Step kRedeemElse = [](db::Tx& tx, const Author& a,
+                                     const ReservationId& id) -> Result<> {
+    const Result<Delivery> from = Redeem(tx, a, id, Digest{});
+    if (!from) return Fail(from.error());
+    return {};
+  };
+  const struct {
+    const char* name;
+    std::vector<Step> before;
+    std::vector<Step> refused;
+  } cases[] = {
+      {"held", {}, {kDeliver, kBreak, kRedeem}},
+      {"answered", {kAnswer}, {kDeliver, kBreak, kRedeem}},
+      {"voided", {kVoid}, {kAnswer, kSettle, kDoubt, kExpire, kDeliver, kRedeem}},
+      {"expired", {kExpire}, {kAnswer, kSettle, kVoid, kDoubt, kDeliver, kRedeem}},
+      {"in_doubt", {kDoubt}, {kAnswer, kVoid, kDeliver, kRedeem}},
+      {"pending", {kSettle}, {kAnswer, kSettleOther, kVoid, kDoubt, kExpire, kRedeem}},
+      {"delivered", {kSettle, kDeliver}, {kBreak, kSettleOther, kVoid, kExpire, kRedeem}},
+      {"broken", {kSettle, kBreak}, {kDeliver, kSettleOther, kVoid, kExpire, kRedeemElse}},
+      {"redeeming", {kSettle, kBreak, kRedeem}, {kRedeem, kRedeemElse, kVoid, kExpire}},
+  };
+  uint8_t key = 0;
+  for (const auto& c : cases) {
+    SCOPED_TRACE(c.name);
+    const ReservationId id("pay_" + std::to_string(++key));
+    ASSERT_TRUE(Held(Sample(id.str(), key), At(1)));
+    for (const Step step : c.before) {
+      ASSERT_THAT(Do([&](db::Tx& tx) { return step(tx, At(2), id); }), IsOk());
+    }
+    const Reservation before = Row(id.str());
+    const auto history = History(id.str());
+    for (size_t i = 0; i < c.refused.size(); ++i) {
+      SCOPED_TRACE(i);
+      const Step step = c.refused[i];
+      EXPECT_THAT(Do([&](db::Tx& tx) { return step(tx, At(3), id); }), FailsWith(Code::kConflict));
+    }
+    const Reservation after = Row(id.str());
+    EXPECT_EQ(after.state, before.state);
+    EXPECT_EQ(after.delivery, before.delivery);
+    EXPECT_EQ(after.updated, before.updated);
+    EXPECT_EQ(History(id.str()), history);
+  }
+}
+
+TEST_P(LedgerStoreTest, SettlingWritesTheOutboxAndTheAnswerInTheSameTransaction) {
+  ASSERT_TRUE(Held(Sample("pay_1"), At(1)));
+  Ledger::Settlement settlement{.transaction = "0xaa", .receipt = R"({"success":true})"};
+  settlement.answer = Ledger::StoredAnswer{
+      .status = 200, .head = R"([["content-type","text/plain"]])", .body = std::string("a\0b", 3)};
+  // The body of a group that fails afterwards leaves nothing behind.
+  const auto broken = Do([&](db::Tx& tx) -> Result<> {
+    const Result<> done = Commit(tx, At(2), ReservationId("pay_1"), settlement, "out_0");
+    EXPECT_THAT(done, IsOk());
+    return Fail(Code::kInternal, "crash");
+  });
+  EXPECT_THAT(broken, FailsWith(Code::kInternal));
+  EXPECT_EQ(Row("pay_1").state, State::kHeld);
+  const auto take = [&](db::Tx& tx) { return TakeFromOutbox(tx, UnixMs(10), Millis(1000), 10); };
+  ASSERT_THAT(Do(take), IsOk());
+  EXPECT_TRUE(Do(take)->empty());
+
+  ASSERT_THAT(Do([&](db::Tx& tx) {
+                return Commit(tx, At(3), ReservationId("pay_1"), settlement, "out_1");
+              }),
+              IsOk());
+  const auto answer = Do([&](db::Tx& tx) { return ReadAnswer(tx, ReservationId("pay_1")); });
+  ASSERT_TRUE(answer && *answer);
+  EXPECT_EQ((**answer).status, 200);
+  EXPECT_EQ((**answer).head, settlement.answer->head);
+  EXPECT_EQ((**answer).body, settlement.answer->body);
+
+  const auto due = Do(take);
+  ASSERT_TRUE(due && due->size() == 1);
+  EXPECT_EQ(due->front().kind, "payment.settled");
+  EXPECT_TRUE(due->front().payload.contains(R"("transaction":"0xaa")")) << due->front().payload;
+  EXPECT_TRUE(Do(take)->empty()) << "leased to the first taker";
+  const auto later = [&](db::Tx& tx) { return TakeFromOutbox(tx, UnixMs(2000), Millis(1000), 10); };
+  EXPECT_EQ(Do(later)->size(), 1U) << "due again when the lease has passed";
+  EXPECT_THAT(Do([&](db::Tx& tx) { return OutboxDone(tx, "out_1", UnixMs(2100)); }), IsOk());
+  const auto after = [&](db::Tx& tx) { return TakeFromOutbox(tx, UnixMs(9999), Millis(1), 10); };
+  EXPECT_TRUE(Do(after)->empty());
+  EXPECT_THAT(Do([&](db::Tx& tx) { return OutboxDone(tx, "out_9", UnixMs(1)); }),
+              FailsWith(Code::kNotFound));
+}
+
+// Leaving out the last byte must not be a free pass, and a break of ours must not cost the buyer.
+TEST_P(LedgerStoreTest, RedeemTellsWhatItWasAndHasOneWinner) {
+  const Digest digest = Sample("x").request_digest;
+  const auto redeem = [&](const std::string& id, const std::string& node) {
+    return Do([&](db::Tx& tx) { return Redeem(tx, At(9, node), ReservationId(id), digest); });
+  };
+  ASSERT_TRUE(Held(Sample("pay_b", 1), At(1)));
+  ASSERT_THAT(Settle("pay_b", At(2)), IsOk());
+  ASSERT_THAT(
+      Do([&](db::Tx& tx) { return Deliver(tx, At(3), ReservationId("pay_b"), Delivery::kBroken); }),
+      IsOk());
+  ASSERT_TRUE(Held(Sample("pay_o", 2), At(1)));
+  ASSERT_THAT(Settle("pay_o", At(2), "0xbb", Delivery::kOwed), IsOk());
+
+  auto from = redeem("pay_b", "node_b");
+  ASSERT_THAT(from, IsOk());
+  EXPECT_EQ(*from, Delivery::kBroken);
+  EXPECT_EQ(Row("pay_b").node, "node_b");
+  EXPECT_THAT(redeem("pay_b", "node_c"), FailsWith(Code::kConflict));
+  from = redeem("pay_o", "node_a");
+  ASSERT_THAT(from, IsOk());
+  EXPECT_EQ(*from, Delivery::kOwed);
+  EXPECT_THAT(redeem("pay_none", "node_a"), FailsWith(Code::kConflict));
+}
+
+TEST_P(LedgerStoreTest, OrphansAreWhatDeadNodesLeftBehind) {
+  Beat(At(100'000, "node_a"));
+  Beat(At(70'000, "node_dead"));
+  Beat(At(99'000, "node_b"));
+  ASSERT_TRUE(Held(Sample("pay_mine", 1), At(90'000, "node_a")));
+  ASSERT_TRUE(Held(Sample("pay_alive", 2), At(90'000, "node_b")));
+  ASSERT_TRUE(Held(Sample("pay_dead", 3), At(70'000, "node_dead")));
+  ASSERT_TRUE(Held(Sample("pay_unknown", 4), At(70'000, "node_never_seen")));
+  ASSERT_TRUE(Held(Sample("pay_done", 5), At(70'000, "node_dead")));
+  ASSERT_THAT(Do([&](db::Tx& tx) {
+                return Expire(tx, At(70'001, "node_dead"), ReservationId("pay_done"), "w");
+              }),
+              IsOk());
+  ASSERT_TRUE(Held(Sample("pay_sent", 6), At(70'000, "node_dead")));
+  ASSERT_THAT(Settle("pay_sent", At(70'001, "node_dead")), IsOk());
+  ASSERT_TRUE(Held(Sample("pay_sending", 7), At(70'000, "node_b")));
+  ASSERT_THAT(Settle("pay_sending", At(70'001, "node_b"), "0xcc"), IsOk());
+
+  const std::vector<std::string> want = {"pay_dead", "pay_unknown"};
+  EXPECT_EQ(Orphans(At(100'000)), want);
+  EXPECT_EQ(Row("pay_dead").node, "node_a");
+  EXPECT_EQ(Row("pay_sent").delivery, Delivery::kOwed);
+  EXPECT_EQ(Row("pay_sending").delivery, Delivery::kPending);
+  EXPECT_EQ(History("pay_sent").back(), "owed");
+  EXPECT_EQ(History("pay_dead").back(), "taken_over");
+  // They are node_a's now, for as long as it says that it lives.
+  Beat(At(100'000, "node_b"));
+  EXPECT_TRUE(Orphans(At(100'001, "node_b")).empty());
+  // What was taken over and still is not finished comes again.
+  Beat(At(165'000, "node_b"));
+  Beat(At(165'000, "node_a"));
+  EXPECT_EQ(Orphans(At(165'000)), want);
+}
+
+TEST_P(LedgerStoreTest, APaymentInDoubtIsLookedAtAgainAtGrowingSteps) {
+  Beat(At(0));
+  ASSERT_TRUE(Held(Sample("pay_1"), At(0)));
+  ASSERT_THAT(
+      Do([&](db::Tx& tx) { return Doubt(tx, At(0), ReservationId("pay_1"), "0xaa", "timeout"); }),
+      IsOk());
+  std::vector<int64_t> looks;
+  for (int64_t ms = 0; ms <= 300'000; ms += 500) {
+    Beat(At(ms));
+    if (!Orphans(At(ms)).empty()) looks.push_back(ms);
+  }
+  const std::vector<int64_t> want = {1'000,  3'000,   7'000,   15'000, 31'000,
+                                     63'000, 123'000, 183'000, 243'000};
+  EXPECT_EQ(looks, want);
+}
+
+// The process lives, but what should have closed the row failed (the database was away).
+TEST_P(LedgerStoreTest, ARowThatItsOwnNodeForgotIsTakenUpAgain) {
+  ASSERT_TRUE(Held(Sample("pay_1"), At(0)));
+  ASSERT_THAT(Do([&](db::Tx& tx) { return Answered(tx, At(1'000), ReservationId("pay_1"), 200); }),
+              IsOk());
+  Beat(At(120'000));
+  EXPECT_TRUE(Orphans(At(120'000)).empty());
+  const std::vector<std::string> want = {"pay_1"};
+  EXPECT_EQ(Orphans(At(121'001)), want);
+  EXPECT_TRUE(Orphans(At(121'002)).empty());
+}
+
+TEST_P(LedgerStoreTest, TheOnlyProcessNeedNotWaitForTheSilenceOfItsPredecessor) {
+  Beat(At(50'000, "node_before"));
+  ASSERT_TRUE(Held(Sample("pay_1"), At(50'000, "node_before")));
+  Beat(At(51'000, "node_now"));
+  EXPECT_TRUE(Orphans(At(51'000, "node_now")).empty());
+  ASSERT_THAT(
+      Do([&](db::Tx& tx) { return ForgetOtherNodes(tx, At(51'000, "node_now"), UnixMs(51'000)); }),
+      IsOk());
+  const std::vector<std::string> want = {"pay_1"};
+  EXPECT_EQ(Orphans(At(51'000, "node_now")), want);
+}
+
+TEST_P(LedgerStoreTest, TakesNoMoreThanItsLimit) {
+  for (uint8_t i = 0; i < 10; ++i) {
+    ASSERT_TRUE(Held(Sample("pay_" + std::to_string(i), i), At(0, "gone")));
+  }
+  Beat(At(60'000));
+  EXPECT_EQ(Orphans(At(60'000), 4).size(), 4U);
+  EXPECT_EQ(Orphans(At(60'000), 4).size(), 4U);
+  EXPECT_EQ(Orphans(At(60'000), 4).size(), 2U);
+}
+
+TEST_P(LedgerStoreTest, FindsByIdRequestAndTransactionAndFiltersLists) {
+  ASSERT_TRUE(Held(Sample("pay_1", 1), At(1'000)));
+  ASSERT_TRUE(Held(Sample("pay_2", 2), At(2'000)));
+  ASSERT_TRUE(Held(Sample("pay_3", 3), At(3'000)));
+  ASSERT_THAT(Settle("pay_2", At(2'500), "0xabcdef"), IsOk());
+  const auto find = [&](const std::string& name) {
+    const auto rows = Do([&](db::Tx& tx) { return FindReservations(tx, name); });
+    EXPECT_THAT(rows, IsOk());
+    return rows && rows->size() == 1 ? rows->front().id.str() : "";
+  };
+  EXPECT_EQ(find("pay_1"), "pay_1");
+  EXPECT_EQ(find("req_pay_3"), "pay_3");
+  EXPECT_EQ(find("0xABCDEF"), "pay_2");
+  EXPECT_EQ(find("pay_9"), "");
+  EXPECT_EQ(find(""), "");
+
+  const auto list = [&](const Ledger::Filter& filter) {
+    const auto rows = Do([&](db::Tx& tx) { return ListReservations(tx, filter); });
+    EXPECT_THAT(rows, IsOk());
+    std::string ids;
+    if (rows) {
+      for (const Reservation& r : *rows) ids += r.id.str().substr(4);
+    }
+    return ids;
+  };
+  EXPECT_EQ(list({}), "321");
+  EXPECT_EQ(list({.limit = 2}), "32");
+  EXPECT_EQ(list({.since = UnixMs(2'000)}), "32");
+  EXPECT_EQ(list({.state = State::kHeld}), "31");
+  EXPECT_EQ(list({.payer = "0xabc0000000000000000000000000000000000001"}), "321");
+  EXPECT_EQ(list({.payer = "0xother"}), "");
+  EXPECT_EQ(list({.route = "GET /v1/quotes/*"}), "321");
+  EXPECT_EQ(list({.transaction = "0xABCdef"}), "2");
+
+  const auto totals = Do([](db::Tx& tx) { return CountReservations(tx); });
+  ASSERT_THAT(totals, IsOk());
+  EXPECT_EQ(totals->held, 2);
+  EXPECT_EQ(totals->settled, 1);
+  EXPECT_EQ(totals->owed, 0);
+}
+
+INSTANTIATE_TEST_SUITE_P(Engines, LedgerStoreTest, ::testing::ValuesIn(testing::EnginesHere()),
+                         testing::EngineName);
+
+}  // namespace
+}  // namespace pontage::ledger
