@@ -1,0 +1,128 @@
+#include "paywall/sweeper.h"
+
+#include "base/log.h"
+#include "base/try.h"
+
+namespace pontage::paywall {
+
+using deal::Settlement;
+using ledger::State;
+
+Sweeper::Sweeper(ledger::Ledger& ledger, Rails rails, obs::Registry& metrics, const Clock& clock)
+    : ledger_(ledger), rails_(std::move(rails)), metrics_(metrics), clock_(clock) {}
+
+void Sweeper::Stop() { stop_.Set(); }
+
+Task<> Sweeper::Run() {
+  SteadyMs next_beat = clock_.Steady();
+  while (!stop_.is_set()) {
+    if (clock_.Steady() >= next_beat) {
+      const Result<> beat = co_await ledger_.Heartbeat(By());
+      if (!beat) Log(LogLevel::kWarn, "ledger.unreachable", {{"detail", beat.error().detail()}});
+      next_beat = clock_.Steady() + ledger::Ledger::kHeartbeat;
+    }
+    const Result<size_t> closed = co_await Sweep();
+    if (!closed) Log(LogLevel::kWarn, "sweep.failed", {{"detail", closed.error().detail()}});
+    (void)co_await Measure();
+    (void)co_await stop_.Wait(Deadline::In(clock_, kEvery));
+  }
+  co_return {};
+}
+
+Task<size_t> Sweeper::Sweep() {
+  PTG_CO_TRY(const std::vector<ledger::Reservation> rows, co_await ledger_.Orphans(kBatch, By()));
+  size_t closed = 0;
+  for (const ledger::Reservation& row : rows) {
+    const Result<bool> done = co_await Finish(row);
+    if (done && *done) ++closed;
+    if (!done) {
+      Log(LogLevel::kWarn, "sweep.later",
+          {{"payment", row.id.str()}, {"detail", done.error().detail()}});
+    }
+  }
+  co_return closed;
+}
+
+Task<bool> Sweeper::Finish(const ledger::Reservation& row) {
+  const std::shared_ptr<const rail::RailSet> rails = rails_();
+  const rail::Rail* rail = rails->ByName(row.rail);
+  if (rail == nullptr) co_return Fail(Code::kConfig, "no rail \"" + row.rail + "\" is configured");
+  const bool doubted = row.state == State::kInDoubt;
+  if (row.state == State::kHeld && row.stage == ledger::Stage::kAnswered) {
+    co_return co_await Collect(*rail, row);
+  }
+  PTG_CO_TRY(const rail::Traced traced, co_await rail->Lookup(row.payload, row.requirement, By()));
+  switch (traced.trace) {
+    case rail::Trace::kUsed:
+      co_return co_await Close(row, traced.settlement);
+    case rail::Trace::kUsedElsewhere:
+      PTG_CO_RUN(co_await ledger_.Expire(row.id, "used_elsewhere", By()));
+      co_return true;
+    case rail::Trace::kUnused:
+      if (!doubted) {
+        // The work had not been answered when its process died: nobody was served, nobody is
+        // charged.
+        PTG_CO_RUN(co_await ledger_.Expire(row.id, "interrupted", By()));
+        co_return true;
+      }
+      if (clock_.Now() > row.valid_before + kAfterExpiry) {
+        PTG_CO_RUN(co_await ledger_.Expire(row.id, "ran_out_unused", By()));
+        co_return true;
+      }
+      break;
+    case rail::Trace::kUnknown:
+      // Without a chain to ask, only settling again can tell.
+      if (!doubted) {
+        PTG_CO_RUN(co_await ledger_.Doubt(row.id, row.transaction, "interrupted", By()));
+      }
+      break;
+  }
+  co_return co_await Collect(*rail, row);
+}
+
+Task<bool> Sweeper::Collect(const rail::Rail& rail, const ledger::Reservation& row) {
+  PTG_CO_TRY(const Settlement settlement, co_await rail.Settle(row.payload, row.requirement, By()));
+  co_return co_await Close(row, settlement);
+}
+
+Task<bool> Sweeper::Close(const ledger::Reservation& row, const Settlement& settlement) {
+  switch (settlement.outcome) {
+    case Settlement::Outcome::kSettled: {
+      ledger::Ledger::Settlement books;
+      books.transaction = settlement.transaction;
+      books.receipt = settlement.receipt;
+      books.delivery = ledger::Delivery::kOwed;
+      PTG_CO_RUN(co_await ledger_.Commit(row.id, std::move(books), By()));
+      Log(LogLevel::kInfo, "payment.recovered",
+          {{"payment", row.id.str()}, {"transaction", settlement.transaction}});
+      co_return true;
+    }
+    case Settlement::Outcome::kRefused: {
+      const std::string why = settlement.reason.empty() ? "settle_failed" : settlement.reason;
+      PTG_CO_RUN(co_await ledger_.Expire(row.id, why, By()));
+      co_return true;
+    }
+    case Settlement::Outcome::kUnknown:
+      PTG_CO_RUN(
+          co_await ledger_.Doubt(row.id, settlement.transaction, "settlement_pending", By()));
+      co_return false;
+  }
+  co_return false;
+}
+
+Task<> Sweeper::Measure() {
+  PTG_CO_TRY(const ledger::Ledger::Totals totals, co_await ledger_.Count(By()));
+  const auto set = [this](std::string_view state, int64_t n) {
+    metrics_
+        .GaugeOf("pontage_reservations", "Rows of the ledger that are open or owed.",
+                 {{"state", state}})
+        .Set(n);
+  };
+  set("held", totals.held);
+  set("in_doubt", totals.in_doubt);
+  set("owed", totals.owed);
+  set("broken", totals.broken);
+  co_return {};
+}
+
+}  // namespace pontage::paywall

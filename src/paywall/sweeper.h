@@ -1,0 +1,52 @@
+#pragma once
+
+#include <functional>
+#include <memory>
+
+#include "io/timer.h"
+#include "ledger/ledger.h"
+#include "obs/metrics.h"
+#include "rail/rail_set.h"
+
+namespace pontage::paywall {
+
+// Finishes what was left open: by a crash of ours or of another node, by a settlement whose end
+// nobody saw. Runs on one loop of each process that owns a ledger.
+//
+//   held, not answered   the chain says used: settled and owed; unused: expired, never charged
+//   held, answered       settled (asking again is safe), and owed
+//   in doubt             the chain is asked, then settling; gives up when the authorization ran out
+//   unused
+class Sweeper {
+ public:
+  // `rails` gives the rails in force now; called on the sweeper's loop.
+  using Rails = std::function<std::shared_ptr<const rail::RailSet>()>;
+  Sweeper(ledger::Ledger& ledger, Rails rails, obs::Registry& metrics, const Clock& clock);
+
+  // Heartbeats and sweeps until Stop.
+  Task<> Run();
+  void Stop();
+  // One pass: how many rows were closed. For tests and `pontage reconcile`.
+  Task<size_t> Sweep();
+
+ private:
+  Task<bool> Finish(const ledger::Reservation& row);
+  Task<bool> Collect(const rail::Rail& rail, const ledger::Reservation& row);
+  Task<bool> Close(const ledger::Reservation& row, const deal::Settlement& settlement);
+  Task<> Measure();
+  Deadline By() const { return Deadline::In(clock_, Millis(30'000)); }
+
+  // How many open rows one pass takes over; the next pass follows at once when there were as many.
+  static constexpr size_t kBatch = 64;
+  static constexpr Millis kEvery{1'000};
+  // An authorization that ran out may still be in a block that we have not seen.
+  static constexpr Millis kAfterExpiry{60'000};
+
+  ledger::Ledger& ledger_;
+  Rails rails_;
+  obs::Registry& metrics_;
+  const Clock& clock_;
+  Event stop_;
+};
+
+}  // namespace pontage::paywall
