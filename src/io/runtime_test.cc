@@ -1,3 +1,4 @@
+#include <optional>
 #include <thread>
 
 #include <gtest/gtest.h>
@@ -46,6 +47,29 @@ TEST(CompletionTest, AnotherThreadWakesTheLoop) {
     co_return got;
   };
   EXPECT_EQ(loop.RunUntilDone(body()).value(), 42);
+}
+
+// A client hangs up while the database works for it: its coroutine is gone when the answer comes.
+TEST(CompletionTest, AWaiterThatIsGoneIsNotResumed) {
+  std::optional<Completion<int>> posted;
+  std::optional<Completion<int>> late;
+  bool resumed = false;
+  {
+    Loop loop;
+    const auto body = [&resumed](std::optional<Completion<int>>& out) -> Task<> {
+      Completion<int> done;
+      out = done;
+      (void)co_await done;
+      resumed = true;
+      co_return {};
+    };
+    loop.Spawn(body(posted), "posted");
+    loop.Spawn(body(late), "late");
+    // Delivered, but the loop ends before it gets there.
+    posted->Set(1);
+  }
+  late->Set(2);
+  EXPECT_FALSE(resumed);
 }
 
 TEST(EventTest, WaitEndsBySetOrByTime) {

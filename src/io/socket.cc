@@ -245,7 +245,7 @@ void Socket::Abort() {
 bool Socket::PeerGone() const {
   pollfd poll{.fd = fd(), .events = 0, .revents = 0};
   if (!open()) return true;
-  return ::poll(&poll, 1, 0) > 0 && (poll.revents & POLLERR) != 0;
+  return ::poll(&poll, 1, 0) > 0 && (poll.revents & (POLLERR | POLLHUP)) != 0;
 }
 
 bool Socket::AtRest() const {

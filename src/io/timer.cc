@@ -8,23 +8,35 @@
 namespace pontage {
 namespace {
 
-struct TimerAwaiter {
-  boost::asio::steady_timer timer;
+// The handler may already be queued, with success, when the waiting frame is destroyed: it reaches
+// the coroutine only through `waiter_`.
+class TimerAwaiter {
+ public:
+  explicit TimerAwaiter(Millis duration) : timer_(Loop::Current()->context(), duration) {}
+  ~TimerAwaiter() {
+    if (waiter_) *waiter_ = nullptr;
+  }
+  TimerAwaiter(const TimerAwaiter&) = delete;
+  TimerAwaiter& operator=(const TimerAwaiter&) = delete;
 
   bool await_ready() const { return false; }
   void await_suspend(std::coroutine_handle<> handle) {
-    timer.async_wait([handle](const boost::system::error_code& error) {
-      // Aborted only when the frame that owns the timer is being destroyed.
-      if (!error) handle.resume();
+    waiter_ = std::make_shared<std::coroutine_handle<>>(handle);
+    timer_.async_wait([waiter = waiter_](const boost::system::error_code&) {
+      if (*waiter) std::exchange(*waiter, nullptr).resume();
     });
   }
   void await_resume() const {}
+
+ private:
+  boost::asio::steady_timer timer_;
+  std::shared_ptr<std::coroutine_handle<>> waiter_;
 };
 
 }  // namespace
 
 Task<> Sleep(Millis duration) {
-  TimerAwaiter timer{boost::asio::steady_timer(Loop::Current()->context(), duration)};
+  TimerAwaiter timer(duration);
   co_await timer;
   co_return {};
 }
@@ -64,8 +76,8 @@ struct Event::Waiter final : DeadlineNode {
 
 void Event::Set() {
   set_ = true;
-  // Only those that wait now, one at a time: a woken coroutine may clear the event and wait again, or
-  // destroy other waiters.
+  // Only those that wait now, one at a time: a woken coroutine may clear the event and wait again,
+  // or destroy other waiters.
   waking_.insert(waking_.end(), waiters_.begin(), waiters_.end());
   waiters_.clear();
   while (!waking_.empty()) {

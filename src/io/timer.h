@@ -14,8 +14,8 @@ namespace pontage {
 // Waits for `duration` on the current loop, by a timer of its own (exact to a millisecond or so).
 Task<> Sleep(Millis duration);
 
-// A flag that coroutines of one loop wait for. Set wakes all that wait; it stays set until Clear. The
-// event must outlive a running Set: what is woken must not destroy it.
+// A flag that coroutines of one loop wait for. Set wakes all that wait; it stays set until Clear.
+// The event must outlive a running Set: what is woken must not destroy it.
 class Event {
  public:
   Event() = default;
@@ -35,39 +35,11 @@ class Event {
   bool set_ = false;
 };
 
-// One result that another thread (or a callback) delivers to one waiting coroutine. The loop must
-// outlive the delivery. Copies share the one slot.
+// One result that another thread (or a callback) delivers to one waiting coroutine. Copies share
+// the one slot. A coroutine that is destroyed while it waits is forgotten: what is delivered then
+// is dropped, whether or not its loop is still there.
 template <typename T>
 class Completion {
- public:
-  // Called on the loop that will wait.
-  Completion() : state_(std::make_shared<State>(Loop::Current())) {}
-
-  // From any thread, once. The waiter resumes on its own loop.
-  void Set(Result<T> result) const {
-    State& s = *state_;
-    const std::lock_guard lock(s.mutex);
-    s.result.emplace(std::move(result));
-    if (s.waiter) s.loop->Post([handle = std::exchange(s.waiter, nullptr)] { handle.resume(); });
-  }
-
-  // For awaiting, once.
-  bool await_ready() const {
-    const std::lock_guard lock(state_->mutex);
-    return state_->result.has_value();
-  }
-  bool await_suspend(std::coroutine_handle<> handle) const {
-    const std::lock_guard lock(state_->mutex);
-    if (state_->result) return false;
-    state_->waiter = handle;
-    return true;
-  }
-  Result<T> await_resume() const {
-    const std::lock_guard lock(state_->mutex);
-    return *std::move(state_->result);
-  }
-
- private:
   struct State {
     explicit State(Loop* l) : loop(l) {}
     std::mutex mutex;
@@ -75,6 +47,58 @@ class Completion {
     std::coroutine_handle<> waiter;
     std::optional<Result<T>> result;
   };
+
+  class Awaiter {
+   public:
+    explicit Awaiter(std::shared_ptr<State> state) : state_(std::move(state)) {}
+    Awaiter(const Awaiter&) = delete;
+    Awaiter& operator=(const Awaiter&) = delete;
+    ~Awaiter() {
+      const std::lock_guard lock(state_->mutex);
+      state_->waiter = nullptr;
+    }
+    bool await_ready() const {
+      const std::lock_guard lock(state_->mutex);
+      return state_->result.has_value();
+    }
+    bool await_suspend(std::coroutine_handle<> handle) const {
+      const std::lock_guard lock(state_->mutex);
+      if (state_->result) return false;
+      state_->waiter = handle;
+      return true;
+    }
+    Result<T> await_resume() const {
+      const std::lock_guard lock(state_->mutex);
+      return *std::move(state_->result);
+    }
+
+   private:
+    std::shared_ptr<State> state_;
+  };
+
+ public:
+  // Called on the loop that will wait.
+  Completion() : state_(std::make_shared<State>(Loop::Current())) {}
+
+  // From any thread, once. The waiter resumes on its own loop.
+  void Set(Result<T> result) const {
+    const std::lock_guard lock(state_->mutex);
+    state_->result.emplace(std::move(result));
+    if (!state_->waiter) return;
+    state_->loop->Post([state = state_] {
+      std::coroutine_handle<> waiter;
+      {
+        const std::lock_guard again(state->mutex);
+        waiter = std::exchange(state->waiter, nullptr);
+      }
+      if (waiter) waiter.resume();
+    });
+  }
+
+  // For awaiting, once.
+  Awaiter operator co_await() const { return Awaiter(state_); }
+
+ private:
   std::shared_ptr<State> state_;
 };
 

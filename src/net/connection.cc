@@ -38,6 +38,25 @@ std::string_view Slug(int status) {
 
 }  // namespace
 
+namespace {
+
+// What is said when a handler gave up before it answered: mostly about a body that could not be
+// read.
+http1::Refusal RefusalOf(Code code) {
+  switch (code) {
+    case Code::kBadRequest:
+      return {400, "the request's body is malformed"};
+    case Code::kTimeout:
+      return {408, "the request's body did not arrive in time"};
+    case Code::kBodyTooLarge:
+      return {413, "the request's body is too large"};
+    default:
+      return {500, "the request could not be answered"};
+  }
+}
+
+}  // namespace
+
 // `why` and the phrase are our own constants: nothing in them needs escaping.
 std::string MinimalAnswer(http1::Refusal refusal) {
   const std::string_view phrase = http1::Reason(refusal.status);
@@ -59,6 +78,7 @@ std::string MinimalAnswer(http1::Refusal refusal) {
 
 Connection::Connection(std::shared_ptr<ServerShared> shared, Transport transport)
     : shared_(std::move(shared)), transport_(std::move(transport)) {
+  std::tie(peer_address_, peer_port_) = transport_.socket().Peer();
   everywhere_.owner = parked_.owner = this;
   shared_->all.Append(everywhere_);
   ++shared_->count;
@@ -93,8 +113,8 @@ Task<> Connection::Run(std::unique_ptr<Connection> self) {
     PTG_CO_RUN(co_await self->Serve(next));
     self->input_.Free();
   }
-  if (next == Next::kLinger) PTG_CO_RUN(co_await self->Linger());
   if (next == Next::kAbort) self->Abort();
+  if (next == Next::kLinger) co_return co_await self->Linger();
   co_return {};
 }
 
@@ -145,13 +165,12 @@ Task<size_t> Connection::ReadHead(Next& next) {
     }
     if (*scanned > 0) co_return *scanned;
     const Result<size_t> count = co_await Fill(kBlock, by);
-    if (!count && count.error().code() == Code::kTimeout) {
+    if (!count && count.error().code() == Code::kTimeout && !input_.empty()) {
       next = Next::kLinger;
       PTG_CO_RUN(co_await Refuse({408, "the request's head did not arrive in time"}));
       co_return size_t{0};
     }
-    PTG_CO_RUN(count);
-    if (*count == 0) {
+    if (!count || *count == 0) {
       next = Next::kClose;
       co_return size_t{0};
     }
@@ -159,24 +178,26 @@ Task<size_t> Connection::ReadHead(Next& next) {
 }
 
 Task<> Connection::Exchange(http1::Request& request, Next& next) {
-  std::tie(request.head.peer_address, request.head.peer_port) = transport_.socket().Peer();
+  request.head.peer_address = peer_address_;
+  request.head.peer_port = peer_port_;
   RequestBody body(*this, request);
   Writer writer(*this, request, body);
   // Whatever a handler does wrong, its client gets an answer or a broken connection.
   const Result<> handled = co_await shared_->handler(request.head, body, writer);
-  if (!handled && !writer.aborted()) {
-    Log(LogLevel::kWarn, "http.handler_failed",
+  if (writer.ended()) co_return co_await Finish(body, writer, next);
+  if (!handled) {
+    const bool theirs = handled.error().code() == Code::kConnection;
+    Log(theirs ? LogLevel::kDebug : LogLevel::kWarn, "http.handler_failed",
         {{"method", request.head.method}, {"detail", handled.error().detail()}});
   }
-  if (!writer.head_sent() && !writer.aborted()) {
-    next = Next::kLinger;
-    co_return co_await Refuse({500, "the request was not answered"});
-  }
-  if (writer.aborted() || !writer.ended() || !handled) {
+  if (writer.head_sent() || writer.aborted()) {
     next = Next::kAbort;
     co_return {};
   }
-  co_return co_await Finish(body, writer, next);
+  next = Next::kLinger;
+  const auto refusal = handled ? http1::Refusal{500, "the request was not answered"}
+                               : RefusalOf(handled.error().code());
+  co_return co_await Refuse(refusal);
 }
 
 // After a whole answer: is there a next request, and where does it begin?
@@ -255,8 +276,10 @@ std::unexpected<Error> RequestBody::Break(Error error) {
 Task<std::string_view> RequestBody::Read(Deadline by) {
   if (state_ == State::kEnd) co_return std::string_view();
   if (state_ == State::kBroken) co_return Fail(*error_);
-  const Millis pause = connection_.shared_->limits.body_timeout;
-  by = Sooner(by, Deadline::In(connection_.shared_->loop.clock(), pause));
+  if (!raw_) {
+    const Millis pause = connection_.shared_->limits.body_timeout;
+    by = Sooner(by, Deadline::In(connection_.shared_->loop.clock(), pause));
+  }
   if (continue_wanted_ && connection_.input_.empty()) connection_.SendContinue();
   continue_wanted_ = false;
   if (framing_ == http1::Framing::kChunked) co_return co_await ReadChunk(by);

@@ -159,6 +159,8 @@ class Connection {
 
   const std::shared_ptr<ServerShared> shared_;
   Transport transport_;
+  std::string peer_address_;
+  uint16_t peer_port_ = 0;
   InputBuffer input_;
   Writer* writer_ = nullptr;  // of the exchange that runs
   Link everywhere_;

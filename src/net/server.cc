@@ -9,7 +9,7 @@
 namespace pontage::net {
 namespace {
 
-// When descriptors have run out, others must give some back first.
+// When descriptors have run out, others must give some back first; and no error may make us spin.
 constexpr Millis kAcceptPause{50};
 
 }  // namespace
@@ -22,10 +22,9 @@ struct Server::Impl {
     while (self->listener.open()) {
       Result<Socket> socket = co_await self->listener.Accept();
       if (!socket) {
-        if (socket.error().code() == Code::kOverloaded) {
-          Log(LogLevel::kWarn, "http.accept_failed", {{"detail", socket.error().detail()}});
-          PTG_CO_RUN(co_await Sleep(kAcceptPause));
-        }
+        if (!self->listener.open()) break;
+        Log(LogLevel::kWarn, "http.accept_failed", {{"detail", socket.error().detail()}});
+        PTG_CO_RUN(co_await Sleep(kAcceptPause));
         continue;
       }
       self->Take(*std::move(socket));
