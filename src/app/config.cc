@@ -5,6 +5,7 @@
 #include <cstdlib>
 #include <fstream>
 #include <iterator>
+#include <tuple>
 
 #include "app/config_keys.h"
 #include "app/config_read.h"
@@ -320,7 +321,9 @@ std::expected<Config, std::vector<ConfigFault>> ParseConfig(std::string_view tex
   CheckWhole(root, config);
 
   if (!faults.empty()) {
-    std::ranges::stable_sort(faults, {}, &ConfigFault::line);
+    std::ranges::sort(faults, [](const ConfigFault& a, const ConfigFault& b) {
+      return std::tie(a.line, a.key, a.found) < std::tie(b.line, b.key, b.found);
+    });
     return std::unexpected(std::move(faults));
   }
   return config;

@@ -19,8 +19,9 @@ std::string ReadAddress(const Section& s, const std::string& key, const chain::C
     s.Fault(key, s.Found(key), std::string(kEvmAddressForm));
     return {};
   }
-  const auto bytes = codec::DecodeBase58(text);
-  if (bytes && bytes->size() == 32) return text;
+  constexpr size_t kAccountBytes = 32;
+  const auto bytes = codec::DecodeBase58(text, kAccountBytes);
+  if (bytes && bytes->size() == kAccountBytes) return text;
   s.Fault(key, s.Found(key), "an account in base58");
   return {};
 }
@@ -83,7 +84,7 @@ std::optional<chain::ChainId> NetworkNames::Find(std::string_view name) const {
 }
 
 bool IsHeaderName(std::string_view name) {
-  constexpr std::string_view kMarks = "!#$%&'*+-.^_`|~";
+  static constexpr std::string_view kMarks = "!#$%&'*+-.^_`|~";
   return !name.empty() && std::ranges::all_of(name, [](char c) {
     return (c >= '0' && c <= '9') || (c >= 'a' && c <= 'z') || (c >= 'A' && c <= 'Z') ||
            kMarks.find(c) != std::string_view::npos;

@@ -2,6 +2,7 @@
 
 #include <algorithm>
 #include <sstream>
+#include <tuple>
 
 // Results instead of exceptions.
 #define TOML_EXCEPTIONS 0
@@ -17,13 +18,15 @@ TomlNode Convert(const toml::node& node);
 
 void ConvertTable(const toml::table& table, TomlNode& to) {
   for (const auto& [key, value] : table) {
-    to.members.emplace_back(std::string(key.str()), Convert(value));
+    to.members.push_back({std::string(key.str()), Convert(value)});
     // The place of the key is the better one: a table made by its children has none itself.
-    TomlNode& made = to.members.back().second;
+    TomlNode& made = to.members.back().value;
     if (key.source().begin.line > 0) made.line = static_cast<int>(key.source().begin.line);
   }
-  std::stable_sort(to.members.begin(), to.members.end(),
-                   [](const auto& a, const auto& b) { return a.second.line < b.second.line; });
+  // Those of one line by their names.
+  std::ranges::sort(to.members, [](const TomlMember& a, const TomlMember& b) {
+    return std::tie(a.value.line, a.key) < std::tie(b.value.line, b.key);
+  });
 }
 
 TomlNode Convert(const toml::node& node) {
@@ -53,6 +56,11 @@ TomlNode Convert(const toml::node& node) {
 }
 
 }  // namespace
+
+TomlNode::TomlNode() = default;
+TomlNode::TomlNode(TomlNode&&) noexcept = default;
+TomlNode& TomlNode::operator=(TomlNode&&) noexcept = default;
+TomlNode::~TomlNode() = default;
 
 const TomlNode* TomlNode::Find(std::string_view key) const {
   for (const auto& [name, value] : members) {

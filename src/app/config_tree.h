@@ -9,6 +9,8 @@
 
 namespace pontage::app {
 
+struct TomlMember;
+
 // A TOML document as plain values with the lines they stand on, so that one file alone knows the
 // parser.
 struct TomlNode {
@@ -18,13 +20,23 @@ struct TomlNode {
   std::string text;  // kString: the value; kOther (floats, dates): as it was written
   int64_t number = 0;
   bool flag = false;
-  std::vector<TomlNode> items;                            // kArray
-  std::vector<std::pair<std::string, TomlNode>> members;  // kTable, in the order of their lines
+  std::vector<TomlNode> items;      // kArray
+  std::vector<TomlMember> members;  // kTable, in the order of their lines
+
+  TomlNode();
+  TomlNode(TomlNode&&) noexcept;
+  TomlNode& operator=(TomlNode&&) noexcept;
+  ~TomlNode();
 
   // nullptr when this is no table or has no such member.
   const TomlNode* Find(std::string_view key) const;
   // As a reader would recognize it: "\"abc\"", "3", "true", "a table", "a list".
   std::string Shown() const;
+};
+
+struct TomlMember {
+  std::string key;
+  TomlNode value;
 };
 
 struct TomlSyntaxFault {
