@@ -75,6 +75,8 @@ struct CallRequest {
 class BlockChain {
  public:
   BlockChain(TokenIdentity token, const Clock& clock);
+  BlockChain(const BlockChain&) = delete;  // The machine knows where its contracts stand.
+  BlockChain& operator=(const BlockChain&) = delete;
 
   uint64_t chain_id() const { return token_.identity().chain_id; }
   const Usdc& token() const { return token_; }
