@@ -57,7 +57,7 @@ Result<Bytes> DecodeBase58(std::string_view text, size_t max_bytes) {
   for (const char c : text.substr(zeros)) {
     const int8_t value = kValue[static_cast<uint8_t>(c)];
     if (value < 0) return Fault("a foreign character");
-    uint32_t carry = static_cast<uint32_t>(value);
+    uint32_t carry = static_cast<uint8_t>(value);
     for (uint8_t& b : out) {
       carry += b * 58U;
       b = static_cast<uint8_t>(carry);

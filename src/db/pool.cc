@@ -123,6 +123,7 @@ void PooledDatabase::Enqueue(Job job, bool write) {
       queue.wake.notify_one();
     }
   }
+  // NOLINTNEXTLINE(bugprone-use-after-move): what was refused was not moved.
   if (refused) job.done(Fail(*std::move(refused)));
 }
 

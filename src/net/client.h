@@ -44,7 +44,7 @@ class ClientResponse {
 // name.
 class Client {
  public:
-  Client(Loop& loop, ClientLimits limits = {});
+  explicit Client(Loop& loop, ClientLimits limits = {});
   ~Client();
 
   // Called for every 1xx answer but 101.

@@ -9,7 +9,6 @@
 namespace pontage::net {
 namespace {
 
-using ::testing::HasSubstr;
 
 // Answers with what it got.
 Task<> Echo(RequestHead& head, BodySource& body, ResponseWriter& out) {
