@@ -12,7 +12,6 @@ namespace pontage::chain {
 namespace {
 
 using codec::Json;
-using codec::JsonReader;
 
 Json CallObject(const crypto::EvmAddress& to, codec::ByteView data,
                 const std::optional<crypto::EvmAddress>& from = std::nullopt) {
@@ -140,7 +139,7 @@ Task<EvmBlock> EvmRpc::Block(std::optional<uint64_t> number, Deadline by) {
 
 Task<TransferFacts> EvmRpc::AskTransfer(TransferQuestion q, Deadline by) {
   std::vector<Ask> asks;
-  asks.push_back(GetCode(q.asset));
+  asks.push_back(GetCode(q.ask_asset_code ? q.asset : q.payer));
   asks.push_back(GetCode(q.payer));
   asks.push_back(EthCall(q.asset, CallAuthorizationState(q.payer, q.nonce)));
   asks.push_back(EthCall(q.asset, CallBalanceOf(q.payer)));
@@ -157,7 +156,7 @@ Task<TransferFacts> EvmRpc::AskTransfer(TransferQuestion q, Deadline by) {
   }
   PTG_CO_TRY(const bool asset_code, ReadHasCode(replies[0].result));
   PTG_CO_TRY(const bool payer_code, ReadHasCode(replies[1].result));
-  facts.asset_has_code = asset_code;
+  facts.asset_has_code = asset_code || !q.ask_asset_code;
   facts.payer_has_code = payer_code;
   // A contract that knows neither function reverts or answers nothing: then these stay as they are
   // and the simulation decides.

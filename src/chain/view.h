@@ -52,6 +52,8 @@ struct TransferQuestion {
   codec::Bytes calldata;      // transferWithAuthorization(…)
   crypto::EvmAddress sender;  // who will send it, so that it is simulated as it will run
   bool estimate = false;      // also how much gas it needs
+  // False when the caller knows that the asset is a contract: its code is some 30 KiB on the wire.
+  bool ask_asset_code = true;
 };
 struct TransferFacts {
   bool asset_has_code = false;

@@ -1,0 +1,387 @@
+#include "settle/local_facilitator.h"
+
+#include <algorithm>
+#include <utility>
+
+#include "base/log.h"
+#include "base/try.h"
+#include "chain/evm_calls.h"
+#include "codec/hex.h"
+#include "wire/problem/error_map.h"
+
+namespace pontage::settle {
+namespace {
+
+using Outcome = Facilitator::Outcome;
+using Settlement = Facilitator::Settlement;
+using Trace = Facilitator::Trace;
+
+// As long as the official facilitator remembers it; a contract at a listed address does not go
+// away.
+constexpr Millis kContractSeen{15 * 60 * 1000};
+constexpr Millis kStoreTimeout{5'000};
+
+x402::VerifyAnswer Invalid(const Error& error, int version, std::string payer) {
+  x402::VerifyAnswer answer;
+  answer.valid = false;
+  answer.reason = problem::Reason(error, version);
+  answer.message = error.detail();
+  answer.payer = std::move(payer);
+  answer.pointer = error.pointer();
+  answer.expected = error.expected();
+  return answer;
+}
+
+Settlement Failed(Outcome outcome, const Error& error, int version, std::string payer,
+                  std::string network, std::string transaction = "") {
+  Settlement s;
+  s.outcome = outcome;
+  s.answer.success = false;
+  s.answer.reason = problem::Reason(error, version);
+  s.answer.message = error.detail();
+  s.answer.payer = std::move(payer);
+  s.answer.network = std::move(network);
+  s.answer.transaction = std::move(transaction);
+  return s;
+}
+
+scheme::TransferClaim ClaimOf(const scheme::ExactEvm& check) {
+  scheme::TransferClaim claim;
+  claim.asset = check.want.asset;
+  claim.payer = check.payload.auth.from;
+  claim.nonce = check.payload.auth.nonce;
+  claim.to = check.want.pay_to;
+  claim.value = check.want.amount;
+  return claim;
+}
+
+crypto::Signature65 SignatureOf(const scheme::ExactEvm& check) {
+  crypto::Signature65 signature{};
+  std::copy_n(check.payload.signature.begin(), signature.size(), signature.begin());
+  return signature;
+}
+
+Error UsedBefore() {
+  return Error(Code::kPaymentReplayed, "the authorization was used on the chain before");
+}
+
+Error NotSeen() {
+  return Error(Code::kSettlePending,
+               "the transaction was sent and its receipt was not seen yet; ask again");
+}
+
+}  // namespace
+
+LocalFacilitator::LocalFacilitator(std::vector<LocalChain> chains,
+                                   const chain::AssetRegistry& assets, db::Database& database,
+                                   const Clock& clock)
+    : chains_(std::move(chains)), assets_(assets), database_(database), clock_(clock) {}
+
+Result<LocalFacilitator::Prepared> LocalFacilitator::Prepare(const x402::Payment& payment,
+                                                             const x402::Requirements& q) const {
+  PTG_TRY(scheme::ExactEvmTerms terms, scheme::ReadTerms(q, assets_));
+  const auto chain = std::ranges::find_if(
+      chains_, [&terms](const LocalChain& c) { return c.view->chain() == terms.chain; });
+  if (chain == chains_.end()) {
+    return Fail(Error(Code::kPaymentNetwork, "the network is not served here"));
+  }
+  const chain::EvmAsset* asset = assets_.Find(terms.chain, terms.asset);
+  if (asset == nullptr) {
+    return Fail(Error(Code::kPaymentAsset, "the asset is not one that is settled here"));
+  }
+  if (asset->method != chain::TransferMethod::kEip3009) {
+    return Fail(Error(Code::kPaymentTransfer, "the asset has no EIP-3009"));
+  }
+  PTG_TRY(scheme::ExactEvmPayload payload, scheme::ParseExactEvm(payment.payload));
+  Prepared p{.check = {.scheme = payment.scheme,
+                       .chain = std::nullopt,
+                       .payload = std::move(payload),
+                       .want = std::move(terms),
+                       .now_s = clock_.Now().seconds(),
+                       .facts = std::nullopt},
+             .chain = &*chain,
+             .key = {},
+             .network = q.network,
+             .version = q.version,
+             .payer = {}};
+  if (const auto named = scheme::NetworkOf(payment.network, payment.version)) {
+    p.check.chain = *named;
+  }
+  p.payer = p.check.payload.auth.from.ToChecksum();
+  p.key = codec::ToHex(scheme::OnceKey(p.check.want.chain, p.check.want.asset,
+                                       p.check.payload.auth.from, p.check.payload.auth.nonce));
+  return p;
+}
+
+Task<chain::TransferFacts> LocalFacilitator::Facts(const Prepared& p, bool estimate, Deadline by) {
+  const std::pair known{p.network, p.check.want.asset};
+  chain::TransferQuestion question;
+  question.asset = p.check.want.asset;
+  question.payer = p.check.payload.auth.from;
+  question.nonce = p.check.payload.auth.nonce;
+  question.calldata =
+      chain::CallTransferWithAuthorization(p.check.payload.auth, SignatureOf(p.check));
+  if (p.chain->submitter != nullptr) question.sender = p.chain->submitter->address();
+  question.estimate = estimate;
+  {
+    const std::lock_guard lock(mutex_);
+    const auto at = contracts_.find(known);
+    question.ask_asset_code = at == contracts_.end() || at->second <= clock_.Steady();
+  }
+  const bool asked = question.ask_asset_code;
+  PTG_CO_TRY(const chain::TransferFacts facts,
+             co_await p.chain->view->AskTransfer(std::move(question), by));
+  if (asked && facts.asset_has_code) {
+    const std::lock_guard lock(mutex_);
+    contracts_[known] = clock_.Steady() + kContractSeen;
+  }
+  co_return facts;
+}
+
+Task<x402::VerifyAnswer> LocalFacilitator::Verify(const x402::Payment& payment,
+                                                  const x402::Requirements& requirements,
+                                                  Deadline by) {
+  Result<Prepared> p = Prepare(payment, requirements);
+  if (!p) co_return Invalid(p.error(), requirements.version, "");
+  Result<> good = scheme::CheckExactEvm(p->check);
+  if (good) {
+    PTG_CO_TRY(p->check.facts, co_await Facts(*p, false, by));
+    good = scheme::CheckExactEvm(p->check);
+  }
+  if (!good) co_return Invalid(good.error(), p->version, p->payer);
+  x402::VerifyAnswer answer;
+  answer.valid = true;
+  answer.payer = p->payer;
+  co_return answer;
+}
+
+Task<Settlement> LocalFacilitator::Settle(const x402::Payment& payment,
+                                          const x402::Requirements& requirements, Deadline by) {
+  return SettleFor(payment, requirements, Caller::kOwner, by);
+}
+
+Task<Settlement> LocalFacilitator::SettleOnce(const x402::Payment& payment,
+                                              const x402::Requirements& requirements, Deadline by) {
+  return SettleFor(payment, requirements, Caller::kStranger, by);
+}
+
+Task<Settlement> LocalFacilitator::SettleFor(const x402::Payment& payment,
+                                             const x402::Requirements& requirements, Caller caller,
+                                             Deadline by) {
+  Result<Prepared> prepared = Prepare(payment, requirements);
+  if (!prepared) {
+    co_return Failed(Outcome::kRefused, prepared.error(), requirements.version, "",
+                     requirements.network);
+  }
+  Prepared& p = *prepared;
+  Result<> good = scheme::CheckExactEvm(p.check);
+  // One that was begun in time is brought to its end after its time as well; but only for who shows
+  // the whole payment.
+  if (!good && good.error().code() == Code::kPaymentExpired) {
+    Prepared in_time = p;
+    const codec::Uint256 margin(static_cast<uint64_t>(scheme::kSettleMarginS));
+    const Result<codec::Uint256> then = Sub(p.check.payload.auth.valid_before, margin);
+    in_time.check.now_s = static_cast<int64_t>(then ? then->ToU64().value_or(0) : 0);
+    if (!scheme::CheckExactEvm(in_time.check)) {
+      co_return Failed(Outcome::kRefused, good.error(), p.version, p.payer, p.network);
+    }
+  } else if (!good) {
+    co_return Failed(Outcome::kRefused, good.error(), p.version, p.payer, p.network);
+  }
+  const auto find = [&p](db::Tx& tx) { return FindPending(tx, p.key); };
+  const Deadline store_by = Deadline::In(clock_, kStoreTimeout);
+  PTG_CO_TRY(std::optional<Pending> row, co_await database_.Read(find, store_by));
+  if (row && row->state != PendingState::kFailed) {
+    co_return co_await Resume(p, *std::move(row), caller, by);
+  }
+  if (!good) {
+    // Nothing of ours is under way, and whether somebody else settled it only its owner may ask.
+    if (caller == Caller::kOwner) {
+      PTG_CO_TRY(Traced traced, co_await Trace(p, by));
+      if (traced.trace == Trace::kUsed) co_return Settlement{Outcome::kSettled, traced.answer};
+    }
+    co_return Failed(Outcome::kRefused, good.error(), p.version, p.payer, p.network);
+  }
+  if (p.chain->submitter == nullptr) {
+    co_return Failed(Outcome::kRefused, Error(Code::kUnsupported, "there is no signer here"),
+                     p.version, p.payer, p.network);
+  }
+  PTG_CO_TRY(p.check.facts, co_await Facts(p, true, by));
+  good = scheme::CheckExactEvm(p.check);
+  if (!good) {
+    if (good.error().code() == Code::kPaymentReplayed && caller == Caller::kOwner) {
+      PTG_CO_TRY(Traced traced, co_await Trace(p, by));
+      if (traced.trace == Trace::kUsed) co_return Settlement{Outcome::kSettled, traced.answer};
+      if (traced.trace == Trace::kUnknown) {
+        co_return Failed(Outcome::kUnknown, NotSeen(), p.version, p.payer, p.network);
+      }
+    }
+    co_return Failed(Outcome::kRefused, good.error(), p.version, p.payer, p.network);
+  }
+  Submitter::Job job;
+  job.key = p.key;
+  job.to = p.check.want.asset;
+  job.data = chain::CallTransferWithAuthorization(p.check.payload.auth, SignatureOf(p.check));
+  job.gas = p.check.facts->gas;
+  Result<Submitter::Sent> sent = co_await p.chain->submitter->Submit(std::move(job), by);
+  if (!sent && sent.error().code() == Code::kConflict) {
+    // Another call for the same payment came first, here or on another node.
+    const Deadline again_by = Deadline::In(clock_, kStoreTimeout);
+    PTG_CO_TRY(row, co_await database_.Read(find, again_by));
+    if (!row) co_return Failed(Outcome::kUnknown, NotSeen(), p.version, p.payer, p.network);
+    co_return co_await Resume(p, *std::move(row), caller, by);
+  }
+  if (!sent && sent.error().code() == Code::kStore) {
+    co_return Failed(Outcome::kUnknown, NotSeen(), p.version, p.payer, p.network);
+  }
+  if (!sent) co_return Fail(std::move(sent).error());
+  co_return co_await Judge(p, *sent, caller, by);
+}
+
+Task<Settlement> LocalFacilitator::Resume(const Prepared& p, Pending row, Caller caller,
+                                          Deadline by) {
+  if (row.state == PendingState::kSettled || row.state == PendingState::kTold) {
+    codec::JsonLimits limits;
+    limits.fault = Code::kStore;
+    PTG_CO_TRY(const codec::Json json, codec::ParseJson(row.result, limits));
+    PTG_CO_TRY(x402::SettleAnswer answer, x402::ParseSettleAnswer(json));
+    answer.network = p.network;
+    co_return co_await Tell(p, std::move(answer), caller, by);
+  }
+  const Result<crypto::Hash32> hash = codec::FromHex0x<32>(row.tx_hash);
+  if (!hash || p.chain->submitter == nullptr) {
+    co_return Failed(Outcome::kUnknown, NotSeen(), p.version, p.payer, p.network, row.tx_hash);
+  }
+  PTG_CO_TRY(const Submitter::Sent sent, co_await p.chain->submitter->Await(*hash, by));
+  co_return co_await Judge(p, sent, caller, by);
+}
+
+Task<Settlement> LocalFacilitator::Judge(const Prepared& p, const Submitter::Sent& sent,
+                                         Caller caller, Deadline by) {
+  const std::string hash = codec::Hex0x(sent.hash);
+  if (!sent.receipt) {
+    co_return Failed(Outcome::kUnknown, NotSeen(), p.version, p.payer, p.network, hash);
+  }
+  x402::SettleAnswer answer;
+  answer.success = true;
+  answer.payer = p.payer;
+  answer.network = p.network;
+  answer.transaction = hash;
+  const scheme::TransferClaim claim = ClaimOf(p.check);
+  if (sent.receipt->ok &&
+      scheme::ProveTransfer(sent.receipt->logs, claim) == scheme::Proof::kPaid) {
+    co_return co_await Finish(p, std::move(answer), caller, by);
+  }
+  // It was reverted, or moved nothing of ours. Whoever sent the authorization before us has paid
+  // our payee all the same, if he paid him.
+  const Result<Traced> traced = co_await Trace(p, by);
+  if (!traced || traced->trace == Trace::kUnknown) {
+    co_return Failed(Outcome::kUnknown, NotSeen(), p.version, p.payer, p.network, hash);
+  }
+  if (traced->trace == Trace::kUsed) {
+    answer.transaction = traced->answer.transaction;
+    co_return co_await Finish(p, std::move(answer), caller, by);
+  }
+  const Error why = sent.receipt->ok
+                        ? Error(Code::kSettleTransfer, "the transaction did not move the payment")
+                        : Error(Code::kSettleFailed, "the transaction was reverted");
+  const auto body = [&p, this](db::Tx& tx) {
+    return FinishPending(tx, p.key, PendingState::kFailed, "", clock_.Now());
+  };
+  const Deadline store_by = Deadline::In(clock_, kStoreTimeout);
+  PTG_CO_RUN(co_await database_.Write(body, store_by));
+  Log(LogLevel::kWarn, "settle.failed",
+      {{"chain", p.network}, {"transaction", hash}, {"reason", why.detail()}});
+  co_return Failed(Outcome::kRefused, why, p.version, p.payer, p.network, hash);
+}
+
+Task<Settlement> LocalFacilitator::Finish(const Prepared& p, x402::SettleAnswer answer,
+                                          Caller caller, Deadline by) {
+  const std::string result = codec::ToString(answer.ToJson());
+  const auto body = [&](db::Tx& tx) {
+    return FinishPending(tx, p.key, PendingState::kSettled, result, clock_.Now());
+  };
+  const Deadline store_by = Deadline::In(clock_, kStoreTimeout);
+  const Result<bool> written = co_await database_.Write(body, store_by);
+  if (!written) {
+    // The money moved; who may hear of it once only must ask again when we can write that down.
+    Log(LogLevel::kError, "settle.result_not_stored",
+        {{"chain", p.network}, {"transaction", answer.transaction}});
+  }
+  co_return co_await Tell(p, std::move(answer), caller, by);
+}
+
+Task<Settlement> LocalFacilitator::Tell(const Prepared& p, x402::SettleAnswer answer, Caller caller,
+                                        Deadline) {
+  if (caller == Caller::kOwner) co_return Settlement{Outcome::kSettled, std::move(answer)};
+  const auto body = [&p, this](db::Tx& tx) { return TellPending(tx, p.key, clock_.Now()); };
+  const Deadline store_by = Deadline::In(clock_, kStoreTimeout);
+  const Result<bool> first = co_await database_.Write(body, store_by);
+  if (!first) {
+    co_return Failed(Outcome::kUnknown, NotSeen(), p.version, p.payer, p.network,
+                     answer.transaction);
+  }
+  if (!*first) {
+    co_return Failed(Outcome::kRefused, UsedBefore(), p.version, p.payer, p.network,
+                     answer.transaction);
+  }
+  co_return Settlement{Outcome::kSettled, std::move(answer)};
+}
+
+Task<> LocalFacilitator::Untell(const x402::Payment& payment,
+                                const x402::Requirements& requirements, Deadline by) {
+  PTG_CO_TRY(const Prepared p, Prepare(payment, requirements));
+  const auto body = [&p, this](db::Tx& tx) { return UntellPending(tx, p.key, clock_.Now()); };
+  PTG_CO_RUN(co_await database_.Write(body, by));
+  co_return {};
+}
+
+Task<Facilitator::Traced> LocalFacilitator::Trace(const Prepared& p, Deadline by) {
+  // Nobody signs longer ahead than the offer says, but for the skew that is allowed.
+  const uint64_t before = p.check.payload.auth.valid_before.ToU64().value_or(INT64_MAX);
+  const int64_t oldest_s = static_cast<int64_t>(std::min<uint64_t>(before, INT64_MAX)) -
+                           std::min<int64_t>(p.check.want.max_timeout_s, 86'400) -
+                           2 * scheme::kWindowSkewS;
+  PTG_CO_TRY(const TracedTransfer found,
+             co_await TraceTransfer(*p.chain->view, ClaimOf(p.check), oldest_s, by));
+  Traced traced;
+  traced.trace = found.trace;
+  if (found.trace == Trace::kUsed) {
+    traced.answer.success = true;
+    traced.answer.payer = p.payer;
+    traced.answer.network = p.network;
+    traced.answer.transaction = codec::Hex0x(found.transaction);
+  }
+  co_return traced;
+}
+
+Task<Facilitator::Traced> LocalFacilitator::Lookup(const x402::Payment& payment,
+                                                   const x402::Requirements& requirements,
+                                                   Deadline by) {
+  PTG_CO_TRY(const Prepared p, Prepare(payment, requirements));
+  co_return co_await Trace(p, by);
+}
+
+Task<std::vector<Facilitator::Kind>> LocalFacilitator::Supported(Deadline) {
+  std::vector<Kind> kinds;
+  for (const LocalChain& chain : chains_) {
+    if (chain.submitter == nullptr) continue;
+    kinds.push_back({2, "exact", chain.view->chain().Caip2(), codec::Json()});
+    if (const auto name = chain.view->chain().V1Name()) {
+      kinds.push_back({1, "exact", std::string(*name), codec::Json()});
+    }
+  }
+  co_return kinds;
+}
+
+std::vector<std::string> LocalFacilitator::Signers() const {
+  std::vector<std::string> signers;
+  for (const LocalChain& chain : chains_) {
+    if (chain.submitter == nullptr) continue;
+    std::string address = chain.submitter->address().ToChecksum();
+    if (std::ranges::find(signers, address) == signers.end()) signers.push_back(std::move(address));
+  }
+  return signers;
+}
+
+}  // namespace pontage::settle

@@ -1,0 +1,101 @@
+#pragma once
+
+#include <map>
+#include <mutex>
+#include <optional>
+#include <string>
+#include <vector>
+
+#include "base/time.h"
+#include "chain/registry.h"
+#include "chain/view.h"
+#include "db/db.h"
+#include "scheme/exact_evm.h"
+#include "scheme/transfer_proof.h"
+#include "settle/facilitator.h"
+#include "settle/submitter.h"
+
+namespace pontage::settle {
+
+// One chain of ours. Both outlive the facilitator. Without a submitter payments are verified and
+// looked up but not settled.
+struct LocalChain {
+  chain::EvmView* view = nullptr;
+  Submitter* submitter = nullptr;
+};
+
+// Verifies by scheme exact on EVM chains and settles by our own key. Only assets of the registry:
+// an unknown contract could do anything with our gas. Safe to use from every loop.
+class LocalFacilitator final : public Facilitator {
+ public:
+  // `assets`, `database` and `clock` outlive it.
+  LocalFacilitator(std::vector<LocalChain> chains, const chain::AssetRegistry& assets,
+                   db::Database& database, const Clock& clock);
+
+  Task<x402::VerifyAnswer> Verify(const x402::Payment& payment,
+                                  const x402::Requirements& requirements, Deadline by) override;
+  // For whoever holds the payment in a ledger of his own and so may hear of its success as often as
+  // he asks. If somebody else sent the authorization and it paid our payee, that is success too.
+  Task<Settlement> Settle(const x402::Payment& payment, const x402::Requirements& requirements,
+                          Deadline by) override;
+  // For strangers over HTTP, who may serve on each success they hear of: of all callers on all
+  // nodes one hears success, the others that the authorization was used (with the hash). An
+  // authorization that was used before we sent it is refused.
+  Task<Settlement> SettleOnce(const x402::Payment& payment, const x402::Requirements& requirements,
+                              Deadline by);
+  // The success that SettleOnce gave did not reach its caller: the next one hears it again.
+  Task<> Untell(const x402::Payment& payment, const x402::Requirements& requirements, Deadline by);
+  Task<Traced> Lookup(const x402::Payment& payment, const x402::Requirements& requirements,
+                      Deadline by) override;
+  Task<std::vector<Kind>> Supported(Deadline by) override;
+  std::string_view name() const override { return "local"; }
+
+  // The addresses that pay the gas, for /supported.
+  std::vector<std::string> Signers() const;
+
+ private:
+  // A payment and what it is for, read and matched with a chain of ours.
+  struct Prepared {
+    scheme::ExactEvm check;
+    const LocalChain* chain = nullptr;
+    std::string key;  // the once-key in hex
+    std::string network;
+    int version = 2;
+    std::string payer;
+  };
+  enum class Caller : uint8_t { kOwner, kStranger };
+
+  Result<Prepared> Prepare(const x402::Payment& payment,
+                           const x402::Requirements& requirements) const;
+  Task<chain::TransferFacts> Facts(const Prepared& p, bool estimate, Deadline by);
+  Task<Settlement> SettleFor(const x402::Payment& payment, const x402::Requirements& requirements,
+                             Caller caller, Deadline by);
+  Task<Settlement> Resume(const Prepared& p, Pending row, Caller caller, Deadline by);
+  // What a receipt, or its absence, means for the payment; writes it down.
+  Task<Settlement> Judge(const Prepared& p, const Submitter::Sent& sent, Caller caller,
+                         Deadline by);
+  Task<Settlement> Finish(const Prepared& p, x402::SettleAnswer answer, Caller caller, Deadline by);
+  Task<Settlement> Tell(const Prepared& p, x402::SettleAnswer answer, Caller caller, Deadline by);
+  Task<Traced> Trace(const Prepared& p, Deadline by);
+
+  std::vector<LocalChain> chains_;
+  const chain::AssetRegistry& assets_;
+  db::Database& database_;
+  const Clock& clock_;
+  std::mutex mutex_;
+  // Until when an asset counts as seen with code; only what was seen is remembered.
+  std::map<std::pair<std::string, crypto::EvmAddress>, SteadyMs> contracts_;
+};
+
+// Looks for the transaction that used an authorization, backwards from the latest block. kUsed with
+// its hash when it paid what `claim` says, kUsedElsewhere when it did not or when the authorization
+// was cancelled, kUnused, and kUnknown when it lies further back than `oldest_s` (seconds since
+// 1970) or than we look. Errors: kChainUnreachable.
+struct TracedTransfer {
+  Facilitator::Trace trace = Facilitator::Trace::kUnknown;
+  crypto::Hash32 transaction{};
+};
+Task<TracedTransfer> TraceTransfer(chain::EvmView& view, scheme::TransferClaim claim,
+                                   int64_t oldest_s, Deadline by);
+
+}  // namespace pontage::settle
