@@ -3,6 +3,7 @@
 #include <charconv>
 
 #include "base/try.h"
+#include "paywall/fields.h"
 
 namespace pontage::paywall {
 namespace {
@@ -99,7 +100,8 @@ Task<ledger::Delivery> Deliver(Reply& reply, Answer& answer, const std::optional
     if (piece->empty()) break;
     if (!co_await out.Write(*piece)) co_return ledger::Delivery::kBroken;
   }
-  const net::Headers& trailers = body.trailers();
+  net::Headers trailers = body.trailers();
+  CleanAnswer(trailers);
   if (!co_await out.End(trailers.size() > 0 ? &trailers : nullptr)) {
     co_return ledger::Delivery::kBroken;
   }

@@ -1,0 +1,86 @@
+#pragma once
+
+#include <functional>
+#include <memory>
+#include <string>
+#include <utility>
+#include <vector>
+
+#include "base/secret.h"
+#include "catalog/path.h"
+#include "catalog/route.h"
+#include "catalog/route_table.h"
+#include "gateway/forwarding.h"
+#include "ledger/ledger.h"
+#include "net/client.h"
+#include "net/server.h"
+#include "obs/metrics.h"
+#include "obs/trace.h"
+#include "paywall/exchange.h"
+#include "rail/rail_set.h"
+
+namespace pontage::gateway {
+
+// A seller's server.
+struct Upstream {
+  std::string name;
+  net::Url url;                                         // its path is a prefix of what is forwarded
+  std::vector<std::pair<std::string, Secret>> headers;  // the seller's own, put on every request
+  bool pass_authorization = false;
+};
+
+// One configuration, judged and ready: immutable, shared by the loops, replaced whole on reload.
+// Requests that began under an older one end under it.
+struct Site {
+  catalog::RouteTable table;
+  std::vector<catalog::Route> routes;
+  std::vector<Upstream> upstreams;
+  std::shared_ptr<const rail::RailSet> rails;
+  TrustedProxies trusted;
+  std::string public_url;  // "https://api.example.com", no slash at the end
+};
+
+// What all loops of a process share; outlives them.
+struct GatewayDeps {
+  ledger::Ledger& ledger;
+  obs::Registry& metrics;
+  const Clock& clock;
+  Rng& rng;
+  std::function<bool()> ready;  // may traffic come? (/readyz)
+  paywall::ExchangeOptions exchange;
+  // Built-in paths beside the routes (the facilitator's, in one process). Gives false when the path
+  // is none of its own; a configured route wins over it.
+  std::function<Task<bool>(const catalog::Target& target, net::RequestHead& head,
+                           net::BodySource& body, paywall::Reply& reply)>
+      built_in;
+};
+
+// The gateway role on one loop: every request of its listeners. Made, used and destroyed on the
+// loop.
+class Gateway {
+ public:
+  Gateway(Loop& loop, const GatewayDeps& deps, std::shared_ptr<const Site> site);
+
+  // For net::Server.
+  Task<> Handle(net::RequestHead& head, net::BodySource& body, net::ResponseWriter& out);
+  // From the next request on.
+  void Replace(std::shared_ptr<const Site> site) { site_ = std::move(site); }
+
+ private:
+  Task<> Answer(net::RequestHead& head, net::BodySource& body, paywall::Reply& reply,
+                std::string& route_name);
+  Task<> Forward(const Site& site, const catalog::Route& route, const catalog::Target& target,
+                 net::RequestHead& head, net::BodySource& body, paywall::Reply& reply);
+  Task<> Preflight(const net::RequestHead& head, paywall::Reply& reply);
+  Task<bool> Status(const catalog::Target& target, const net::RequestHead& head,
+                    paywall::Reply& reply);
+  void Note(const net::RequestHead& head, const paywall::Reply& reply, const std::string& route,
+            SteadyMs start);
+
+  const GatewayDeps& deps_;
+  std::shared_ptr<const Site> site_;
+  net::Client client_;
+  paywall::Exchange exchange_;
+};
+
+}  // namespace pontage::gateway
