@@ -381,7 +381,7 @@ TEST_P(LedgerStoreTest, APaymentInDoubtIsLookedAtAgainAtGrowingSteps) {
       Do([&](db::Tx& tx) { return Doubt(tx, At(0), ReservationId("pay_1"), "0xaa", "timeout"); }),
       IsOk());
   std::vector<int64_t> looks;
-  for (int64_t ms = 0; ms <= 300'000; ms += 500) {
+  for (int64_t ms = 0; ms <= 300'000; ms += 1'000) {
     Beat(At(ms));
     if (!Orphans(At(ms)).empty()) looks.push_back(ms);
   }
