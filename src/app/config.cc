@@ -77,9 +77,6 @@ void ReadStore(const Section& s, StoreConfig& to) {
             "\"sqlite:path\" or \"postgresql://…\"");
     return;
   }
-  if (url.starts_with(kSqlite) && url != "sqlite::memory:") {
-    url = std::string(kSqlite) + s.context().FromHere(url.substr(kSqlite.size()));
-  }
   to.url = std::move(url);
 }
 

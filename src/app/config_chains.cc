@@ -104,9 +104,22 @@ void ReadPayTo(const Section& s, const NetworkNames& names, X402Config& to) {
         s.Fault(name, QuoteToml(name) + ", which has an address already", "each network once");
       }
     }
-    to.pay_to.push_back({.network = *network,
-                         .address = ReadAddress(s, name, *network, node->text),
-                         .line = node->line});
+    std::string text = node->text;
+    if (text.starts_with("env:")) {
+      const std::string variable = text.substr(4);
+      text = s.context().sources.environment(variable).value_or("");
+      if (text.empty()) {
+        if (s.context().options.secrets) {
+          s.Fault(name, "env:" + variable + ", which is not set",
+                  "the variable " + variable + " with an address");
+        } else {
+          to.pay_to.push_back({.network = *network, .address = {}, .line = node->line});
+        }
+        continue;
+      }
+    }
+    to.pay_to.push_back(
+        {.network = *network, .address = ReadAddress(s, name, *network, text), .line = node->line});
   }
 }
 

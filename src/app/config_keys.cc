@@ -32,7 +32,7 @@ constexpr std::array kRows = {
 
     KeyRow{"store", kTable, "", "Where the books are kept."},
     KeyRow{"store.url", kString, "\"sqlite:pontage.db\"",
-           "`sqlite:` and a path (from the file's directory), or `postgresql://…`. `DATABASE_URL` "
+           "`sqlite:` and a path (from the working directory), or `postgresql://…`. `DATABASE_URL` "
            "in the environment overrides it."},
 
     KeyRow{"x402", kTable, "", "Payments per call."},
@@ -365,7 +365,7 @@ std::string ConfigReferencePage() {
       "all of them at once. `pontage config check`\njudges a file, `pontage config print` shows "
       "what it amounts to.\n\n"
       "Secrets are never written into the file: `env:NAME` takes them from the environment, "
-      "`file:path` from a file.\nRelative paths start from the directory of pontage.toml. "
+      "`file:path` from a file.\nRelative paths there start from the directory of pontage.toml. "
       "Durations are `500ms`, `30s`, `5m`, `2h`, `1d`; sizes\n`64KiB`, `1MiB` or a number of "
       "bytes. Keys marked *later* are read and kept, and a warning says that this version\ndoes "
       "nothing with them.\n";

@@ -1,0 +1,82 @@
+#pragma once
+
+#include <cstdint>
+#include <string>
+#include <vector>
+
+#include "app/cli/terminal.h"
+
+// One function for each subcommand: does it, prints, and gives the exit code. Each lies in a file
+// of its name; cli.cc fills the options in.
+namespace pontage::app {
+
+int ConfigCheck(const CommonOptions& common);
+int ConfigPrint(const CommonOptions& common);
+// Hidden: prints docs/reference/config.md.
+int ConfigReference();
+// Hidden: prints docs/reference/errors.md.
+int ErrorsReference();
+
+struct InitOptions {
+  std::string dir = ".";
+};
+int Init(const CommonOptions& common, const InitOptions& options);
+
+struct PaymentsOptions {
+  std::string since;  // RFC 3339, or a duration back from now
+  std::string state;
+  std::string payer;
+  std::string route;
+  std::string transaction;
+  int64_t limit = 50;
+};
+int Payments(const CommonOptions& common, const PaymentsOptions& options);
+
+struct ExplainOptions {
+  std::string name;
+};
+int Explain(const CommonOptions& common, const ExplainOptions& options);
+
+struct MigrateOptions {
+  std::string from;
+  std::string to;
+};
+int MigrateStore(const CommonOptions& common, const MigrateOptions& options);
+
+int Doctor(const CommonOptions& common);
+
+struct SandboxOptions {
+  int64_t port = 8545;
+  std::string block_time;  // a duration; empty: a block for each transaction
+  int64_t chain_id = 84532;
+};
+int Sandbox(const CommonOptions& common, const SandboxOptions& options);
+
+struct PayOptions {
+  std::string url;
+  std::string method;  // empty: GET, or POST with data
+  std::string data;    // "@path" reads a file, "@-" standard input
+  std::vector<std::string> headers;
+  std::string max = "1";
+  std::string key;
+  std::vector<std::string> networks;
+  std::vector<std::string> assets;
+  std::vector<std::string> hosts;
+  std::string rpc;  // of verify_receipt
+  std::string output;
+  bool dry_run = false;
+};
+int Pay(const CommonOptions& common, const PayOptions& options);
+
+struct ServeOptions {
+  std::string roles;  // comma-separated; empty: all that the file has keys for
+};
+int ServeRoles(const CommonOptions& common, const ServeOptions& options);
+
+struct DemoOptions {
+  int64_t port = 8402;
+  bool once = false;
+};
+int RunDemo(const CommonOptions& common, const DemoOptions& options);
+
+}  // namespace pontage::app
