@@ -19,7 +19,7 @@ constexpr auto kToken = MakeTokenTable();
 
 // Longer numbers than any body: 18 digits stay inside 64 bits without a check for overflow.
 constexpr size_t kLengthDigits = 18;
-// The same for hexadecimal sizes.
+// Below this another hexadecimal digit does not overflow either.
 constexpr uint64_t kLargestChunk = uint64_t{1} << 60;
 
 constexpr bool IsDigit(char c) { return c >= '0' && c <= '9'; }
@@ -397,7 +397,7 @@ Parsed<> ChunkDecoder::Byte(char c) {
         return Refuse(400, "a malformed chunk size");
       }
       left_ = left_ * 16 + static_cast<uint64_t>(digit);
-      if (left_ > kLargestChunk || ++line_size_ > line_limit_) {
+      if (left_ >= kLargestChunk || ++line_size_ > line_limit_) {
         return Refuse(400, "a chunk size beyond all bounds");
       }
       state_ = State::kSizeMore;

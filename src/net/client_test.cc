@@ -1,14 +1,14 @@
+#include "net/client.h"
+
 #include <gmock/gmock.h>
 #include <gtest/gtest.h>
 
 #include "base/try.h"
 #include "io/timer.h"
-#include "net/client.h"
 #include "net/server.h"
 
 namespace pontage::net {
 namespace {
-
 
 // Answers with what it got.
 Task<> Echo(RequestHead& head, BodySource& body, ResponseWriter& out) {
