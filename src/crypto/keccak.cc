@@ -1,6 +1,5 @@
-// Always optimised, whatever the build type: at -O2 it is half as slow again, and a Debug build
-// would spend most of a payment check in here. The whole file is one pure function, so nothing is
-// lost for debugging.
+// The loops over lanes are unrolled by pragma, which makes clang's -O2 as fast as its -O3 (350 ns
+// for 66 bytes either way; left rolled it is half as slow again).
 #include <bit>
 #include <cstring>
 
