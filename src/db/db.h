@@ -34,6 +34,7 @@ class Row {
   explicit Row(std::vector<Value> values) : values_(std::move(values)) {}
   size_t size() const { return values_.size(); }
   bool IsNull(size_t i) const { return values_.at(i).index() == 0; }
+  const Value& Get(size_t i) const { return values_.at(i); }
   // Of the right type by construction of our own statements; engines disagree only about booleans
   // and give integers for them. A NULL reads as 0, false or "".
   int64_t Int(size_t i) const;

@@ -46,6 +46,13 @@ inline std::vector<EngineKind> EnginesHere() {
   return kinds;
 }
 
+// For tests of what PostgreSQL alone does.
+inline std::vector<EngineKind> PostgresHere() {
+  std::vector<EngineKind> kinds = EnginesHere();
+  kinds.erase(kinds.begin());
+  return kinds;
+}
+
 // A place for one empty database that goes away with this object: a file in a directory of its own,
 // or a schema of its own. Several sessions and several Database objects may use it.
 class Engine {

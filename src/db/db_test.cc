@@ -1,0 +1,308 @@
+#include "db/db.h"
+
+#include <atomic>
+#include <filesystem>
+#include <thread>
+
+#include <gtest/gtest.h>
+
+#include "base/try.h"
+#include "io/runtime.h"
+#include "testing/engines.h"
+#include "testing/expect.h"
+
+namespace pontage::db {
+namespace {
+
+using testing::FailsWith;
+using testing::IsOk;
+
+constexpr Statement kCreate{"test.create",
+                            "CREATE TABLE thing (id TEXT NOT NULL PRIMARY KEY, n BIGINT,"
+                            " flag BOOLEAN, bytes BLOB, CHECK (n < 1000))"};
+constexpr Statement kInsert{"test.insert",
+                            "INSERT INTO thing (id, n, flag, bytes) VALUES ($1, $2, $3, $4)"};
+constexpr Statement kInsertOnce{"test.insert_once",
+                                "INSERT INTO thing (id, n) VALUES ($1, $2)"
+                                " ON CONFLICT (id) DO NOTHING RETURNING id"};
+constexpr Statement kSelect{"test.select", "SELECT id, n, flag, bytes FROM thing WHERE id = $1"};
+constexpr Statement kCount{"test.count", "SELECT COUNT(*), SUM(n) FROM thing"};
+constexpr Statement kNonsense{"test.nonsense", "SELEC nothing"};
+
+Result<int64_t> Count(Tx& tx) {
+  PTG_TRY(const Rows rows, tx.Run(kCount));
+  return rows.at(0).Int(0);
+}
+
+class DbTest : public ::testing::TestWithParam<testing::EngineKind> {
+ protected:
+  DbTest() : engine_(GetParam()), database_(engine_.OpenMigrated()) {
+    const auto create = [](Tx& tx) { return tx.Run(kCreate); };
+    EXPECT_THAT(database_->WriteNow(create), IsOk());
+  }
+  static auto Inserting(std::string id, int64_t n = 1) {
+    return [id = std::move(id), n](Tx& tx) {
+      return tx.Run(kInsert, id, n, std::monostate{}, std::monostate{});
+    };
+  }
+  int64_t CountNow() {
+    const auto count = database_->ReadNow(Count);
+    EXPECT_THAT(count, IsOk());
+    return count.value_or(-1);
+  }
+
+  testing::Engine engine_;
+  std::unique_ptr<Database> database_;
+};
+
+TEST_P(DbTest, ValuesComeBackAsTheyWent) {
+  const std::string text = "schön \U0001F309 \"quoted\" 'too'\n$1";
+  std::string bytes;
+  for (int i = 0; i < 256; ++i) bytes += static_cast<char>(i);
+  const auto body = [&](Tx& tx) -> Result<> {
+    PTG_RUN(tx.Run(kInsert, text, INT64_MIN, true, Blob{bytes}));
+    PTG_RUN(tx.Run(kInsert, std::string(), std::monostate{}, false, Blob{}));
+    PTG_TRY(const Rows full, tx.Run(kSelect, text));
+    EXPECT_EQ(full.size(), 1U);
+    EXPECT_EQ(full.at(0).Text(0), text);
+    EXPECT_EQ(full.at(0).Int(1), INT64_MIN);
+    EXPECT_TRUE(full.at(0).Bool(2));
+    EXPECT_EQ(full.at(0).Bytes(3), bytes);
+    PTG_TRY(const Rows empty, tx.Run(kSelect, std::string()));
+    EXPECT_EQ(empty.size(), 1U);
+    EXPECT_EQ(empty.at(0).Text(0), "");
+    EXPECT_TRUE(empty.at(0).IsNull(1));
+    EXPECT_EQ(empty.at(0).Int(1), 0);
+    EXPECT_FALSE(empty.at(0).Bool(2));
+    EXPECT_FALSE(empty.at(0).IsNull(3));
+    EXPECT_EQ(empty.at(0).Bytes(3), "");
+    return {};
+  };
+  EXPECT_THAT(database_->WriteNow(body), IsOk());
+}
+
+TEST_P(DbTest, WhatOneEngineCannotKeepBothRefuse) {
+  for (const std::string& text :
+       {std::string("a\0b", 3), std::string("\xff"), std::string("\xc0\x80"),
+        std::string("\xed\xa0\x80"), std::string("abc\xe2\x82"), std::string("\xf4\x90\x80\x80")}) {
+    EXPECT_THAT(database_->WriteNow(Inserting(text)), FailsWith(Code::kBadRequest)) << text;
+  }
+  EXPECT_EQ(CountNow(), 0);
+}
+
+TEST_P(DbTest, AConstraintIsAConflictAndAnythingElseIsTheStore) {
+  EXPECT_THAT(database_->WriteNow(Inserting("a")), IsOk());
+  EXPECT_THAT(database_->WriteNow(Inserting("a")), FailsWith(Code::kConflict));
+  EXPECT_THAT(database_->WriteNow(Inserting("b", 1000)), FailsWith(Code::kConflict));
+  const auto nonsense = [](Tx& tx) { return tx.Run(kNonsense); };
+  EXPECT_THAT(database_->WriteNow(nonsense), FailsWith(Code::kStore));
+  EXPECT_THAT(database_->ReadNow(nonsense), FailsWith(Code::kStore));
+  EXPECT_EQ(CountNow(), 1);
+}
+
+// PostgreSQL goes no further in a transaction after an error, SQLite does: a body that overlooks
+// one must not succeed on either.
+TEST_P(DbTest, AnErrorThatTheBodyIgnoresStillFailsIt) {
+  const auto body = [](Tx& tx) -> Result<> {
+    PTG_RUN(tx.Run(kInsert, std::string("a"), int64_t{1}, std::monostate{}, std::monostate{}));
+    (void)tx.Run(kInsert, std::string("a"), int64_t{1}, std::monostate{}, std::monostate{});
+    (void)tx.Run(kInsert, std::string("b"), int64_t{1}, std::monostate{}, std::monostate{});
+    return {};
+  };
+  EXPECT_THAT(database_->WriteNow(body), FailsWith(Code::kConflict));
+  EXPECT_EQ(CountNow(), 0);
+}
+
+TEST_P(DbTest, AnExceptionInABodyChangesNothing) {
+  const auto body = [](Tx& tx) -> Result<> {
+    PTG_RUN(tx.Run(kInsert, std::string("a"), int64_t{1}, std::monostate{}, std::monostate{}));
+    throw std::runtime_error("oops");
+  };
+  EXPECT_THAT(database_->WriteNow(body), FailsWith(Code::kInternal));
+  EXPECT_EQ(CountNow(), 0);
+}
+
+// One job of a group fails: the others are committed, and their writers hear so.
+TEST_P(DbTest, AFailedJobDoesNotDisturbItsGroup) {
+  Loop loop;
+  constexpr int kJobs = 300;
+  int left = kJobs;
+  int good = 0;
+  const auto write = [&](int i) -> Task<> {
+    // Every third inserts a key that is there already, after a row that must go with it.
+    auto body = [i](Tx& tx) -> Result<> {
+      PTG_RUN(tx.Run(kInsertOnce, std::to_string(i), int64_t{1}));
+      if (i % 3 != 0) return {};
+      PTG_RUN(tx.Run(kInsert, std::to_string(i), int64_t{1}, std::monostate{}, std::monostate{}));
+      return {};
+    };
+    const Result<> done = co_await database_->Write(body, Deadline::Never());
+    EXPECT_EQ(done.has_value(), i % 3 != 0);
+    good += done ? 1 : 0;
+    if (--left == 0) loop.Stop();
+    co_return {};
+  };
+  const int64_t commits = database_->stats().commits;
+  for (int i = 0; i < kJobs; ++i) loop.Spawn(write(i), "write");
+  loop.Run();
+  EXPECT_EQ(good, 200);
+  EXPECT_EQ(CountNow(), 200);
+  EXPECT_LT(database_->stats().commits - commits, 30);
+}
+
+TEST_P(DbTest, AReaderSeesWhatWasCommittedBeforeItAsked) {
+  for (int i = 0; i < 20; ++i) {
+    EXPECT_THAT(database_->WriteNow(Inserting(std::to_string(i))), IsOk());
+    EXPECT_EQ(CountNow(), i + 1);
+  }
+}
+
+TEST_P(DbTest, AReaderCannotWrite) {
+  if (GetParam() == testing::EngineKind::kPostgres) {
+    EXPECT_FALSE(database_->ReadNow(Inserting("a")).has_value());
+    EXPECT_EQ(CountNow(), 0);
+  }
+  // A reader that looks twice sees the same both times, whatever is written meanwhile.
+  const auto body = [&](Tx& tx) -> Result<> {
+    PTG_TRY(const int64_t before, Count(tx));
+    EXPECT_THAT(database_->WriteNow(Inserting("b")), IsOk());
+    PTG_TRY(const int64_t after, Count(tx));
+    EXPECT_EQ(before, after);
+    return {};
+  };
+  EXPECT_THAT(database_->ReadNow(body), IsOk());
+  EXPECT_EQ(CountNow(), 1);
+}
+
+TEST_P(DbTest, ManyThreadsManyRows) {
+  std::vector<std::thread> threads;
+  std::atomic<int> won = 0;
+  for (int t = 0; t < 8; ++t) {
+    threads.emplace_back([&] {
+      for (int i = 0; i < 50; ++i) {
+        const auto body = [i](Tx& tx) {
+          return tx.Run(kInsertOnce, std::to_string(i), int64_t{1});
+        };
+        const auto rows = database_->WriteNow(body);
+        EXPECT_THAT(rows, IsOk());
+        if (rows && !rows->empty()) ++won;
+      }
+    });
+  }
+  for (std::thread& thread : threads) thread.join();
+  EXPECT_EQ(won, 50);
+  EXPECT_EQ(CountNow(), 50);
+}
+
+TEST_P(DbTest, WhatWasCommittedIsThereAfterItIsOpenedAgain) {
+  EXPECT_THAT(database_->WriteNow(Inserting("a")), IsOk());
+  database_.reset();
+  database_ = engine_.Open();
+  EXPECT_EQ(CountNow(), 1);
+}
+
+INSTANTIATE_TEST_SUITE_P(Engines, DbTest, ::testing::ValuesIn(testing::EnginesHere()),
+                         testing::EngineName);
+
+TEST(DbUrlTest, SaysWhatAUrlShouldLookLike) {
+  for (const char* url : {"", "sqlite:", "mysql://x", "pontage.db", "postgres:/x", "SQLITE:x"}) {
+    EXPECT_THAT(ParseUrl(url), FailsWith(Code::kConfig)) << url;
+    EXPECT_THAT(Database::Open(url, {}, Clock::System()), FailsWith(Code::kConfig)) << url;
+  }
+  EXPECT_EQ(ParseUrl("sqlite:///var/a.db")->where, "/var/a.db");
+  EXPECT_EQ(ParseUrl("sqlite:a.db")->where, "a.db");
+  EXPECT_EQ(ParseUrl("postgres://u@h/d")->engine, Engine::kPostgres);
+}
+
+// The password stands in the URL and must not come out again.
+TEST(DbUrlTest, AUrlThatLibpqRefusesIsNotQuoted) {
+  const auto opened = Database::Open("postgresql://user:hunter2@[bad/db", {}, Clock::System());
+  ASSERT_FALSE(opened.has_value());
+  EXPECT_FALSE(opened.error().detail().contains("hunter2"));
+  EXPECT_FALSE(opened.error().expected().contains("hunter2"));
+}
+
+TEST(SqliteTest, ADirectoryThatIsNotThereIsTheStore) {
+  EXPECT_THAT(Database::Open("sqlite:/nowhere/at/all.db", {}, Clock::System()),
+              FailsWith(Code::kStore));
+}
+
+TEST(SqliteTest, ADatabaseInMemoryIsOneForReadersAndTheWriter) {
+  const auto database = Database::Open("sqlite::memory:", {}, Clock::System());
+  ASSERT_THAT(database, IsOk());
+  const auto create = [](Tx& tx) { return tx.Run(kCreate); };
+  EXPECT_THAT((*database)->WriteNow(create), IsOk());
+  EXPECT_EQ((*database)->ReadNow(Count).value_or(-1), 0);
+}
+
+// A command beside the running server: both write, neither fails.
+TEST(SqliteTest, TwoProcessesTakeTurns) {
+  const testing::Engine engine(testing::EngineKind::kSqlite);
+  const auto one = engine.Open();
+  const auto two = engine.Open();
+  const auto create = [](Tx& tx) { return tx.Run(kCreate); };
+  ASSERT_THAT(one->WriteNow(create), IsOk());
+  const auto write = [](Database& database, int first) {
+    for (int i = 0; i < 100; ++i) {
+      const auto body = [&](Tx& tx) {
+        return tx.Run(kInsertOnce, std::to_string(first + i), int64_t{1});
+      };
+      EXPECT_THAT(database.WriteNow(body), IsOk());
+    }
+  };
+  std::thread other([&] { write(*two, 1'000); });
+  write(*one, 0);
+  other.join();
+  EXPECT_EQ(one->ReadNow(Count).value_or(-1), 200);
+}
+
+// Only where there is a PostgreSQL.
+class PostgresTest : public ::testing::TestWithParam<testing::EngineKind> {};
+
+// The server restarts, or a proxy cuts idle sessions: the next statement finds it out, and nobody
+// else has to.
+TEST_P(PostgresTest, ASessionThatWasCutIsReplacedWithoutAnError) {
+  const testing::Engine engine(GetParam());
+  const auto database = engine.OpenMigrated();
+  const auto admin = Database::Open(testing::PostgresUrl(), {}, Clock::System());
+  ASSERT_THAT(admin, IsOk());
+  constexpr Statement kPid{"test.pid", "SELECT pg_backend_pid()"};
+  constexpr Statement kKill{"test.kill", "SELECT pg_terminate_backend($1::int)"};
+  const auto pid = [&](Tx& tx) { return tx.Run(kPid); };
+  const auto kill = [&](int64_t n) {
+    const auto body = [&](Tx& tx) { return tx.Run(kKill, std::to_string(n)); };
+    EXPECT_THAT((*admin)->WriteNow(body), IsOk());
+  };
+  const auto writer = database->WriteNow(pid);
+  ASSERT_THAT(writer, IsOk());
+  kill(writer->at(0).Int(0));
+  const auto create = [](Tx& tx) { return tx.Run(kCreate); };
+  EXPECT_THAT(database->WriteNow(create), IsOk());
+  EXPECT_EQ(database->stats().reconnects, 1);
+
+  // Cut in the middle of a job: nothing was committed, so it runs again.
+  int runs = 0;
+  const auto insert = [&](Tx& tx) -> Result<> {
+    ++runs;
+    PTG_RUN(tx.Run(kInsertOnce, std::string("a"), int64_t{1}));
+    PTG_TRY(const Rows mine, tx.Run(kPid));
+    if (runs == 1) kill(mine.at(0).Int(0));
+    PTG_RUN(tx.Run(kInsertOnce, std::string("b"), int64_t{1}));
+    return {};
+  };
+  EXPECT_THAT(database->WriteNow(insert), IsOk());
+  EXPECT_EQ(runs, 2);
+  EXPECT_EQ(database->ReadNow(Count).value_or(-1), 2);
+}
+
+TEST_P(PostgresTest, AServerThatIsNotThereIsTheStore) {
+  EXPECT_THAT(Database::Open("postgresql://nobody@/nothing?host=/nonexistent", {}, Clock::System()),
+              FailsWith(Code::kStore));
+}
+
+INSTANTIATE_TEST_SUITE_P(Engines, PostgresTest, ::testing::ValuesIn(testing::PostgresHere()),
+                         testing::EngineName);
+GTEST_ALLOW_UNINSTANTIATED_PARAMETERIZED_TEST(PostgresTest);
+
+}  // namespace
+}  // namespace pontage::db

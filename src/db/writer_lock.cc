@@ -1,0 +1,120 @@
+#include "db/writer_lock.h"
+
+#include <fcntl.h>
+#include <thread>
+#include <unistd.h>
+
+#include <sys/file.h>
+
+#include "base/time.h"
+#include "base/try.h"
+#include "db/db.h"
+#include "db/postgres.h"
+
+namespace pontage::db {
+namespace {
+
+// Two that start at once: each is exclusive for a moment while it finds out whether it is alone.
+constexpr int kTries = 20;
+constexpr Millis kPause{25};
+
+Error Busy(WriterLock::Mode mode) {
+  return mode == WriterLock::Mode::kServe
+             ? Error(Code::kConflict, "the database is being copied to another place")
+             : Error(Code::kConflict, "a process is serving from the database")
+                   .Want("stop every `pontage serve` that uses it");
+}
+
+class FileLock final : public WriterLock {
+ public:
+  explicit FileLock(int file) : file_(file) {}
+  ~FileLock() override {
+    if (file_ >= 0) close(file_);
+  }
+  FileLock(const FileLock&) = delete;
+  FileLock& operator=(const FileLock&) = delete;
+
+  Result<> Lock(Mode mode) {
+    for (int i = 0; i < kTries; ++i) {
+      if (flock(file_, LOCK_EX | LOCK_NB) == 0) {
+        alone_ = true;
+        if (mode == Mode::kServe) flock(file_, LOCK_SH);
+        return {};
+      }
+      if (mode == Mode::kServe && flock(file_, LOCK_SH | LOCK_NB) == 0) return {};
+      std::this_thread::sleep_for(kPause);
+    }
+    return Fail(Busy(mode));
+  }
+  // A database in memory: nobody else can have it.
+  void LockNothing() { alone_ = true; }
+
+ private:
+  int file_;
+};
+
+constexpr Statement kSchema{"lock.schema", "SELECT current_schema()"};
+constexpr Statement kTryAlone{"lock.try_alone", "SELECT pg_try_advisory_lock($1)"};
+constexpr Statement kTryShared{"lock.try_shared", "SELECT pg_try_advisory_lock_shared($1)"};
+constexpr Statement kUnlock{"lock.unlock", "SELECT pg_advisory_unlock($1)"};
+
+class SessionLock final : public WriterLock {
+ public:
+  explicit SessionLock(std::unique_ptr<Connection> session) : session_(std::move(session)) {}
+
+  Result<> Lock(Mode mode) {
+    PTG_TRY(const Rows schema, session_->Run(kSchema));
+    // One lock for each schema: it is one database of ours.
+    uint32_t hash = 2166136261;
+    for (const char c : schema.at(0).Text(0)) hash = (hash ^ static_cast<uint8_t>(c)) * 16777619;
+    const int64_t key = int64_t{8402002} << 32 | hash;
+    for (int i = 0; i < kTries; ++i) {
+      PTG_TRY(const bool alone, Is(kTryAlone, key));
+      if (alone) {
+        alone_ = true;
+        if (mode == Mode::kMigrate) return {};
+        PTG_TRY(const bool shared, Is(kTryShared, key));
+        PTG_RUN(session_->Run(kUnlock, key));
+        if (shared) return {};
+      }
+      if (mode == Mode::kServe) {
+        PTG_TRY(const bool shared, Is(kTryShared, key));
+        if (shared) return {};
+      }
+      std::this_thread::sleep_for(kPause);
+    }
+    return Fail(Busy(mode));
+  }
+
+ private:
+  Result<bool> Is(const Statement& statement, int64_t key) {
+    PTG_TRY(const Rows rows, session_->Run(statement, key));
+    return rows.at(0).Bool(0);
+  }
+  std::unique_ptr<Connection> session_;
+};
+
+}  // namespace
+
+Result<std::unique_ptr<WriterLock>> AcquireWriterLock(std::string_view url, WriterLock::Mode mode) {
+  PTG_TRY(const Url parsed, ParseUrl(url));
+  if (parsed.engine == Engine::kPostgres) {
+    PTG_TRY(auto session, ConnectPostgres(parsed.where));
+    auto lock = std::make_unique<SessionLock>(std::move(session));
+    PTG_RUN(lock->Lock(mode));
+    return lock;
+  }
+  if (parsed.where == ":memory:") {
+    auto lock = std::make_unique<FileLock>(-1);
+    lock->LockNothing();
+    return lock;
+  }
+  const std::string path = parsed.where + "-writer";
+  const int file = open(path.c_str(), O_RDWR | O_CREAT | O_CLOEXEC, 0600);
+  if (file < 0) return Fail(Code::kStore, "cannot open " + path);
+  auto lock = std::make_unique<FileLock>(file);
+  PTG_RUN(lock->Lock(mode));
+  return lock;
+}
+
+}  // namespace pontage::db
