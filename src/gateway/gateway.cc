@@ -2,6 +2,7 @@
 
 #include "base/log.h"
 #include "base/try.h"
+#include "gateway/status.h"
 #include "gateway/upstream_work.h"
 #include "wire/problem/error_map.h"
 
@@ -47,7 +48,7 @@ Task<> Gateway::Answer(net::RequestHead& head, net::BodySource& body, Reply& rep
 
   const std::optional<size_t> index = site->table.Match(head.method, target->key);
   if (!index) {
-    PTG_CO_TRY(const bool status, co_await Status(*target, head, reply));
+    PTG_CO_TRY(const bool status, co_await AnswerStatus(head, reply, deps_.ready));
     if (status) co_return {};
     if (deps_.built_in) {
       PTG_CO_TRY(const bool done, co_await deps_.built_in(*target, head, body, reply));
@@ -115,21 +116,11 @@ Task<> Gateway::Preflight(const net::RequestHead& head, Reply& reply) {
   co_return co_await reply.Send(204, "", std::move(empty), std::move(headers));
 }
 
-Task<bool> Gateway::Status(const catalog::Target& target, const net::RequestHead& head,
-                           Reply& reply) {
-  const bool health = target.key == "/healthz" || target.key == "/health";
-  if (!health && target.key != "/readyz") co_return false;
-  if (head.method != "GET" && head.method != "HEAD") co_return false;
-  const bool good = health || !deps_.ready || deps_.ready();
-  std::string word = good ? (health ? "ok\n" : "ready\n") : "not ready\n";
-  PTG_CO_RUN(co_await reply.Send(good ? 200 : 503, "text/plain; charset=utf-8", std::move(word)));
-  co_return true;
-}
-
 void Gateway::Note(const net::RequestHead& head, const Reply& reply, const std::string& route,
                    SteadyMs start) {
   const Millis took = deps_.clock.Steady() - start;
   const int status = reply.status();
+  if (status == 0 && route.empty()) return;  // a built-in path that keeps its own log
   constexpr std::array<std::string_view, 6> kClasses = {"broken", "1xx", "2xx",
                                                         "3xx",    "4xx", "5xx"};
   const auto group = static_cast<size_t>(status / 100);

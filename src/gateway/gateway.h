@@ -72,8 +72,6 @@ class Gateway {
   Task<> Forward(const Site& site, const catalog::Route& route, const catalog::Target& target,
                  net::RequestHead& head, net::BodySource& body, paywall::Reply& reply);
   Task<> Preflight(const net::RequestHead& head, paywall::Reply& reply);
-  Task<bool> Status(const catalog::Target& target, const net::RequestHead& head,
-                    paywall::Reply& reply);
   void Note(const net::RequestHead& head, const paywall::Reply& reply, const std::string& route,
             SteadyMs start);
 

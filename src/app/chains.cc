@@ -1,0 +1,86 @@
+#include "app/chains.h"
+
+#include "base/log.h"
+#include "base/try.h"
+
+namespace pontage::app {
+
+Result<std::unique_ptr<Chains>> Chains::Make(const Config& config, db::Database& database,
+                                             Loop& loop, const Clock& clock, Rng& rng) {
+  auto chains = std::make_unique<Chains>();
+  chains->clock_ = &clock;
+  chains->assets_ = config.Assets();
+  std::vector<settle::LocalChain> locals;
+  for (const ChainConfig& from : config.chains) {
+    if (from.network.family() != chain::Family::kEvm) {
+      Log(LogLevel::kWarn, "chain.unsupported",
+          {{"network", from.network.Caip2()}, {"detail", "only EVM chains are in this version"}});
+      continue;
+    }
+    One one;
+    one.config = &from;
+    PTG_TRY(one.rpc, chain::EvmRpc::Make(from.network, from.rpc, clock));
+    if (from.has_signer && !from.signer.empty()) {
+      Result<crypto::PrivateKey> key = crypto::PrivateKey::FromHex(from.signer.Reveal());
+      if (!key) {
+        return Fail(Error(Code::kConfig, "chain." + from.network.Caip2() + ".signer is no key")
+                        .Want(key.error().expected()));
+      }
+      settle::SubmitterOptions options;
+      options.confirmations = from.confirmations;
+      one.submitter = std::make_unique<settle::Submitter>(loop, *one.rpc, database, *std::move(key),
+                                                          rng, options);
+    }
+    locals.push_back({one.rpc.get(), one.submitter.get()});
+    chains->chains_.push_back(std::move(one));
+  }
+  if (config.x402.local_facilitator) {
+    auto local = std::make_unique<settle::LocalFacilitator>(std::move(locals), chains->assets_,
+                                                            database, clock);
+    chains->local_ = local.get();
+    chains->facilitator_ = std::move(local);
+  } else {
+    PTG_RUN(chains->MakeRemote(config, clock));
+  }
+  chains->ready_ = chains->chains_.empty();
+  return chains;
+}
+
+Task<> Chains::Check() {
+  bool all = true;
+  for (One& one : chains_) {
+    if (one.checked) continue;
+    std::vector<chain::EvmAsset> offered;
+    // What would be offered on it; the other known assets are nobody's business here.
+    if (const chain::EvmAsset* asset = assets_.DefaultOf(one.config->network)) {
+      offered.push_back(*asset);
+    }
+    const Result<> checked = co_await chain::CheckEvmChain(*one.rpc, std::move(offered),
+                                                           Deadline::In(*clock_, Millis(10'000)));
+    if (checked) {
+      one.checked = true;
+      continue;
+    }
+    all = false;
+    if (checked.error().code() == Code::kConfig) co_return checked;
+    Log(LogLevel::kWarn, "chain.unreachable",
+        {{"network", one.config->network.Caip2()}, {"detail", checked.error().detail()}});
+  }
+  ready_ = all;
+  co_return {};
+}
+
+void Chains::Start() {
+  for (One& one : chains_) {
+    if (one.submitter) one.submitter->Start();
+  }
+}
+
+Task<> Chains::Stop() {
+  for (One& one : chains_) {
+    if (one.submitter) (void)co_await one.submitter->Stop();
+  }
+  co_return {};
+}
+
+}  // namespace pontage::app

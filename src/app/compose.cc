@@ -1,0 +1,367 @@
+#include "app/compose.h"
+
+#include <algorithm>
+#include <atomic>
+#include <map>
+#include <optional>
+#include <sched.h>
+
+#include "app/chains.h"
+#include "app/site.h"
+#include "base/id.h"
+#include "base/log.h"
+#include "base/try.h"
+#include "db/db.h"
+#include "db/migrate.h"
+#include "facilitator/facilitator_api.h"
+#include "gateway/gateway.h"
+#include "gateway/status.h"
+#include "io/runtime.h"
+#include "io/timer.h"
+#include "ledger/ledger.h"
+#include "net/server.h"
+#include "obs/metrics.h"
+#include "paywall/sweeper.h"
+
+namespace pontage::app {
+namespace {
+
+size_t ThreadsOf(const Config& config) {
+  if (config.server.threads > 0) return config.server.threads;
+  // What this process may really use: a container's limit, not the machine's size.
+  cpu_set_t set;
+  CPU_ZERO(&set);
+  const bool known = sched_getaffinity(0, sizeof set, &set) == 0;
+  return known ? static_cast<size_t>(std::max(1, CPU_COUNT(&set))) : 1;
+}
+
+bool Has(const std::vector<std::string>& roles, std::string_view role) {
+  return std::ranges::find(roles, role) != roles.end();
+}
+
+// Runs `fn` on `loop` and waits for it: loops own what they serve.
+void OnLoop(Loop& loop, std::move_only_function<void()> fn) {
+  std::atomic<bool> done{false};
+  loop.Post([&] {
+    fn();
+    done = true;
+    done.notify_one();
+  });
+  done.wait(false);
+}
+
+std::string WithPort(std::string_view address, uint16_t port) {
+  return std::string(address.substr(0, address.rfind(':') + 1)) + std::to_string(port);
+}
+
+// What a listener is called from this machine: "0.0.0.0:80" is no address to connect to.
+std::string UrlOf(std::string_view address) {
+  std::string host(address);
+  if (host.starts_with(':')) host = "127.0.0.1" + host;
+  if (host.starts_with("0.0.0.0:")) host = "127.0.0.1" + host.substr(7);
+  return "http://" + host;
+}
+
+}  // namespace
+
+struct House::Impl {
+  // What one loop serves; made and destroyed on it.
+  struct PerLoop {
+    std::unique_ptr<gateway::Gateway> gateway;
+    std::vector<std::unique_ptr<net::Server>> servers;
+  };
+
+  Impl(Config c, std::vector<std::string> r, const Clock& k, Rng& g)
+      : config(std::move(c)),
+        roles(std::move(r)),
+        clock(k),
+        rng(g),
+        runtime(ThreadsOf(config), k) {}
+
+  Config config;
+  std::vector<std::string> roles;
+  const Clock& clock;
+  Rng& rng;
+  // Loops outlive what runs on them and the clients that hang on them, so they come first.
+  Runtime runtime;
+  obs::Registry metrics;
+  std::unique_ptr<db::Database> database;
+  std::unique_ptr<ledger::Ledger> ledger;
+  std::unique_ptr<Chains> chains;
+  std::unique_ptr<facilitator::FacilitatorApi> api;
+  gateway::GatewayDeps* deps = nullptr;
+  std::unique_ptr<gateway::GatewayDeps> deps_owner;
+  std::shared_ptr<const gateway::Site> site;  // of the sweeper's loop
+  std::unique_ptr<paywall::Sweeper> sweeper;
+  std::vector<PerLoop> loops;
+  std::unique_ptr<net::Server> metrics_server;
+  std::vector<std::string> addresses;  // with real ports
+  std::vector<std::string> urls;
+  std::string metrics_url;
+  std::atomic<bool> ready{false};
+  bool started = false;
+
+  bool gateway_role() const { return Has(roles, "gateway"); }
+  bool facilitator_role() const { return Has(roles, "facilitator"); }
+
+  Result<> Build();
+  Result<> OpenStore();
+  Result<> BuildApi();
+  Result<> ListenAll();
+  Result<> ListenOn(size_t loop, const std::string& address, uint16_t& port);
+  net::Handler HandlerOf(size_t loop);
+  Task<bool> BuiltIn(net::RequestHead& head, net::BodySource& body, paywall::Reply& reply);
+  Task<> Watch();
+};
+
+Result<> House::Impl::OpenStore() {
+  PTG_TRY(database, db::Database::Open(config.store.url, db::Options{}, clock));
+  PTG_TRY(const db::MigrateReport report, db::Migrate(*database, clock));
+  if (report.from != report.to) {
+    Log(LogLevel::kInfo, "store.migrated",
+        {{"engine", database->engine()}, {"from", report.from}, {"to", report.to}});
+  }
+  ledger = std::make_unique<ledger::Ledger>(*database, NewIdText("node", clock, rng), clock, rng);
+  return {};
+}
+
+Result<> House::Impl::BuildApi() {
+  if (!facilitator_role()) return {};
+  if (chains->local() == nullptr) {
+    return Fail(Error(Code::kConfig, "role facilitator needs a [chain] of our own")
+                    .Want("x402.facilitator = \"local\" and a [chain] with rpc and signer"));
+  }
+  facilitator::ApiOptions options;
+  // Where the gateway role is off the calls stand at the root too.
+  options.prefix = gateway_role() ? "/facilitator" : "";
+  for (const Secret& token : config.facilitator.tokens) options.tokens.push_back(token.Clone());
+  for (const PayTo& to : config.x402.pay_to) {
+    const auto address = crypto::EvmAddress::Parse(to.address);
+    if (address) options.pay_to.emplace_back(to.network, *address);
+  }
+  api = std::make_unique<facilitator::FacilitatorApi>(*chains->local(), chains->assets(),
+                                                      std::move(options), clock, rng);
+  return {};
+}
+
+Result<> House::Impl::Build() {
+  PTG_RUN(OpenStore());
+  PTG_TRY(chains, Chains::Make(config, *database, runtime.loop(0), clock, rng));
+  PTG_RUN(runtime.loop(0).RunUntilDone(chains->Check()));
+  PTG_RUN(BuildApi());
+  if (gateway_role()) {
+    const std::string url = config.server.public_url.empty() ? UrlOf(config.server.listen.front())
+                                                             : config.server.public_url;
+    PTG_TRY(site, BuildSite(config, url, chains->facilitator(), clock));
+  }
+  deps_owner.reset(new gateway::GatewayDeps{
+      .ledger = *ledger,
+      .metrics = metrics,
+      .clock = clock,
+      .rng = rng,
+      .ready = [this] { return ready.load() && chains->ready(); },
+      .exchange = {.settle_timeout = config.x402.settle_timeout},
+      .built_in = [this](const catalog::Target&, net::RequestHead& head, net::BodySource& body,
+                         paywall::Reply& reply) { return BuiltIn(head, body, reply); }});
+  deps = deps_owner.get();
+  // A fresh process says that it lives before it takes a row.
+  const Deadline by = Deadline::In(clock, Millis(10'000));
+  PTG_RUN(runtime.loop(0).RunUntilDone(ledger->Heartbeat(by)));
+  return {};
+}
+
+Task<bool> House::Impl::BuiltIn(net::RequestHead& head, net::BodySource& body,
+                                paywall::Reply& reply) {
+  if (api == nullptr || !api->Serves(head.target)) co_return false;
+  PTG_CO_RUN(co_await api->Handle(head, body, reply.out()));
+  co_return true;
+}
+
+net::Handler House::Impl::HandlerOf(size_t loop) {
+  if (gateway_role()) {
+    gateway::Gateway* gateway = loops[loop].gateway.get();
+    return [gateway](net::RequestHead& head, net::BodySource& body, net::ResponseWriter& out) {
+      return gateway->Handle(head, body, out);
+    };
+  }
+  const auto serve = [this](net::RequestHead& head, net::BodySource& body,
+                            net::ResponseWriter& out) -> Task<> {
+    const RequestId id(NewIdText("req", clock, rng));
+    paywall::Reply reply(out, id, head);
+    PTG_CO_TRY(const bool status, co_await gateway::AnswerStatus(head, reply, deps->ready));
+    if (status) co_return {};
+    co_return co_await api->Handle(head, body, out);
+  };
+  return serve;
+}
+
+Result<> House::Impl::ListenOn(size_t loop, const std::string& address, uint16_t& port) {
+  Result<> listening;
+  OnLoop(runtime.loop(loop), [&] {
+    auto server =
+        std::make_unique<net::Server>(runtime.loop(loop), net::ServerLimits{}, HandlerOf(loop));
+    listening = server->Listen(address);
+    if (listening) port = server->port();
+    loops[loop].servers.push_back(std::move(server));
+  });
+  return listening;
+}
+
+Result<> House::Impl::ListenAll() {
+  for (const std::string& address : config.server.listen) {
+    // The first loop takes the port (perhaps port zero), the others share it.
+    uint16_t port = 0;
+    std::string real = address;
+    for (size_t i = 0; i < runtime.size(); ++i) {
+      PTG_RUN(ListenOn(i, real, port));
+      real = WithPort(address, port);
+    }
+    addresses.push_back(real);
+    urls.push_back(UrlOf(real));
+  }
+  if (config.server.metrics_listen.empty()) return {};
+  Result<> listening;
+  OnLoop(runtime.loop(0), [&] {
+    metrics_server = std::make_unique<net::Server>(runtime.loop(0), net::ServerLimits{},
+                                                   gateway::MetricsHandler(*deps));
+    listening = metrics_server->Listen(config.server.metrics_listen);
+    if (listening) {
+      metrics_url = UrlOf(WithPort(config.server.metrics_listen, metrics_server->port()));
+    }
+  });
+  return listening;
+}
+
+// Chains that did not answer at start are asked again until they do.
+Task<> House::Impl::Watch() {
+  while (!chains->ready()) {
+    PTG_CO_RUN(co_await Sleep(Millis(5'000)));
+    const Result<> checked = co_await chains->Check();
+    if (!checked) {
+      Log(LogLevel::kError, "chain.misconfigured", {{"detail", checked.error().detail()}});
+    }
+  }
+  co_return {};
+}
+
+House::House(std::unique_ptr<Impl> impl) : impl_(std::move(impl)) {}
+
+House::~House() {
+  if (impl_ != nullptr && impl_->started) Stop();
+}
+
+Result<std::unique_ptr<House>> House::Make(Config config, std::vector<std::string> roles,
+                                           const Clock& clock, Rng& rng) {
+  if (roles.empty()) roles = config.Roles();
+  auto impl = std::make_unique<Impl>(std::move(config), std::move(roles), clock, rng);
+  for (const std::string& warning : impl->config.warnings) {
+    Log(LogLevel::kWarn, "config.warning", {{"detail", warning}});
+  }
+  PTG_RUN(impl->Build());
+  return std::unique_ptr<House>(new House(std::move(impl)));
+}
+
+Result<> House::Start() {
+  Impl& h = *impl_;
+  h.loops.resize(h.runtime.size());
+  h.runtime.Start();
+  h.started = true;
+  for (size_t i = 0; i < h.runtime.size(); ++i) {
+    if (!h.gateway_role()) break;
+    OnLoop(h.runtime.loop(i), [&h, i] {
+      h.loops[i].gateway = std::make_unique<gateway::Gateway>(h.runtime.loop(i), *h.deps, h.site);
+    });
+  }
+  PTG_RUN(h.ListenAll());
+  if (h.gateway_role() && h.config.server.public_url.empty()) {
+    // Only now is the port known that offers name.
+    PTG_TRY(h.site, BuildSite(h.config, h.urls.front(), h.chains->facilitator(), h.clock));
+    for (size_t i = 0; i < h.runtime.size(); ++i) {
+      OnLoop(h.runtime.loop(i), [&h, i] { h.loops[i].gateway->Replace(h.site); });
+    }
+  }
+  OnLoop(h.runtime.loop(0), [&h] {
+    Loop& loop = h.runtime.loop(0);
+    h.chains->Start();
+    loop.Spawn(h.Watch(), "chains.watch");
+    if (!h.gateway_role()) return;
+    h.sweeper = std::make_unique<paywall::Sweeper>(
+        *h.ledger, [&h] { return h.site->rails; }, h.metrics, h.clock);
+    loop.Spawn(h.sweeper->Run(), "sweeper");
+  });
+  h.ready = true;
+  for (const std::string& url : h.urls) Log(LogLevel::kInfo, "server.listening", {{"url", url}});
+  return {};
+}
+
+const std::vector<std::string>& House::urls() const { return impl_->urls; }
+const std::string& House::metrics_url() const { return impl_->metrics_url; }
+
+Result<> House::Reload(Config config) {
+  Impl& h = *impl_;
+  if (!h.gateway_role()) return {};
+  const std::string url =
+      config.server.public_url.empty() ? h.urls.front() : config.server.public_url;
+  PTG_TRY(std::shared_ptr<const gateway::Site> site,
+          BuildSite(config, url, h.chains->facilitator(), h.clock));
+  SetLogLevel(config.server.log_level);
+  for (size_t i = 0; i < h.runtime.size(); ++i) {
+    OnLoop(h.runtime.loop(i), [&h, i, &site] {
+      h.loops[i].gateway->Replace(site);
+      if (i == 0) h.site = site;
+    });
+  }
+  if (config.server.listen != h.config.server.listen || config.store.url != h.config.store.url) {
+    Log(LogLevel::kWarn, "config.needs_restart",
+        {{"detail", "listeners and store change at the next start"}});
+  }
+  h.config = std::move(config);
+  Log(LogLevel::kInfo, "config.reloaded", {{"routes", h.site->routes.size()}});
+  return {};
+}
+
+void House::Stop() {
+  Impl& h = *impl_;
+  if (!h.started) return;
+  h.started = false;
+  h.ready = false;
+  const Deadline by = Deadline::In(h.clock, h.config.server.drain_timeout);
+  // Every loop drains at once; each says when it is done.
+  std::atomic<size_t> open{h.runtime.size()};
+  for (size_t i = 0; i < h.runtime.size(); ++i) {
+    h.runtime.loop(i).Post([&h, i, by, &open] {
+      const auto drain = [](Impl& house, size_t n, Deadline until,
+                            std::atomic<size_t>& left) -> Task<> {
+        for (const auto& server : house.loops[n].servers) {
+          const Result<> drained = co_await server->Drain(until);
+          if (!drained)
+            Log(LogLevel::kWarn, "server.drain", {{"detail", drained.error().detail()}});
+        }
+        if (n == 0 && house.sweeper) house.sweeper->Stop();
+        // Notes to the ledger that nobody waits for are written before the loop ends.
+        for (int tries = 0; tries < 50 && Loop::Current()->spawned() > 4; ++tries) {
+          PTG_CO_RUN(co_await Sleep(Millis(10)));
+        }
+        if (n == 0) PTG_CO_RUN(co_await house.chains->Stop());
+        --left;
+        left.notify_one();
+        co_return {};
+      };
+      h.runtime.loop(i).Spawn(drain(h, i, by, open), "drain");
+    });
+  }
+  for (size_t n = open; n > 0; n = open) open.wait(n);
+  for (size_t i = 0; i < h.runtime.size(); ++i) {
+    OnLoop(h.runtime.loop(i), [&h, i] {
+      if (i == 0) h.metrics_server.reset();
+      h.loops[i].servers.clear();
+    });
+  }
+  h.runtime.Stop();
+  h.runtime.Join();
+  h.sweeper.reset();
+  h.loops.clear();
+  Log(LogLevel::kInfo, "server.stopped");
+}
+
+}  // namespace pontage::app

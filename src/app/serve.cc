@@ -1,0 +1,94 @@
+// `pontage serve`: signals and the configuration file around a House.
+#include <csignal>
+#include <ctime>
+
+#include <sys/stat.h>
+
+#include "app/compose.h"
+#include "base/log.h"
+#include "base/try.h"
+
+namespace pontage::app {
+namespace {
+
+sigset_t OurSignals() {
+  sigset_t set;
+  sigemptyset(&set);
+  sigaddset(&set, SIGTERM);
+  sigaddset(&set, SIGINT);
+  sigaddset(&set, SIGHUP);
+  return set;
+}
+
+// What changes when a file is written or replaced.
+struct FileMark {
+  int64_t inode = 0, size = 0, seconds = 0, nanos = 0;
+  friend bool operator==(const FileMark&, const FileMark&) = default;
+};
+
+FileMark MarkOf(const std::string& path) {
+  struct stat s{};
+  if (stat(path.c_str(), &s) != 0) return {};
+  return {static_cast<int64_t>(s.st_ino), static_cast<int64_t>(s.st_size),
+          static_cast<int64_t>(s.st_mtim.tv_sec), static_cast<int64_t>(s.st_mtim.tv_nsec)};
+}
+
+Result<Config> Load(const std::string& path) {
+  auto config = LoadConfig(path);
+  if (config) return *std::move(config);
+  std::string text;
+  for (const ConfigFault& fault : config.error()) text += (text.empty() ? "" : "\n") + fault.Text();
+  return Fail(Code::kConfig, text);
+}
+
+// A broken file changes nothing: the old configuration stays in force and the log says what is
+// wrong.
+void TryReload(House& house, const std::string& path) {
+  Result<Config> config = Load(path);
+  const Result<> done =
+      config ? house.Reload(*std::move(config)) : std::unexpected(std::move(config).error());
+  if (!done) {
+    Log(LogLevel::kError, "config.refused",
+        {{"detail", done.error().detail()}, {"expected", done.error().expected()}});
+  }
+}
+
+}  // namespace
+
+void BlockSignals() {
+  const sigset_t set = OurSignals();
+  pthread_sigmask(SIG_BLOCK, &set, nullptr);
+  // A client that hangs up while we write is an error code, not the end of the process.
+  std::signal(SIGPIPE, SIG_IGN);
+}
+
+int WaitForSignal(Millis poll) {
+  const sigset_t set = OurSignals();
+  const timespec wait{.tv_sec = poll.count() / 1000, .tv_nsec = poll.count() % 1000 * 1'000'000};
+  const int got = sigtimedwait(&set, nullptr, &wait);
+  return got > 0 ? got : 0;
+}
+
+Result<> Serve(const std::string& config_path, std::vector<std::string> roles) {
+  BlockSignals();
+  PTG_TRY(Config config, Load(config_path));
+  SetLogLevel(config.server.log_level);
+  FileMark mark = MarkOf(config_path);
+  PTG_TRY(const std::unique_ptr<House> house,
+          House::Make(std::move(config), std::move(roles), Clock::System(), Rng::System()));
+  PTG_RUN(house->Start());
+  while (true) {
+    const int signal = WaitForSignal(Millis(1'000));
+    if (signal == SIGTERM || signal == SIGINT) break;
+    const FileMark now = MarkOf(config_path);
+    if (signal == SIGHUP || (now != FileMark{} && now != mark)) {
+      mark = now;
+      TryReload(*house, config_path);
+    }
+  }
+  Log(LogLevel::kInfo, "server.draining");
+  house->Stop();
+  return {};
+}
+
+}  // namespace pontage::app

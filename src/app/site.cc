@@ -1,0 +1,77 @@
+#include "app/site.h"
+
+#include <algorithm>
+
+#include "base/try.h"
+#include "rail/x402_rail.h"
+
+namespace pontage::app {
+namespace {
+
+bool Has(const std::vector<int>& versions, int version) {
+  return std::ranges::find(versions, version) != versions.end();
+}
+
+catalog::Route ToRoute(const RouteConfig& from, const Config& config) {
+  catalog::Route route;
+  route.match = from.match;
+  route.free = from.free;
+  route.price = from.price;
+  route.scheme = from.scheme;
+  route.transfer = from.transfer;
+  for (const chain::ChainId& network : from.networks) route.networks.push_back(network.Caip2());
+  const std::vector<int>& versions = from.versions.empty() ? config.x402.versions : from.versions;
+  route.v1 = Has(versions, 1);
+  route.v2 = Has(versions, 2);
+  route.settle_before = from.settle == SettleWhen::kBefore;
+  route.replay_answer = from.replay == Replay::kAnswer;
+  route.hold_max = from.hold_max.value_or(config.x402.hold_max);
+  route.description = from.description;
+  route.mime_type = from.mime_type;
+  return route;
+}
+
+}  // namespace
+
+Result<std::shared_ptr<const gateway::Site>> BuildSite(const Config& config,
+                                                       const std::string& public_url,
+                                                       settle::Facilitator& facilitator,
+                                                       const Clock& clock) {
+  auto site = std::make_shared<gateway::Site>();
+  for (const UpstreamConfig& from : config.upstreams) {
+    gateway::Upstream upstream;
+    upstream.name = from.name;
+    PTG_TRY(upstream.url, net::ParseUrl(from.url));
+    for (const auto& [name, value] : from.headers) {
+      upstream.headers.emplace_back(name, value.Clone());
+    }
+    site->upstreams.push_back(std::move(upstream));
+  }
+  std::vector<std::string> matches;
+  for (const RouteConfig& from : config.routes) {
+    catalog::Route route = ToRoute(from, config);
+    for (size_t i = 0; i < config.upstreams.size(); ++i) {
+      if (config.upstreams[i].name != from.upstream) continue;
+      route.upstream = i;
+      route.answer_timeout = from.answer_timeout.value_or(config.upstreams[i].answer_timeout);
+    }
+    matches.push_back(route.match);
+    site->routes.push_back(std::move(route));
+  }
+  PTG_TRY(site->table, catalog::RouteTable::Make(matches));
+  PTG_TRY(site->trusted, gateway::TrustedProxies::Make(config.server.trusted_proxies));
+  site->public_url = public_url;
+
+  rail::X402Options options;
+  options.settle_timeout = config.x402.settle_timeout;
+  for (const PayTo& to : config.x402.pay_to) options.pay_to.push_back({to.network, to.address});
+  PTG_TRY(
+      std::unique_ptr<rail::X402Rail> x402,
+      rail::X402Rail::Make(site->routes, config.Assets(), std::move(options), facilitator, clock));
+  std::vector<std::unique_ptr<rail::Rail>> rails;
+  rails.push_back(std::move(x402));
+  site->rails = std::make_shared<const rail::RailSet>(std::move(rails));
+  return std::shared_ptr<const gateway::Site>(std::move(site));
+}
+
+}  // namespace pontage::app

@@ -1,0 +1,19 @@
+#pragma once
+
+#include <memory>
+
+#include "app/config.h"
+#include "gateway/gateway.h"
+#include "settle/facilitator.h"
+
+namespace pontage::app {
+
+// The gateway's immutable snapshot out of a configuration: routes parsed and ordered, prices turned
+// into exact offers, upstream URLs read. kConfig names the route at fault. `facilitator` and
+// `clock` outlive it.
+Result<std::shared_ptr<const gateway::Site>> BuildSite(const Config& config,
+                                                       const std::string& public_url,
+                                                       settle::Facilitator& facilitator,
+                                                       const Clock& clock);
+
+}  // namespace pontage::app

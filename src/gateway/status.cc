@@ -1,0 +1,35 @@
+#include "gateway/status.h"
+
+#include "base/try.h"
+
+namespace pontage::gateway {
+
+Task<bool> AnswerStatus(const net::RequestHead& head, paywall::Reply& reply,
+                        const std::function<bool()>& ready) {
+  const Result<catalog::Target> target = catalog::Canonicalize(head.target);
+  if (!target || (head.method != "GET" && head.method != "HEAD")) co_return false;
+  const bool health = target->key == "/healthz" || target->key == "/health";
+  if (!health && target->key != "/readyz") co_return false;
+  const bool good = health || !ready || ready();
+  std::string word = good ? (health ? "ok\n" : "ready\n") : "not ready\n";
+  PTG_CO_RUN(co_await reply.Send(good ? 200 : 503, "text/plain; charset=utf-8", std::move(word)));
+  co_return true;
+}
+
+net::Handler MetricsHandler(const GatewayDeps& deps) {
+  return [&deps](net::RequestHead& head, net::BodySource&, net::ResponseWriter& out) -> Task<> {
+    const RequestId id(NewIdText("req", deps.clock, deps.rng));
+    paywall::Reply reply(out, id, head);
+    PTG_CO_TRY(const bool status, co_await AnswerStatus(head, reply, deps.ready));
+    if (status) co_return {};
+    if (head.target == "/metrics" && (head.method == "GET" || head.method == "HEAD")) {
+      std::string text = deps.metrics.Expose();
+      co_return co_await reply.Send(200, "text/plain; version=0.0.4; charset=utf-8",
+                                    std::move(text));
+    }
+    const Error unknown(Code::kNotFound, "this listener has /metrics, /healthz and /readyz");
+    co_return co_await reply.Problem(unknown);
+  };
+}
+
+}  // namespace pontage::gateway
