@@ -1,14 +1,20 @@
 #include "net/client.h"
 
+#include <algorithm>
+#include <list>
+
 #include <gmock/gmock.h>
 #include <gtest/gtest.h>
 
-#include "base/try.h"
-#include "io/timer.h"
+#include "io/fork.h"
 #include "net/server.h"
+#include "testing/raw_peer.h"
 
 namespace pontage::net {
 namespace {
+
+using ::testing::HasSubstr;
+using testing::RawPeer;
 
 // Answers with what it got.
 Task<> Echo(RequestHead& head, BodySource& body, ResponseWriter& out) {
@@ -25,14 +31,61 @@ Task<> Echo(RequestHead& head, BodySource& body, ResponseWriter& out) {
   co_return co_await out.End(&body.trailers());
 }
 
-class NetTest : public ::testing::Test {
+class ClientTest : public ::testing::Test {
  protected:
   Deadline Soon() const { return Deadline::In(loop_.clock(), 5s); }
   Url To(const Server& server, std::string path = "/") const {
     return {.tls = false, .host = "127.0.0.1", .port = server.port(), .path = std::move(path)};
   }
 
+  Url ToUpstream() const {
+    return {.tls = false, .host = "127.0.0.1", .port = listener_.port(), .path = "/"};
+  }
+  static RequestHead Get(std::string_view method = "GET") {
+    RequestHead head;
+    head.method = method;
+    head.target = "/";
+    return head;
+  }
+  // An upstream that does with its n-th connection (from 1) what `script` says.
+  using Script = std::function<Task<>(RawPeer& peer, int n)>;
+  void Upstream(Script script) {
+    const auto address = SocketAddress::ParseListen("127.0.0.1:0");
+    auto listener = Listener::Open(loop_, *address);
+    ASSERT_TRUE(listener);
+    listener_ = *std::move(listener);
+    script_ = std::move(script);
+    accepts_.Start(Accept());
+  }
+  Task<> Accept() {
+    while (true) {
+      PTG_CO_TRY(Socket socket, co_await listener_.Accept());
+      RawPeer& peer = peers_.emplace_back(loop_, std::move(socket));
+      ++connections_;
+      scripts_.emplace_back().Start(script_(peer, connections_));
+    }
+  }
+  // An upstream that answers every request with `answer` and leaves the connection open.
+  void AlwaysAnswers(std::string answer) {
+    Upstream([text = std::move(answer)](RawPeer& peer, int) -> Task<> {
+      while (true) {
+        PTG_CO_RUN(co_await peer.ReadUntil("\r\n\r\n"));
+        PTG_CO_RUN(co_await peer.Send(text));
+      }
+    });
+  }
+  void Run(Task<> body) {
+    const Result<> done = loop_.RunUntilDone(std::move(body));
+    EXPECT_TRUE(done) << done.error().detail();
+  }
+
   Loop loop_;
+  Listener listener_;
+  Script script_;
+  int connections_ = 0;
+  std::list<RawPeer> peers_;
+  std::list<Fork> scripts_;
+  Fork accepts_;
 };
 
 // A body that nobody knows the size of.
@@ -53,7 +106,7 @@ class Pieces final : public BodySource {
   size_t next_ = 0;
 };
 
-TEST_F(NetTest, AGetAndAPostComeBack) {
+TEST_F(ClientTest, AGetAndAPostComeBack) {
   Server server(loop_, {}, Echo);
   ASSERT_TRUE(server.Listen("127.0.0.1:0"));
   Client client(loop_);
@@ -81,7 +134,7 @@ TEST_F(NetTest, AGetAndAPostComeBack) {
   ASSERT_TRUE(done) << done.error().detail();
 }
 
-TEST_F(NetTest, ChunksAndTrailersGoBothWays) {
+TEST_F(ClientTest, ChunksAndTrailersGoBothWays) {
   Server server(loop_, {}, Echo);
   ASSERT_TRUE(server.Listen("127.0.0.1:0"));
   Client client(loop_);
@@ -102,6 +155,466 @@ TEST_F(NetTest, ChunksAndTrailersGoBothWays) {
   };
   const Result<> done = loop_.RunUntilDone(run());
   ASSERT_TRUE(done) << done.error().detail();
+}
+
+constexpr std::string_view kHello = "HTTP/1.1 200 OK\r\nContent-Length: 5\r\n\r\nhello";
+
+TEST_F(ClientTest, WhatIsSentIsOneStrictRequest) {
+  std::string seen;
+  Upstream([&seen](RawPeer& peer, int) -> Task<> {
+    PTG_CO_TRY(seen, co_await peer.ReadUntil("hello"));
+    co_return co_await peer.Send(kHello);
+  });
+  Client client(loop_);
+  const auto run = [&]() -> Task<> {
+    RequestHead head = Get("POST");
+    head.headers.Add("Host", "somebody.else");
+    head.headers.Add("Content-Length", "99");
+    head.headers.Add("Connection", "close, X-Hop");
+    head.headers.Add("X-Hop", "1");
+    head.headers.Add("Expect", "100-continue");
+    head.headers.Add("Accept", "*/*");
+    const Url url = ToUpstream();
+    PTG_CO_RUN(co_await client.Fetch(url, head, "hello", 100, Soon()));
+    EXPECT_EQ(seen, "POST / HTTP/1.1\r\nHost: " + url.Authority() +
+                        "\r\nAccept: */*\r\nContent-Length: 5\r\n\r\nhello");
+    co_return {};
+  };
+  Run(run());
+}
+
+TEST_F(ClientTest, AHeadThatWouldSplitIsNotSent) {
+  AlwaysAnswers(std::string(kHello));
+  Client client(loop_);
+  const auto run = [&]() -> Task<> {
+    RequestHead head = Get();
+    head.target = "/ HTTP/1.1\r\nX: ";
+    const auto got = co_await client.Fetch(ToUpstream(), head, "", 100, Soon());
+    EXPECT_EQ(got.error().code(), Code::kInternal);
+    co_return {};
+  };
+  Run(run());
+}
+
+TEST_F(ClientTest, AnswersThatAreNoneAreUpstreamProtocol) {
+  const std::string answers[] = {
+      "HTTP/1.1 200 OK\r\nContent-Length: 3\r\nTransfer-Encoding: chunked\r\n\r\n0\r\n\r\n",
+      "HTTP/1.1 200 OK\r\nContent-Length: 3\r\nContent-Length: 4\r\n\r\nabcd",
+      "HTTP/1.1 200 OK\r\nTransfer-Encoding: identity, chunked\r\n\r\n0\r\n\r\n",
+      "HTTP/1.1 200 OK\r\nX: 1\r\n 2\r\n\r\n",
+      "HTTP/1.1 200 OK\nContent-Length: 0\n\n",
+      "HTTP/1.1 101 Switching Protocols\r\nUpgrade: x\r\n\r\n",
+      "HTTP/1.1 200 OK\r\nX: " + std::string(70'000, 'x') + "\r\n\r\n",
+      "SSH-2.0-OpenSSH_9.2\r\n\r\n",
+      "HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n3;x\r\nabc\r\n0\r\n\r\n",
+  };
+  for (const std::string& answer : answers) {
+    AlwaysAnswers(answer);
+    Client client(loop_);
+    const auto run = [&]() -> Task<> {
+      const auto got = co_await client.Fetch(ToUpstream(), Get(), "", 1 << 20, Soon());
+      EXPECT_FALSE(got) << answer.substr(0, 100);
+      if (!got) EXPECT_EQ(got.error().code(), Code::kUpstreamProtocol) << answer.substr(0, 100);
+      // The connection is given up.
+      const auto end = co_await peers_.back().ReadToEnd();
+      EXPECT_TRUE(end.value_or("").empty());
+      co_return {};
+    };
+    Run(run());
+  }
+}
+
+TEST_F(ClientTest, BodiesEndAsTheirHeadsSay) {
+  const struct {
+    std::string_view method, answer, body;
+    std::optional<uint64_t> length;
+    bool reused;
+  } cases[] = {
+      {"GET", "HTTP/1.1 200 OK\r\nContent-Length: 5\r\n\r\nhello", "hello", 5, true},
+      {"GET", "HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n5\r\nhello\r\n0\r\n\r\n",
+       "hello", std::nullopt, true},
+      {"HEAD", "HTTP/1.1 200 OK\r\nContent-Length: 5\r\n\r\n", "", 5, true},
+      {"HEAD", "HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n", "", std::nullopt, true},
+      {"GET", "HTTP/1.1 304 Not Modified\r\nContent-Length: 5\r\n\r\n", "", 5, true},
+      {"GET", "HTTP/1.1 204 No Content\r\n\r\n", "", 0, true},
+      {"GET", "HTTP/1.1 200 OK\r\nConnection: close\r\nContent-Length: 5\r\n\r\nhello", "hello", 5,
+       false},
+      {"GET", "HTTP/1.0 200 OK\r\nContent-Length: 5\r\n\r\nhello", "hello", 5, false},
+      // More than was announced: who knows whose that is.
+      {"GET", "HTTP/1.1 200 OK\r\nContent-Length: 4\r\n\r\nhello", "hell", 4, false},
+  };
+  for (const auto& c : cases) {
+    AlwaysAnswers(std::string(c.answer));
+    connections_ = 0;
+    Client client(loop_);
+    const auto run = [&]() -> Task<> {
+      for (int i = 0; i < 2; ++i) {
+        const Url url = ToUpstream();
+        const RequestHead head = Get(c.method);
+        PTG_CO_TRY(const auto response, co_await client.Send(url, head, nullptr, Soon()));
+        EXPECT_EQ(response->body().length(), c.length) << c.answer;
+        PTG_CO_TRY(const std::string body, co_await ReadAll(response->body(), 100, Soon()));
+        EXPECT_EQ(body, c.body) << c.answer;
+      }
+      EXPECT_EQ(connections_, c.reused ? 1 : 2) << c.answer;
+      co_return {};
+    };
+    Run(run());
+  }
+}
+
+TEST_F(ClientTest, ABodyUpToTheEndOfTheConnection) {
+  Upstream([](RawPeer& peer, int) -> Task<> {
+    PTG_CO_RUN(co_await peer.ReadUntil("\r\n\r\n"));
+    PTG_CO_RUN(co_await peer.Send("HTTP/1.1 200 OK\r\n\r\nhel"));
+    PTG_CO_RUN(co_await Sleep(Millis(10)));
+    PTG_CO_RUN(co_await peer.Send("lo"));
+    peer.socket().Close();
+    co_return {};
+  });
+  Client client(loop_);
+  const auto run = [&]() -> Task<> {
+    PTG_CO_TRY(const auto whole, co_await client.Fetch(ToUpstream(), Get(), "", 100, Soon()));
+    EXPECT_EQ(whole.body, "hello");
+    co_return {};
+  };
+  Run(run());
+}
+
+TEST_F(ClientTest, ABodyThatBreaksOffIsNoBody) {
+  for (const std::string_view answer :
+       {"HTTP/1.1 200 OK\r\nContent-Length: 50\r\n\r\nhello",
+        "HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n5\r\nhello\r\n"}) {
+    Upstream([answer](RawPeer& peer, int) -> Task<> {
+      PTG_CO_RUN(co_await peer.ReadUntil("\r\n\r\n"));
+      PTG_CO_RUN(co_await peer.Send(answer));
+      peer.socket().Close();
+      co_return {};
+    });
+    Client client(loop_);
+    const auto run = [&]() -> Task<> {
+      const auto got = co_await client.Fetch(ToUpstream(), Get(), "", 100, Soon());
+      EXPECT_EQ(got.error().code(), Code::kConnection);
+      co_return {};
+    };
+    Run(run());
+  }
+}
+
+TEST_F(ClientTest, InterimAnswersAreHandedOn) {
+  AlwaysAnswers("HTTP/1.1 100 Continue\r\n\r\nHTTP/1.1 103 Early Hints\r\nLink: </a>\r\n\r\n" +
+                std::string(kHello));
+  Client client(loop_);
+  const auto run = [&]() -> Task<> {
+    std::vector<int> seen;
+    const Client::Interim interim = [&seen](const ResponseHead& head) -> Task<> {
+      seen.push_back(head.status);
+      co_return {};
+    };
+    const Url url = ToUpstream();
+    const RequestHead head = Get();
+    PTG_CO_TRY(const auto response, co_await client.Send(url, head, nullptr, Soon(), &interim));
+    EXPECT_EQ(response->head().status, 200);
+    EXPECT_THAT(seen, ::testing::ElementsAre(100, 103));
+    co_return {};
+  };
+  Run(run());
+}
+
+TEST_F(ClientTest, AServerThatNeverComesToThePointIsCutOff) {
+  std::string endless;
+  for (int i = 0; i < 100; ++i) endless += "HTTP/1.1 102 Processing\r\n\r\n";
+  AlwaysAnswers(endless);
+  Client client(loop_);
+  const auto run = [&]() -> Task<> {
+    const auto got = co_await client.Fetch(ToUpstream(), Get(), "", 100, Soon());
+    EXPECT_EQ(got.error().code(), Code::kUpstreamProtocol);
+    co_return {};
+  };
+  Run(run());
+}
+
+TEST_F(ClientTest, AProtocolSwitchGivesTheRawBytes) {
+  Upstream([](RawPeer& peer, int) -> Task<> {
+    PTG_CO_TRY(const std::string head, co_await peer.ReadUntil("\r\n\r\n"));
+    EXPECT_THAT(head, HasSubstr("Upgrade: echo\r\nConnection: Upgrade\r\n"));
+    PTG_CO_RUN(co_await peer.Send(
+        "HTTP/1.1 101 Switching Protocols\r\nConnection: Upgrade\r\nUpgrade: echo\r\n\r\nhi"));
+    PTG_CO_RUN(co_await peer.ReadUntil("there"));
+    PTG_CO_RUN(co_await peer.Send("bye"));
+    peer.socket().Close();
+    co_return {};
+  });
+  Client client(loop_);
+  const auto run = [&]() -> Task<> {
+    RequestHead head = Get();
+    head.headers.Add("Upgrade", "echo");
+    const Url url = ToUpstream();
+    PTG_CO_TRY(const auto response, co_await client.Send(url, head, nullptr, Soon()));
+    EXPECT_EQ(response->head().status, 101);
+    PTG_CO_TRY(const std::string_view hi, co_await response->body().Read(Soon()));
+    EXPECT_EQ(hi, "hi");
+    PTG_CO_RUN(co_await response->WriteRaw("there", Soon()));
+    PTG_CO_TRY(const std::string rest, co_await ReadAll(response->body(), 100, Soon()));
+    EXPECT_EQ(rest, "bye");
+    co_return {};
+  };
+  Run(run());
+}
+
+TEST_F(ClientTest, APooledConnectionThatWasClosedIsReplaced) {
+  Upstream([](RawPeer& peer, int) -> Task<> {
+    PTG_CO_RUN(co_await peer.ReadUntil("\r\n\r\n"));
+    PTG_CO_RUN(co_await peer.Send(kHello));
+    PTG_CO_RUN(co_await Sleep(Millis(10)));
+    peer.socket().Close();
+    co_return {};
+  });
+  Client client(loop_);
+  const auto run = [&]() -> Task<> {
+    for (int i = 1; i <= 3; ++i) {
+      PTG_CO_TRY(const auto whole,
+                 co_await client.Fetch(ToUpstream(), Get("POST"), "x", 100, Soon()));
+      EXPECT_EQ(whole.body, "hello");
+      EXPECT_EQ(connections_, i);
+      PTG_CO_RUN(co_await Sleep(Millis(30)));
+    }
+    co_return {};
+  };
+  Run(run());
+}
+
+// It may have been processed: asking again could run the upstream twice for one payment.
+TEST_F(ClientTest, ARequestThatWasReadIsNeverRepeated) {
+  int requests = 0;
+  Upstream([&requests](RawPeer& peer, int) -> Task<> {
+    PTG_CO_RUN(co_await peer.ReadUntil("\r\n\r\n"));
+    ++requests;
+    PTG_CO_RUN(co_await peer.Send(kHello));
+    PTG_CO_RUN(co_await peer.ReadUntil("\r\n\r\n"));
+    ++requests;
+    peer.socket().Close();
+    co_return {};
+  });
+  Client client(loop_);
+  const auto run = [&]() -> Task<> {
+    PTG_CO_RUN(co_await client.Fetch(ToUpstream(), Get(), "", 100, Soon()));
+    const auto got = co_await client.Fetch(ToUpstream(), Get(), "", 100, Soon());
+    EXPECT_EQ(got.error().code(), Code::kConnection);
+    EXPECT_EQ(requests, 2);
+    EXPECT_EQ(connections_, 1);
+    co_return {};
+  };
+  Run(run());
+}
+
+TEST_F(ClientTest, WhoCannotBeReachedAndWhoDoesNotAnswer) {
+  Upstream([](RawPeer& peer, int) -> Task<> {
+    PTG_CO_RUN(co_await peer.ReadUntil("\r\n\r\n"));
+    PTG_CO_RUN(co_await Sleep(Millis(5'000)));
+    co_return {};
+  });
+  Client client(loop_);
+  const auto run = [&]() -> Task<> {
+    const Deadline by = Deadline::In(loop_.clock(), 100ms);
+    const auto late = co_await client.Fetch(ToUpstream(), Get(), "", 100, by);
+    EXPECT_EQ(late.error().code(), Code::kUpstreamTimeout);
+    Url nobody = ToUpstream();
+    listener_.Close();
+    const auto refused = co_await client.Fetch(nobody, Get(), "", 100, Soon());
+    EXPECT_EQ(refused.error().code(), Code::kUpstreamUnreachable);
+    nobody.host = "no-such-name.invalid";
+    const auto unknown = co_await client.Fetch(nobody, Get(), "", 100, Soon());
+    EXPECT_EQ(unknown.error().code(), Code::kUpstreamUnreachable);
+    co_return {};
+  };
+  Run(run());
+}
+
+TEST_F(ClientTest, AnAnswerBeyondTheBoundIsRefused) {
+  AlwaysAnswers("HTTP/1.1 200 OK\r\nContent-Length: 101\r\n\r\n" + std::string(101, 'x'));
+  Client client(loop_);
+  const auto run = [&]() -> Task<> {
+    const auto got = co_await client.Fetch(ToUpstream(), Get(), "", 100, Soon());
+    EXPECT_EQ(got.error().code(), Code::kUpstreamProtocol);
+    co_return {};
+  };
+  Run(run());
+}
+
+// Gives the same piece for ever.
+class Endless final : public BodySource {
+ public:
+  Task<std::string_view> Read(Deadline) override {
+    given_ += piece_.size();
+    co_return std::string_view(piece_);
+  }
+  std::optional<uint64_t> length() const override { return std::nullopt; }
+  bool empty() const override { return false; }
+  const Headers& trailers() const override { return trailers_; }
+  size_t given() const { return given_; }
+
+ private:
+  std::string piece_ = std::string(64 * 1024, 'x');
+  size_t given_ = 0;
+  Headers trailers_;
+};
+
+TEST_F(ClientTest, AnEarlyAnswerEndsTheUpload) {
+  Upstream([](RawPeer& peer, int) -> Task<> {
+    PTG_CO_RUN(co_await peer.ReadUntil("\r\n\r\n"));
+    PTG_CO_RUN(co_await peer.Send("HTTP/1.1 413 Too Large\r\nContent-Length: 2\r\n\r\nno"));
+    co_return {};
+  });
+  Client client(loop_);
+  const auto run = [&]() -> Task<> {
+    Endless body;
+    for (int i = 1; i <= 2; ++i) {
+      const Url url = ToUpstream();
+      const RequestHead head = Get("POST");
+      PTG_CO_TRY(const auto response, co_await client.Send(url, head, &body, Soon()));
+      EXPECT_EQ(response->head().status, 413);
+      PTG_CO_TRY(const std::string text, co_await ReadAll(response->body(), 100, Soon()));
+      EXPECT_EQ(text, "no");
+      EXPECT_EQ(connections_, i);
+    }
+    // The response is gone, and with it the upload.
+    const size_t given = body.given();
+    PTG_CO_RUN(co_await Sleep(Millis(30)));
+    EXPECT_EQ(body.given(), given);
+    co_return {};
+  };
+  Run(run());
+}
+
+TEST_F(ClientTest, AnUpstreamThatDoesNotReadHoldsTheUploadBack) {
+  Upstream([](RawPeer&, int) -> Task<> {
+    PTG_CO_RUN(co_await Sleep(Millis(5'000)));
+    co_return {};
+  });
+  Client client(loop_);
+  const auto run = [&]() -> Task<> {
+    Endless body;
+    const Url url = ToUpstream();
+    const RequestHead head = Get("POST");
+    const Deadline by = Deadline::In(loop_.clock(), 300ms);
+    const auto got = co_await client.Send(url, head, &body, by);
+    EXPECT_EQ(got.error().code(), Code::kUpstreamTimeout);
+    EXPECT_LT(body.given(), 16U * 1024 * 1024);
+    co_return {};
+  };
+  Run(run());
+}
+
+// The buyer hung up in the middle of its upload: the upstream must not take what came for a whole.
+TEST_F(ClientTest, ABodyThatFailsBreaksTheRequest) {
+  Result<std::string> seen;
+  Upstream([&seen](RawPeer& peer, int) -> Task<> {
+    seen = co_await peer.ReadToEnd();
+    co_return {};
+  });
+  class Fails final : public BodySource {
+   public:
+    Task<std::string_view> Read(Deadline) override {
+      if (std::exchange(read_, true)) co_return Fail(Code::kBadRequest, "broken on purpose");
+      co_return "hello";
+    }
+    std::optional<uint64_t> length() const override { return std::nullopt; }
+    bool empty() const override { return false; }
+    const Headers& trailers() const override { return trailers_; }
+
+   private:
+    bool read_ = false;
+    Headers trailers_;
+  };
+  Client client(loop_);
+  const auto run = [&]() -> Task<> {
+    Fails body;
+    const Url url = ToUpstream();
+    const RequestHead head = Get("POST");
+    const auto got = co_await client.Send(url, head, &body, Soon());
+    EXPECT_EQ(got.error().code(), Code::kBadRequest);
+    PTG_CO_RUN(co_await Sleep(Millis(30)));
+    EXPECT_FALSE(seen) << *seen;
+    co_return {};
+  };
+  Run(run());
+}
+
+TEST_F(ClientTest, AnUnreadAnswerClosesItsConnection) {
+  AlwaysAnswers("HTTP/1.1 200 OK\r\nContent-Length: 500\r\n\r\nhello");
+  Client client(loop_);
+  const auto run = [&]() -> Task<> {
+    {
+      const Url url = ToUpstream();
+      const RequestHead head = Get();
+      PTG_CO_TRY(const auto response, co_await client.Send(url, head, nullptr, Soon()));
+      EXPECT_EQ(response->head().status, 200);
+    }
+    PTG_CO_RUN(co_await Sleep(Millis(10)));
+    EXPECT_FALSE(peers_.back().socket().AtRest());
+    co_return {};
+  };
+  Run(run());
+}
+
+TEST_F(ClientTest, IdleConnectionsAreFewAndNotOld) {
+  AlwaysAnswers(std::string(kHello));
+  Client client(loop_, {.idle_per_host = 2, .idle_timeout = 200ms});
+  const auto run = [&]() -> Task<> {
+    const Url url = ToUpstream();
+    const RequestHead head = Get();
+    {
+      std::vector<std::unique_ptr<ClientResponse>> open;
+      for (int i = 0; i < 4; ++i) {
+        PTG_CO_TRY(auto response, co_await client.Send(url, head, nullptr, Soon()));
+        PTG_CO_RUN(co_await ReadAll(response->body(), 100, Soon()));
+        open.push_back(std::move(response));
+      }
+    }
+    PTG_CO_RUN(co_await Sleep(Millis(20)));
+    const auto alive = [this] {
+      return std::ranges::count_if(peers_, [](RawPeer& p) { return p.socket().AtRest(); });
+    };
+    EXPECT_EQ(connections_, 4);
+    EXPECT_EQ(alive(), 2);
+    PTG_CO_RUN(co_await Sleep(Millis(400)));
+    EXPECT_EQ(alive(), 0);
+    co_return {};
+  };
+  Run(run());
+}
+
+TEST(UrlTest, WhatIsOneAndWhatIsNot) {
+  const struct {
+    std::string_view text;
+    bool tls;
+    std::string_view host;
+    uint16_t port;
+    std::string_view path, authority;
+  } good[] = {
+      {"http://a", false, "a", 80, "/", "a"},
+      {"HTTPS://a.example/b?c=d", true, "a.example", 443, "/b?c=d", "a.example"},
+      {"http://a:8080?x", false, "a", 8080, "/?x", "a:8080"},
+      {"https://a:80/", true, "a", 80, "/", "a:80"},
+      {"http://[::1]:81/x", false, "::1", 81, "/x", "[::1]:81"},
+      {"http://[::1]", false, "::1", 80, "/", "[::1]"},
+  };
+  for (const auto& c : good) {
+    const auto url = ParseUrl(c.text);
+    ASSERT_TRUE(url) << c.text;
+    EXPECT_EQ(url->tls, c.tls) << c.text;
+    EXPECT_EQ(url->host, c.host) << c.text;
+    EXPECT_EQ(url->port, c.port) << c.text;
+    EXPECT_EQ(url->path, c.path) << c.text;
+    EXPECT_EQ(url->Authority(), c.authority) << c.text;
+  }
+  for (const std::string_view bad :
+       {"", "a", "a.example/b", "ftp://a", "http:/a", "http://", "http:///x", "http://u@a",
+        "http://u:p@a/", "http://a#f", "http://a/ b", "http://a:", "http://a:0", "http://a:65536",
+        "http://a:1:2", "http://[::1", "http://a\\b/", "http://a\r\n/"}) {
+    EXPECT_FALSE(ParseUrl(bad)) << bad;
+  }
 }
 
 }  // namespace
