@@ -83,7 +83,7 @@ class StyleTest(unittest.TestCase):
             ("  co_await f({a, b});", "  co_await f(a, b);"),
             ("  co_await f(Agg{.x = 1});", "  co_await f(std::string(\"{a}\"));"),
             ("  PTG_CO_TRY(x, co_await f(\n      Agg{1}));", "  PTG_CO_TRY(x, co_await f(y));\n  Agg z{1};"),
-            ("  " + "x" * 99, "  " + "x" * 98),
+            ("  co_await f(Agg{.x = 1}, {});", "  co_await f({}, {&x, 1});"),
         ]:
             with self.subTest(bad=bad):
                 self.assertTrue(self.errors(bad))
@@ -107,6 +107,8 @@ class StyleTest(unittest.TestCase):
     def test_long_things_are_warned_about(self):
         body = "void F(\n    int x) {\n" + "  x = 1;\n" * 80 + "}\n"
         self.assertEqual(len(check_style.check_text("codec/a.cc", body)[1]), 1)
+        data = "const Row kRows[] = {\n" + "    {1},\n" * 80 + "};\n"
+        self.assertEqual(check_style.check_text("codec/a.cc", data)[1], [])
         short = "void F() {\n  x = 1;\n}\n\n" * 30
         self.assertEqual(check_style.check_text("codec/a.cc", short)[1], [])
         self.assertEqual(len(check_style.check_text("codec/a.cc", "int x;\n" * 501)[1]), 1)

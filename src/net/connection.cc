@@ -167,7 +167,8 @@ Task<size_t> Connection::ReadHead(Next& next) {
     const Result<size_t> count = co_await Fill(kBlock, by);
     if (!count && count.error().code() == Code::kTimeout && !input_.empty()) {
       next = Next::kLinger;
-      PTG_CO_RUN(co_await Refuse({408, "the request's head did not arrive in time"}));
+      const http1::Refusal late{408, "the request's head did not arrive in time"};
+      PTG_CO_RUN(co_await Refuse(late));
       co_return size_t{0};
     }
     if (!count || *count == 0) {

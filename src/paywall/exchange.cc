@@ -208,8 +208,9 @@ Task<> Exchange::SellBefore(Held& held) {
   answer.response = *std::move(response);
   const bool good = answer.response->head().status < 400;
   if (good) Count("served", call);
-  const Result<Delivery> outcome = co_await Deliver(
-      call.reply, answer, Receipt{std::string(name), value}, call.route.answer_timeout, clock_);
+  const Receipt receipt{std::string(name), value};
+  const Result<Delivery> outcome =
+      co_await Deliver(call.reply, answer, receipt, call.route.answer_timeout, clock_);
   NoteDelivery(held.row, good ? outcome.value_or(Delivery::kOwed) : Delivery::kOwed);
   co_return {};
 }
