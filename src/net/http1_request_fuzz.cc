@@ -1,0 +1,83 @@
+#include <algorithm>
+#include <string>
+
+#include "base/check.h"
+#include "net/http1.h"
+#include "testing/fuzz.h"
+
+// However the bytes arrive, they are one request or one refusal; no prefix of a head is another
+// complete head; and what was understood, written out, is understood as the same again.
+namespace {
+
+using namespace pontage::net;
+using namespace pontage::net::http1;
+
+constexpr HeadLimits kLimits{.bytes = 4096, .fields = 16};
+
+struct Outcome {
+  size_t size = 0;  // of the head, 0 when it is not complete
+  Refusal refusal{0, ""};
+  friend bool operator==(const Outcome&, const Outcome&) = default;
+};
+
+// Shows the scanner `bytes` in steps of `step`, stops at the first verdict.
+Outcome Feed(std::string_view bytes, size_t step) {
+  HeadScanner scanner(kLimits);
+  Outcome outcome;
+  for (size_t shown = 0; shown < bytes.size() || shown == 0;) {
+    shown = std::min(bytes.size(), shown + step);
+    const Parsed<size_t> size = scanner.Scan(bytes.substr(0, shown));
+    if (!size) {
+      outcome.refusal = size.error();
+      return outcome;
+    }
+    outcome.size = *size;
+    if (*size > 0) {
+      PTG_CHECK(*size <= shown);
+      return outcome;
+    }
+    if (shown == bytes.size()) break;
+  }
+  return outcome;
+}
+
+void CheckWritten(const Request& request) {
+  const auto host = request.head.headers.Get("host");
+  if (!host) return;
+  RequestHead copy = request.head;
+  RemoveHopByHop(copy.headers);
+  const std::string authority(*host);
+  copy.headers.Remove("Host");
+  WriteOptions options;
+  if (request.framing == Framing::kLength) options.length = request.length;
+  options.chunked = request.framing == Framing::kChunked;
+  std::string out;
+  PTG_CHECK(WriteRequest(copy, authority, options, out));
+  HeadScanner scanner({.bytes = 2 * kLimits.bytes, .fields = 2 * kLimits.fields});
+  const Parsed<size_t> size = scanner.Scan(out);
+  PTG_CHECK(size && *size == out.size());
+  const Parsed<Request> again = ParseRequest(out, {.bytes = 8192, .fields = 32});
+  PTG_CHECK(again.has_value());
+  PTG_CHECK(again->head.method == copy.method && again->head.target == copy.target);
+  PTG_CHECK(again->framing == request.framing && again->length == request.length);
+  PTG_CHECK(again->head.headers.Get("host") == authority);
+  PTG_CHECK(again->head.headers.size() ==
+            copy.headers.size() + 1 + (request.framing == Framing::kNone ? 0 : 1));
+}
+
+}  // namespace
+
+FUZZ_TARGET(http1_request) {
+  const Outcome whole = Feed(input, input.size() + 1);
+  for (const size_t step : {size_t{1}, size_t{2}, size_t{7}, input.size() / 2 + 1}) {
+    PTG_CHECK(Feed(input, step) == whole);
+  }
+  if (whole.size == 0) return;
+  const std::string_view head = input.substr(0, whole.size);
+  for (size_t size = 0; size < head.size(); ++size) {
+    HeadScanner scanner(kLimits);
+    PTG_CHECK(scanner.Scan(head.substr(0, size)) == size_t{0});
+  }
+  const Parsed<Request> request = ParseRequest(head, kLimits);
+  if (request) CheckWritten(*request);
+}
