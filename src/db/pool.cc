@@ -15,6 +15,9 @@ Error Unknown() {
           "the database was lost while it committed; the change may or may not have happened"};
 }
 
+// Why is in the log, with the name of the server, which is nobody else's business.
+Error Gone() { return {Code::kStore, "the database does not answer"}; }
+
 // A job's view of the connection: an error that the body ignored still fails the job, on engines
 // that would go on after it as on those that would not.
 class JobTx final : public Tx {
@@ -170,9 +173,13 @@ void PooledDatabase::RunGroup(Connection& connection, std::vector<Job> jobs, boo
   if (jobs.size() == 1) return RunAlone(connection, std::move(jobs.front()), write);
 
   std::vector<Result<>> results;
-  switch (Try(connection, jobs, results, write)) {
+  Fate fate = Try(connection, jobs, results, write, careful_);
+  if (fate == Fate::kNeedsSaves) fate = Try(connection, jobs, results, write, true);
+  switch (fate) {
     case Fate::kCommitted:
+    case Fate::kNeedsSaves:
     case Fate::kUnknown:
+      careful_ = !std::ranges::all_of(results, [](const Result<>& r) { return r.has_value(); });
       for (size_t i = 0; i < jobs.size(); ++i) Answer(jobs[i], std::move(results[i]));
       return;
     case Fate::kRetry:
@@ -184,8 +191,8 @@ void PooledDatabase::RunGroup(Connection& connection, std::vector<Job> jobs, boo
       break;
   }
   if (connection.health() == Connection::Health::kLost) {
-    if (const Result<> again = connection.Reconnect(); !again) {
-      for (Job& job : jobs) Answer(job, Fail(again.error()));
+    if (!connection.Reconnect()) {
+      for (Job& job : jobs) Answer(job, Fail(Gone()));
       return;
     }
     ++reconnects_;
@@ -204,7 +211,7 @@ void PooledDatabase::RunAlone(Connection& connection, Job job, bool write) {
       last = Error(Code::kTimeout, "the database had no time for it");
       break;
     }
-    const Fate fate = Try(connection, one, results, write);
+    const Fate fate = Try(connection, one, results, write, false);
     if (fate == Fate::kCommitted || fate == Fate::kUnknown) {
       return Answer(one.front(), std::move(results.front()));
     }
@@ -213,22 +220,18 @@ void PooledDatabase::RunAlone(Connection& connection, Job job, bool write) {
       std::this_thread::sleep_for(Millis(1 << attempt));
       continue;
     }
-    if (reconnected) {
-      last = Error(Code::kStore, "the database does not answer");
+    if (reconnected || !connection.Reconnect()) {
+      last = Gone();
       break;
     }
     reconnected = true;
-    if (const Result<> again = connection.Reconnect(); !again) {
-      last = again.error();
-      break;
-    }
     ++reconnects_;
   }
   Answer(one.front(), Fail(std::move(last)));
 }
 
 PooledDatabase::Fate PooledDatabase::Try(Connection& connection, std::vector<Job>& jobs,
-                                         std::vector<Result<>>& results, bool write) {
+                                         std::vector<Result<>>& results, bool write, bool saves) {
   using Health = Connection::Health;
   results.clear();
   const auto give_up = [&] {
@@ -238,7 +241,6 @@ PooledDatabase::Fate PooledDatabase::Try(Connection& connection, std::vector<Job
   };
   if (!connection.Begin(write)) return give_up();
 
-  const bool saves = jobs.size() > 1;
   bool any = false;
   for (Job& job : jobs) {
     if (saves && !connection.Save()) return give_up();
@@ -252,6 +254,10 @@ PooledDatabase::Fate PooledDatabase::Try(Connection& connection, std::vector<Job
     }
     if (connection.health() != Health::kGood) return give_up();
     if (result && tx.failed()) result = Fail(*tx.failed());
+    if (!saves && !result && jobs.size() > 1) {
+      connection.Rollback();
+      return Fate::kNeedsSaves;
+    }
     if (saves && !(result ? connection.Release() : connection.RollbackToSave())) return give_up();
     any = any || result.has_value();
     results.push_back(std::move(result));

@@ -82,16 +82,17 @@ class PooledDatabase final : public Database {
     std::deque<Job> jobs;
     bool stopping = false;
   };
-  enum class Fate : uint8_t { kCommitted, kRetry, kLost, kUnknown };
+  enum class Fate : uint8_t { kCommitted, kNeedsSaves, kRetry, kLost, kUnknown };
 
   PooledDatabase(std::string_view engine, Options options, const Clock& clock);
   void Work(Queue& queue, Connection& connection, bool write);
   void RunGroup(Connection& connection, std::vector<Job> jobs, bool write);
   void RunAlone(Connection& connection, Job job, bool write);
   // One transaction over all of `jobs`; `results` gets what each has come to, to be believed when
-  // the fate is kCommitted or kUnknown.
+  // the fate is kCommitted or kUnknown. Without savepoints a job that fails spoils the work of the
+  // others, and the fate is kNeedsSaves.
   Fate Try(Connection& connection, std::vector<Job>& jobs, std::vector<Result<>>& results,
-           bool write);
+           bool write, bool saves);
   void Answer(Job& job, Result<> result);
 
   std::string_view engine_;
@@ -101,6 +102,9 @@ class PooledDatabase final : public Database {
   Queue reads_;
   std::vector<std::unique_ptr<Connection>> connections_;
   std::vector<std::thread> threads_;
+  // The last group had a job that failed: the next one starts with savepoints. Two of three round
+  // trips of a small job would be for them, and nearly all groups go through.
+  bool careful_ = false;  // The writer's thread only.
   std::atomic<int64_t> write_jobs_{0};
   std::atomic<int64_t> commits_{0};
   std::atomic<int64_t> retries_{0};

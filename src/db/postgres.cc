@@ -1,5 +1,6 @@
 #include "db/postgres.h"
 
+#include <algorithm>
 #include <array>
 #include <charconv>
 #include <dlfcn.h>
@@ -209,8 +210,7 @@ class PostgresConnection final : public Connection {
                                                 "pontage", "UTF8", url_.c_str(), nullptr};
     session_ = pq_.connect(kKeys.data(), values.data(), 1);
     if (pq_.status(session_) != CONNECTION_OK) {
-      std::string why = session_ == nullptr ? "out of memory" : pq_.error_message(session_);
-      while (!why.empty() && why.back() == '\n') why.pop_back();
+      const std::string why = LastError();
       Log(LogLevel::kError, "store.connect_failed", {{"engine", "postgresql"}, {"detail", why}});
       health_ = Health::kLost;
       return Fail(Code::kStore, "cannot connect to PostgreSQL: " + why);
@@ -227,6 +227,7 @@ class PostgresConnection final : public Connection {
 
   Result<> Begin(bool write) override {
     if (health_ != Health::kLost) health_ = Health::kGood;
+    writing_ = write;
     return Simple(write ? "BEGIN" : "BEGIN ISOLATION LEVEL REPEATABLE READ READ ONLY");
   }
 
@@ -281,6 +282,14 @@ class PostgresConnection final : public Connection {
     if (why != nullptr) pq.free_memory(why);
     return Fail(Error(Code::kConfig, "the store's URL is not one that libpq understands")
                     .Want("postgresql://USER:PASSWORD@HOST:PORT/DATABASE"));
+  }
+
+  // What libpq has to say, on one line.
+  std::string LastError() const {
+    std::string text = session_ == nullptr ? "out of memory" : pq_.error_message(session_);
+    while (!text.empty() && text.back() == '\n') text.pop_back();
+    std::ranges::replace_if(text, [](char c) { return c == '\n' || c == '\t'; }, ' ');
+    return text;
   }
 
   Result<> Simple(const char* sql) {
@@ -341,16 +350,14 @@ class PostgresConnection final : public Connection {
     const char* const message = answer.result == nullptr
                                     ? nullptr
                                     : pq_.error_field(answer.result, PG_DIAG_MESSAGE_PRIMARY);
+    const std::string detail = message == nullptr ? LastError() : message;
     // serialization_failure, deadlock_detected, lock_not_available: another node was in the way.
     const bool retry = state == "40001" || state == "40P01" || state == "55P03";
     // The server is going down, was failed over to a standby, or does not answer any more.
     const bool lost = pq_.status(session_) != CONNECTION_OK || state.starts_with("08") ||
-                      state.starts_with("57P") || state == "25006";
+                      state.starts_with("57P") || (state == "25006" && writing_);
     Log(retry ? LogLevel::kInfo : LogLevel::kError, "store.failed",
-        {{"engine", "postgresql"},
-         {"statement", statement},
-         {"code", state},
-         {"detail", message != nullptr ? message : pq_.error_message(session_)}});
+        {{"engine", "postgresql"}, {"statement", statement}, {"code", state}, {"detail", detail}});
     if (lost) {
       Worsen(Health::kLost);
       return Fail(Code::kStore, "the database does not answer");
@@ -365,6 +372,7 @@ class PostgresConnection final : public Connection {
   PGconn* session_ = nullptr;
   std::unordered_map<std::string, std::string> prepared_;
   uint64_t next_name_ = 0;
+  bool writing_ = false;
 };
 
 }  // namespace
