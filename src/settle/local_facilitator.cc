@@ -7,6 +7,7 @@
 #include "base/try.h"
 #include "chain/evm_calls.h"
 #include "codec/hex.h"
+#include "settle/trace.h"
 #include "wire/problem/error_map.h"
 
 namespace pontage::settle {
@@ -43,16 +44,6 @@ Settlement Failed(Outcome outcome, const Error& error, int version, std::string 
   s.answer.network = std::move(network);
   s.answer.transaction = std::move(transaction);
   return s;
-}
-
-scheme::TransferClaim ClaimOf(const scheme::ExactEvm& check) {
-  scheme::TransferClaim claim;
-  claim.asset = check.want.asset;
-  claim.payer = check.payload.auth.from;
-  claim.nonce = check.payload.auth.nonce;
-  claim.to = check.want.pay_to;
-  claim.value = check.want.amount;
-  return claim;
 }
 
 crypto::Signature65 SignatureOf(const scheme::ExactEvm& check) {
@@ -267,7 +258,7 @@ Task<Settlement> LocalFacilitator::Judge(const Prepared& p, const Submitter::Sen
   answer.payer = p.payer;
   answer.network = p.network;
   answer.transaction = hash;
-  const scheme::TransferClaim claim = ClaimOf(p.check);
+  const scheme::TransferClaim claim = ClaimOf(p.check.payload.auth, p.check.want);
   if (sent.receipt->ok &&
       scheme::ProveTransfer(sent.receipt->logs, claim) == scheme::Proof::kPaid) {
     co_return co_await Finish(p, std::move(answer), caller, by);
@@ -337,13 +328,10 @@ Task<> LocalFacilitator::Untell(const x402::Payment& payment,
 }
 
 Task<Facilitator::Traced> LocalFacilitator::Trace(const Prepared& p, Deadline by) {
-  // Nobody signs longer ahead than the offer says, but for the skew that is allowed.
-  const uint64_t before = p.check.payload.auth.valid_before.ToU64().value_or(INT64_MAX);
-  const int64_t oldest_s = static_cast<int64_t>(std::min<uint64_t>(before, INT64_MAX)) -
-                           std::min<int64_t>(p.check.want.max_timeout_s, 86'400) -
-                           2 * scheme::kWindowSkewS;
+  const chain::TransferAuthorization& auth = p.check.payload.auth;
   PTG_CO_TRY(const TracedTransfer found,
-             co_await TraceTransfer(*p.chain->view, ClaimOf(p.check), oldest_s, by));
+             co_await TraceTransfer(*p.chain->view, ClaimOf(auth, p.check.want),
+                                    OldestOf(auth, p.check.want), by));
   Traced traced;
   traced.trace = found.trace;
   if (found.trace == Trace::kUsed) {

@@ -87,15 +87,4 @@ class LocalFacilitator final : public Facilitator {
   std::map<std::pair<std::string, crypto::EvmAddress>, SteadyMs> contracts_;
 };
 
-// Looks for the transaction that used an authorization, backwards from the latest block. kUsed with
-// its hash when it paid what `claim` says, kUsedElsewhere when it did not or when the authorization
-// was cancelled, kUnused, and kUnknown when it lies further back than `oldest_s` (seconds since
-// 1970) or than we look. Errors: kChainUnreachable.
-struct TracedTransfer {
-  Facilitator::Trace trace = Facilitator::Trace::kUnknown;
-  crypto::Hash32 transaction{};
-};
-Task<TracedTransfer> TraceTransfer(chain::EvmView& view, scheme::TransferClaim claim,
-                                   int64_t oldest_s, Deadline by);
-
 }  // namespace pontage::settle

@@ -1,8 +1,8 @@
+#include "settle/trace.h"
+
 #include <algorithm>
 
 #include "base/try.h"
-#include "crypto/hash.h"
-#include "settle/local_facilitator.h"
 
 namespace pontage::settle {
 namespace {
@@ -17,6 +17,24 @@ codec::Bytes32 AuthorizationCanceledTopic() {
 }
 
 }  // namespace
+
+scheme::TransferClaim ClaimOf(const chain::TransferAuthorization& auth,
+                              const scheme::ExactEvmTerms& terms) {
+  scheme::TransferClaim claim;
+  claim.asset = terms.asset;
+  claim.payer = auth.from;
+  claim.nonce = auth.nonce;
+  claim.to = terms.pay_to;
+  claim.value = terms.amount;
+  return claim;
+}
+
+int64_t OldestOf(const chain::TransferAuthorization& auth, const scheme::ExactEvmTerms& terms) {
+  constexpr int64_t kDay = 86'400;
+  const uint64_t before = auth.valid_before.ToU64().value_or(INT64_MAX);
+  return static_cast<int64_t>(std::min<uint64_t>(before, INT64_MAX)) -
+         std::clamp<int64_t>(terms.max_timeout_s, 0, kDay) - 2 * scheme::kWindowSkewS;
+}
 
 Task<TracedTransfer> TraceTransfer(chain::EvmView& view, scheme::TransferClaim claim,
                                    int64_t oldest_s, Deadline by) {
