@@ -15,7 +15,7 @@ using codec::Bytes;
 using codec::Bytes32;
 using codec::ByteView;
 
-// The first four bytes of the hash of each function's signature (evm_transaction_test.cc computes them).
+// The first four bytes of the hash of each function's signature, which the tests compute.
 constexpr uint32_t kTransferWithAuthorizationVrs = 0xe3ee160e;
 constexpr uint32_t kTransferWithAuthorizationBytes = 0xcf092995;
 constexpr uint32_t kAuthorizationState = 0xe94a0102;

@@ -26,7 +26,6 @@ constexpr TransferMethod kP2 = TransferMethod::kPermit2;
 // Name and version are those of the token's own EIP-712 domain, which differ from its symbol and
 // from chain to chain ("USD Coin" on some, "USDC" on others). The first row of a chain is its
 // default.
-// clang-format off
 constexpr Row kRows[] = {
     {8453, "0x833589fCD6eDb6E08f4c7C32D4f71b54bdA02913", "USDC", 6, "USD Coin", "2", k3009, true},
     {84532, "0x036CbD53842c5426634e7929541eC2318f3dCF7e", "USDC", 6, "USDC", "2", k3009, true},
@@ -41,8 +40,10 @@ constexpr Row kRows[] = {
     {43114, "0xB97EF9Ef8734C71904D8002F8b6Bc66Dd9c48a6E", "USDC", 6, "USD Coin", "2", k3009, true},
     {43113, "0x5425890298aed601595a70AB815c96711a31Bc65", "USDC", 6, "USD Coin", "2", k3009, false},
     {42220, "0xcebA9300f2b948710d2653dD7B07f33A8B32118C", "USDC", 6, "USDC", "2", k3009, true},
-    {42220, "0x48065fbBE25f71C9282ddf5e1cD6D6A887483D5e", "USDT", 6, "Tether USD", "1", k3009, true},
-    {42220, "0xD2ab3C9A02DBBAB236BfEC45D1d755DF4267F771", "USAT", 6, "Tether America USD", "1", k3009, true},
+    {42220, "0x48065fbBE25f71C9282ddf5e1cD6D6A887483D5e", "USDT", 6, "Tether USD", "1", k3009,
+     true},
+    {42220, "0xD2ab3C9A02DBBAB236BfEC45D1d755DF4267F771", "USAT", 6, "Tether America USD", "1",
+     k3009, true},
     {11142220, "0x01C5C0122039549AD1493B8220cABEdD739BC44E", "USDC", 6, "USDC", "2", k3009, true},
     {143, "0x754704Bc059F8C67012fEd69BC8A327a5aafb603", "USDC", 6, "USDC", "2", k3009, true},
     {1329, "0xe15fC38F6D8c56aF07bbCBe3BAf5708A2Bf42392", "USDC", 6, "USDC", "2", k3009, true},
@@ -58,11 +59,12 @@ constexpr Row kRows[] = {
     {723487, "0x33ad9e4BD16B69B5BFdED37D8B5D9fF9aba014Fb", "SBC", 6, "Stable Coin", "1", kP2, true},
     {72344, "0x33ad9e4BD16B69B5BFdED37D8B5D9fF9aba014Fb", "SBC", 6, "Stable Coin", "1", kP2, true},
     {36900, "0x9cb8142aEBBcdc60AF7c97Af897A67A8f3CA71C2", "USDC.e", 6, "USDC.e", "2", kP2, true},
-    {190415, "0x401eCb1D350407f13ba348573E5630B83638E30D", "USDC", 6, "Bridged USDC", "2", kP2, true},
-    {181228, "0x401eCb1D350407f13ba348573E5630B83638E30D", "USDC", 6, "Bridged USDC", "2", kP2, true},
+    {190415, "0x401eCb1D350407f13ba348573E5630B83638E30D", "USDC", 6, "Bridged USDC", "2", kP2,
+     true},
+    {181228, "0x401eCb1D350407f13ba348573E5630B83638E30D", "USDC", 6, "Bridged USDC", "2", kP2,
+     true},
     {38833, "0xA5b8BF902b2844dA17d4506cc827F7F1681735E7", "USDC", 6, "USDC", "1", kP2, true},
 };
-// clang-format on
 
 bool EqualIgnoringCase(std::string_view a, std::string_view b) {
   const auto lower = [](char c) { return c >= 'A' && c <= 'Z' ? static_cast<char>(c + 32) : c; };

@@ -2,9 +2,10 @@
 #include "codec/abi.h"
 #include "testing/fuzz.h"
 
+namespace pontage::codec {
+
 // Whatever a contract returns, a reader stays inside it, and what it hands out is a part of it.
 FUZZ_TARGET(abi) {
-  using namespace pontage::codec;
   const AbiDecoder tuple(AsBytes(input));
   const auto inside = [&](ByteView part) {
     const uint8_t* begin = reinterpret_cast<const uint8_t*>(input.data());
@@ -30,3 +31,5 @@ FUZZ_TARGET(abi) {
   const auto back = AbiDecoder(written).Dynamic(0);
   PTG_CHECK(back && AsText(*back) == input);
 }
+
+}  // namespace pontage::codec

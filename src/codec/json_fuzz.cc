@@ -6,10 +6,8 @@
 #include "codec/json.h"
 #include "testing/fuzz.h"
 
+namespace pontage::codec {
 namespace {
-
-using pontage::codec::Json;
-using pontage::codec::JsonMember;
 
 void CheckNoMemberTwice(const Json& json) {
   if (const auto* members = json.AsObject()) {
@@ -29,7 +27,6 @@ void CheckNoMemberTwice(const Json& json) {
 // What was read is written so that it reads as the same again, in a form that no longer changes; no
 // document with a member twice is read; the canonical form is a form of the same document.
 FUZZ_TARGET(json) {
-  using namespace pontage::codec;
   const auto json = ParseJson(input);
   if (!json) return;
   CheckNoMemberTwice(*json);
@@ -41,3 +38,5 @@ FUZZ_TARGET(json) {
     PTG_CHECK(reread && *Canonicalize(*reread) == *canonical);
   }
 }
+
+}  // namespace pontage::codec

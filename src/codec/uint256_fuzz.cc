@@ -2,9 +2,10 @@
 #include "codec/uint256.h"
 #include "testing/fuzz.h"
 
+namespace pontage::codec {
+
 // One spelling for each amount in each of its forms.
 FUZZ_TARGET(uint256) {
-  using namespace pontage::codec;
   if (const auto n = Uint256::FromDecimal(input)) {
     PTG_CHECK(n->ToDecimal() == input);
     const auto fixed = Uint256::FromFixedDecimal(n->ToFixedDecimal());
@@ -16,3 +17,5 @@ FUZZ_TARGET(uint256) {
     PTG_CHECK(again && *again == *n && n->ToHexQuantity().size() == input.size());
   }
 }
+
+}  // namespace pontage::codec

@@ -12,7 +12,6 @@ namespace {
 
 using Big = boost::multiprecision::cpp_int;
 using pontage::testing::FailsWith;
-using pontage::testing::IsOk;
 using pontage::testing::Rerun;
 using pontage::testing::Seeds;
 
