@@ -1,6 +1,9 @@
 #include "chain/chain_id.h"
 
+#include <fstream>
 #include <set>
+#include <string>
+#include <vector>
 
 #include <gtest/gtest.h>
 
@@ -107,6 +110,28 @@ TEST(AssetRegistry, KnowsTheDomainOfEachDefault) {
   EXPECT_EQ(registry.FindSymbol(ChainId::Evm(42220), "usdt")->eip712_name, "Tether USD");
   EXPECT_EQ(registry.FindSymbol(ChainId::Evm(42220), "dai"), nullptr);
   EXPECT_EQ(registry.Find(ChainId::Evm(1), base->address), nullptr) << "same address, other chain";
+}
+
+// A seller copies the name from the page; it must be the one we check.
+TEST(AssetRegistry, ThePageSaysWhatTheTableHas) {
+  std::vector<std::string> want;
+  const AssetRegistry registry = AssetRegistry::WithDefaults();
+  for (const EvmAsset& a : registry.all()) {
+    const std::string name =
+        a.chain.V1Name() ? "`" + std::string(*a.chain.V1Name()) + "`" : std::string("–");
+    want.push_back("| " + name + " | `" + a.chain.Caip2() + "` | " + a.symbol + " | " +
+                   std::to_string(a.decimals) + " | `" + a.eip712_name + "` | `" +
+                   a.eip712_version + "` | " +
+                   (a.method == TransferMethod::kEip3009 ? "eip3009" : "permit2") + " | " +
+                   (a.stock ? "yes" : "no") + " | `" + a.address.ToChecksum() + "` |");
+  }
+  std::ifstream page(PTG_SOURCE_DIR "/docs/reference/assets.md");
+  ASSERT_TRUE(page.good());
+  std::vector<std::string> rows;
+  for (std::string line; std::getline(page, line);) {
+    if (line.starts_with("| ") && line.contains("0x")) rows.push_back(line);
+  }
+  EXPECT_EQ(rows, want);
 }
 
 TEST(AssetRegistry, AddsReplacesAndRefuses) {
