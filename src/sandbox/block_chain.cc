@@ -147,9 +147,7 @@ Block BlockChain::Build() {
   block.timestamp = NextTimestamp();
   block.parent = head().hash;
   const BlockEnv env = EnvOf(block);
-  const auto nonce_of = [this](const EvmAddress& who) {
-    return NonceOf(who, {});
-  };
+  const auto nonce_of = [this](const EvmAddress& who) { return NonceOf(who, {}); };
   std::set<EvmAddress> stuck;  // What came after one that did not fit has to wait as well.
   uint64_t log_index = 0;
   for (const RawTransaction* tx : pool_.Ready(nonce_of)) {

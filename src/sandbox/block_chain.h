@@ -32,9 +32,9 @@ struct MinedTransaction {
   RawTransaction tx;
   bool ok = false;
   uint64_t gas_used = 0;
-  uint64_t cumulative_gas = 0;       // In the block, with its own.
-  codec::Uint256 price;              // Wei paid for each unit of gas.
-  std::vector<chain::EvmLog> logs;   // log_index counts in the block.
+  uint64_t cumulative_gas = 0;      // In the block, with its own.
+  codec::Uint256 price;             // Wei paid for each unit of gas.
+  std::vector<chain::EvmLog> logs;  // log_index counts in the block.
 };
 
 struct Block {
@@ -56,8 +56,8 @@ struct MinedAt {
 
 // Which state a question is about.
 struct StateRef {
-  bool pending = false;               // The head with what waits on top.
-  std::optional<uint64_t> number;     // A past block; absent: the head.
+  bool pending = false;            // The head with what waits on top.
+  std::optional<uint64_t> number;  // A past block; absent: the head.
 };
 
 struct CallRequest {

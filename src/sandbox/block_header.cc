@@ -66,15 +66,28 @@ Header HeaderOf(const Block& block) {
   const Hash32 zero{};
   const std::array<uint8_t, 20> miner{};
   const std::array<uint8_t, 8> nonce{};
-  const codec::Bytes rlp = codec::EncodeRlp(RlpItem::List(
-      {RlpItem::Octets(block.parent), RlpItem::Octets(NoUncles()), RlpItem::Octets(miner),
-       RlpItem::Octets(header.state_root), RlpItem::Octets(header.transactions_root),
-       RlpItem::Octets(header.receipts_root), RlpItem::Octets(header.bloom),
-       RlpItem::Uint(uint64_t{0}), RlpItem::Uint(block.number), RlpItem::Uint(kBlockGasLimit),
-       RlpItem::Uint(block.gas_used), RlpItem::Uint(block.timestamp), RlpItem::Octets({}),
-       RlpItem::Octets(zero), RlpItem::Octets(nonce), RlpItem::Uint(kBaseFee),
-       RlpItem::Octets(EmptyRoot()), RlpItem::Uint(uint64_t{0}), RlpItem::Uint(uint64_t{0}),
-       RlpItem::Octets(zero), RlpItem::Octets(crypto::Sha256({ByteView{}}))}));
+  const codec::Bytes rlp =
+      codec::EncodeRlp(RlpItem::List({RlpItem::Octets(block.parent),
+                                      RlpItem::Octets(NoUncles()),
+                                      RlpItem::Octets(miner),
+                                      RlpItem::Octets(header.state_root),
+                                      RlpItem::Octets(header.transactions_root),
+                                      RlpItem::Octets(header.receipts_root),
+                                      RlpItem::Octets(header.bloom),
+                                      RlpItem::Uint(uint64_t{0}),
+                                      RlpItem::Uint(block.number),
+                                      RlpItem::Uint(kBlockGasLimit),
+                                      RlpItem::Uint(block.gas_used),
+                                      RlpItem::Uint(block.timestamp),
+                                      RlpItem::Octets({}),
+                                      RlpItem::Octets(zero),
+                                      RlpItem::Octets(nonce),
+                                      RlpItem::Uint(kBaseFee),
+                                      RlpItem::Octets(EmptyRoot()),
+                                      RlpItem::Uint(uint64_t{0}),
+                                      RlpItem::Uint(uint64_t{0}),
+                                      RlpItem::Octets(zero),
+                                      RlpItem::Octets(crypto::Sha256({ByteView{}}))}));
   header.hash = crypto::Keccak256(rlp);
   header.size = rlp.size();
   for (const MinedTransaction& mined : block.transactions) {

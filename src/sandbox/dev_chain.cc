@@ -17,7 +17,7 @@ using codec::Json;
 using codec::Uint256;
 using crypto::EvmAddress;
 
-constexpr uint64_t kDollar = 1'000'000;  // Atomic units.
+constexpr uint64_t kDollar = 1'000'000;                 // Atomic units.
 constexpr uint64_t kEther = 1'000'000'000'000'000'000;  // Wei.
 // RunBlocks looks this often whether the block time was changed; a block is late by a tenth of it
 // at most.
@@ -80,7 +80,9 @@ void Node::MineEvery(Millis every) {
 
 struct DevChain::Impl {
   Impl(const DevChainOptions& options, const Clock& clock)
-      : node{.chain = BlockChain(TokenOf(options.chain_id), clock), .clock = clock, .next_block = {}},
+      : node{.chain = BlockChain(TokenOf(options.chain_id), clock),
+             .clock = clock,
+             .next_block = {}},
         methods(Methods()) {
     FundIdentities(node.chain);
     if (options.block_time > Millis(0)) node.MineEvery(options.block_time);

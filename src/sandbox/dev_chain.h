@@ -15,8 +15,8 @@
 namespace pontage::sandbox {
 
 struct DevChainOptions {
-  // Base Sepolia, which every official client knows with its USDC. On another listed EVM network the
-  // token is that network's default asset; elsewhere it is Base Sepolia's.
+  // Base Sepolia, which every official client knows with its USDC. On another listed EVM network
+  // the token is that network's default asset; elsewhere it is Base Sepolia's.
   uint64_t chain_id = 84532;
   // Zero: each transaction gets a block at once. Else RunBlocks forms one this often.
   Millis block_time{0};
@@ -29,9 +29,9 @@ inline constexpr size_t kMaxRpcBody = 2 << 20;
 
 // An EVM chain for people who want to try x402 without an account, a key or the internet: accounts,
 // legacy and EIP-1559 transactions, blocks and receipts, USDC and Multicall3 (in C++: no bytecode
-// runs here), and the JSON-RPC that the official clients, servers and facilitators speak. Identities
-// are funded from the start. Answers and errors are anvil's wherever clients look at them
-// (test/conformance/sandbox). Safe to use from any thread.
+// runs here), and the JSON-RPC that the official clients, servers and facilitators speak.
+// Identities are funded from the start. Answers and errors are anvil's wherever clients look at
+// them (test/conformance/sandbox). Safe to use from any thread.
 class DevChain {
  public:
   DevChain(DevChainOptions options, const Clock& clock);
@@ -40,8 +40,8 @@ class DevChain {
   uint64_t chain_id() const;
   crypto::EvmAddress usdc() const;
 
-  // One JSON-RPC request or batch, at most kMaxRpcBody and kMaxRpcBatch. Empty when there is nothing
-  // to say (notifications).
+  // One JSON-RPC request or batch, at most kMaxRpcBody and kMaxRpcBatch. Empty when there is
+  // nothing to say (notifications).
   std::string HandleRpc(std::string_view body);
 
   // Forms a block when block time and clock say so.

@@ -123,7 +123,8 @@ Returned Multicall3::TryAggregate(Frame& f, const Args& a) const {
 Returned Multicall3::WithBlock(Frame& f, const std::vector<Bytes>& results) const {
   return AbiEncoder()
       .Uint(f.env.number)
-      .Word(f.env.hash_of(f.env.number))  // Zero on every chain: a block does not know its own hash.
+      .Word(
+          f.env.hash_of(f.env.number))  // Zero on every chain: a block does not know its own hash.
       .DynamicArray(results)
       .Finish();
 }

@@ -26,8 +26,8 @@ Json AccessListJson(const chain::EvmTransaction& tx) {
   for (const chain::AccessListEntry& entry : tx.access_list) {
     Json keys = Json::Array();
     for (const codec::Bytes32& key : entry.storage_keys) keys.Push(Hash(key));
-    list.Push(Json::Object(
-        {{"address", entry.address.ToLower()}, {"storageKeys", std::move(keys)}}));
+    list.Push(
+        Json::Object({{"address", entry.address.ToLower()}, {"storageKeys", std::move(keys)}}));
   }
   return list;
 }

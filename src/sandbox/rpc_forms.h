@@ -8,7 +8,8 @@
 
 namespace pontage::sandbox {
 
-// How blocks, transactions, receipts and logs look in JSON-RPC. Members and their order are anvil's.
+// How blocks, transactions, receipts and logs look in JSON-RPC. Members and their order are
+// anvil's.
 
 codec::Json Quantity(uint64_t n);
 codec::Json Quantity(const codec::Uint256& n);

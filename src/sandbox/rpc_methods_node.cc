@@ -171,12 +171,12 @@ codec::Bytes UnsignedRaw(const RawTransaction& raw) {
          to, RlpItem::Uint(tx.value), RlpItem::Octets(tx.data), RlpItem::Uint(raw.v), none, none}));
   }
   codec::Bytes out = {raw.type};
-  codec::Append(out, codec::EncodeRlp(RlpItem::List(
-                         {RlpItem::Uint(tx.chain_id), RlpItem::Uint(tx.nonce),
-                          RlpItem::Uint(tx.max_priority_fee_per_gas),
-                          RlpItem::Uint(tx.max_fee_per_gas), RlpItem::Uint(tx.gas_limit), to,
-                          RlpItem::Uint(tx.value), RlpItem::Octets(tx.data), RlpItem::List({}),
-                          none, none, none})));
+  codec::Append(
+      out, codec::EncodeRlp(RlpItem::List(
+               {RlpItem::Uint(tx.chain_id), RlpItem::Uint(tx.nonce),
+                RlpItem::Uint(tx.max_priority_fee_per_gas), RlpItem::Uint(tx.max_fee_per_gas),
+                RlpItem::Uint(tx.gas_limit), to, RlpItem::Uint(tx.value), RlpItem::Octets(tx.data),
+                RlpItem::List({}), none, none, none})));
   return out;
 }
 
@@ -211,8 +211,8 @@ RpcResult<Json> FillTransaction(Node& n, const Params& p) {
   }
   raw.signed_tx.raw = UnsignedRaw(raw);
   raw.signed_tx.hash = crypto::Keccak256(raw.signed_tx.raw);
-  return Json::Object({{"raw", codec::Hex0x(raw.signed_tx.raw)},
-                       {"tx", TransactionJson(raw, std::nullopt)}});
+  return Json::Object(
+      {{"raw", codec::Hex0x(raw.signed_tx.raw)}, {"tx", TransactionJson(raw, std::nullopt)}});
 }
 
 RpcResult<Json> SendRaw(Node& n, const Params& p) {
@@ -249,8 +249,8 @@ struct Filter {
 };
 
 bool Matches(const Filter& filter, const chain::EvmLog& log) {
-  if (!filter.addresses.empty() && std::ranges::find(filter.addresses, log.address) ==
-                                       filter.addresses.end()) {
+  if (!filter.addresses.empty() &&
+      std::ranges::find(filter.addresses, log.address) == filter.addresses.end()) {
     return false;
   }
   if (filter.topics.size() > log.topics.size()) return false;

@@ -32,8 +32,8 @@ struct Slot {
   friend auto operator<=>(const Slot&, const Slot&) = default;
 };
 
-// The whole state of the chain as numbers in slots; what was never written is zero. Every write goes
-// into a journal, so that a call, a transaction or a block can be taken back. Not thread safe.
+// The whole state of the chain as numbers in slots; what was never written is zero. Every write
+// goes into a journal, so that a call, a transaction or a block can be taken back. Not thread safe.
 class World {
  public:
   struct Change {
