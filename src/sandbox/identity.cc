@@ -1,5 +1,7 @@
 #include "sandbox/identity.h"
 
+#include <utility>
+
 #include "base/check.h"
 #include "codec/hex.h"
 #include "crypto/hash.h"
@@ -9,10 +11,11 @@ namespace {
 
 Identity Derive(const std::string& name) {
   const std::string seed = "pontage sandbox " + name;
-  auto key = crypto::PrivateKey::FromHex(codec::ToHex(crypto::Keccak256(codec::AsBytes(seed))));
+  std::string text = codec::Hex0x(crypto::Keccak256(codec::AsBytes(seed)));
+  auto key = crypto::PrivateKey::FromHex(text);
   PTG_CHECK(key.has_value());
   const crypto::EvmAddress address = key->address();
-  return {name, std::move(*key), address};
+  return {name, std::move(*key), address, std::move(text)};
 }
 
 std::vector<Identity> DeriveAll() {

@@ -1,6 +1,7 @@
 #pragma once
 
 #include <string>
+#include <string_view>
 #include <vector>
 
 #include "crypto/evm_address.h"
@@ -14,6 +15,7 @@ struct Identity {
   std::string name;
   crypto::PrivateKey key;
   crypto::EvmAddress address;
+  std::string key_text;  // The key as wallets import it, 0x and 64 digits; no secret.
 };
 
 // buyer (1,000 dollars and some ether), seller (takes payments, has nothing), facilitator (100
