@@ -23,7 +23,9 @@ void ReadServer(const Section& s, ServerConfig& to) {
                         "a port number from 0 to 65535");
     }
   } else {
-    if (to.listen.empty()) s.Fault("listen", s.Found("listen"), "at least one address:port");
+    if (to.listen.empty() && s.Found("listen") == "an empty list") {
+      s.Fault("listen", "an empty list", "at least one address:port");
+    }
     for (const std::string& address : to.listen) {
       if (!IsListenAddress(address)) {
         s.Fault("listen", QuoteToml(address), "address:port, like \"127.0.0.1:8402\"");
@@ -103,6 +105,10 @@ void ReadX402(const Section& s, const NetworkNames& names, X402Config& to) {
     for (const std::string& url : who) {
       if (url == "local") {
         s.Fault("facilitator", "\"local\" among URLs", "\"local\" alone, or URLs");
+        continue;
+      }
+      if (url.find("://") == std::string::npos && !url.starts_with("env:")) {
+        s.Fault("facilitator", QuoteToml(url), "\"local\", a URL or a list of URLs");
         continue;
       }
       if (auto good = s.Url("facilitator", url)) {

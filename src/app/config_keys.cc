@@ -262,12 +262,6 @@ std::string ShownFor(KeyType type, const TomlNode& node) {
   return node.Shown();
 }
 
-bool BareKey(std::string_view key) {
-  return !key.empty() && std::ranges::all_of(key, [](char c) {
-    return (c >= 'a' && c <= 'z') || (c >= 'A' && c <= 'Z') || (c >= '0' && c <= '9') || c == '_';
-  });
-}
-
 struct Walk {
   const std::string& file;
   std::vector<ConfigFault>& faults;
@@ -276,7 +270,7 @@ struct Walk {
   // `shown` is the path as the writer wrote it, `path` as the rows have it.
   void Table(const TomlNode& table, std::string_view path, const std::string& shown, bool warned) {
     for (const auto& [key, value] : table.members) {
-      const std::string name = BareKey(key) ? key : QuoteToml(key);
+      const std::string name = ShownKey(key);
       const std::string here = shown.empty() ? name : shown + '.' + name;
       const KeyRow* row = RowAt(path, key);
       if (row == nullptr) {

@@ -34,8 +34,8 @@ std::string ConfigContext::FromHere(std::string_view path) const {
 }
 
 std::string Section::Path(std::string_view key) const {
-  if (shown_.empty()) return std::string(key);
-  return key.empty() ? shown_ : shown_ + '.' + std::string(key);
+  if (key.empty()) return shown_;
+  return shown_.empty() ? ShownKey(key) : shown_ + '.' + ShownKey(key);
 }
 
 int Section::LineOf(std::string_view key) const {

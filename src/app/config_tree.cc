@@ -121,4 +121,11 @@ std::string QuoteToml(std::string_view text) {
   return out + '"';
 }
 
+std::string ShownKey(std::string_view key) {
+  const bool bare = !key.empty() && std::ranges::all_of(key, [](char c) {
+    return (c >= 'a' && c <= 'z') || (c >= 'A' && c <= 'Z') || (c >= '0' && c <= '9') || c == '_';
+  });
+  return bare ? std::string(key) : QuoteToml(key);
+}
+
 }  // namespace pontage::app

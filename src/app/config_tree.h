@@ -49,5 +49,7 @@ std::expected<TomlNode, TomlSyntaxFault> ParseToml(std::string_view text);
 
 // "text" with what TOML wants escaped.
 std::string QuoteToml(std::string_view text);
+// A key as it is written: bare where it may be, else quoted.
+std::string ShownKey(std::string_view key);
 
 }  // namespace pontage::app

@@ -84,7 +84,10 @@ struct Whole {
       }
       payable = payable || to.network.V1Name() || std::ranges::find(versions, 2) != versions.end();
     }
-    if (payable) return;
+    // Addresses with faults of their own have been named.
+    const bool faulty =
+        config.x402.pay_to.empty() && !root.Child("x402").Child("pay_to").Members().empty();
+    if (payable || faulty) return;
     Fault(route.line, "route.price", route.price.ToString() + " and nobody to pay it to",
           config.x402.pay_to.empty()
               ? "an address in [x402.pay_to]"

@@ -20,7 +20,15 @@ struct Program {
   // A subcommand with what all of them take.
   CLI::App* Add(CLI::App& parent, const std::string& name, const std::string& what) {
     CLI::App* sub = parent.add_subcommand(name, what);
-    sub->add_option("--config", common.config, "The configuration")->capture_default_str();
+    sub->add_option_function<std::string>(
+           "--config",
+           [this](const std::string& path) {
+             common.config = path;
+             common.config_given = true;
+           },
+           "The configuration")
+        ->default_str(common.config)
+        ->type_name("PATH");
     sub->add_flag("--json", common.json, "JSON also on a terminal");
     return sub;
   }
@@ -67,7 +75,29 @@ void AddStart(Program& p) {
   p.Runs(init, p.init, &Init);
 }
 
+void AddPay(Program& p) {
+  CLI::App* pay = p.Add(p.app, "pay", "Buy a resource like an agent does");
+  PayOptions& o = p.pay;
+  pay->add_option("url", o.url, "What to buy")->required();
+  pay->add_option("-X,--method", o.method, "GET, or POST with --data");
+  pay->add_option("-d,--data", o.data, "Body; @FILE reads one, @- standard input");
+  pay->add_option("-H,--header", o.headers, "\"Name: value\"; may be repeated")->expected(1);
+  pay->add_option("--max", o.max, "Most dollars for this call")->capture_default_str();
+  pay->add_option("--key", o.key, "env:NAME or file:PATH; else PONTAGE_BUYER_KEY");
+  pay->add_option("--network", o.networks, "Pay only on this network; may be repeated")
+      ->expected(1);
+  pay->add_option("--asset", o.assets, "Pay only with this token; may be repeated")->expected(1);
+  pay->add_option("--host", o.hosts, "Pay only this host; may be repeated")->expected(1);
+  pay->add_option("--verify-receipt", o.rpc, "JSON-RPC URL: look for the payment on the chain");
+  pay->add_option("--book", o.book, "Where signed payments are kept, or \"none\"");
+  pay->add_option("--timeout", o.timeout, "How long it may take in all")->capture_default_str();
+  pay->add_option("-o,--output", o.output, "Write the body to this file");
+  pay->add_flag("--dry-run", o.dry_run, "Show the price, sign nothing, exit 10");
+  p.Runs(pay, o, &Pay);
+}
+
 void AddCommands(Program& p) {
+  AddPay(p);
   AddStart(p);
   AddConfig(p);
 }
@@ -81,6 +111,11 @@ int RunCommandLine(int argc, const char* const* argv) {
   app.set_version_flag("--version", "pontage " + std::string(kVersion));
   app.require_subcommand(1);
   AddCommands(*program);
+  const auto named = [&](const CLI::App* sub) { return sub->get_name() == argv[1]; };
+  if (argc >= 2 && argv[1][0] != '-' && app.get_subcommands(named).empty()) {
+    Complain("pontage: no command \"" + std::string(argv[1]) + "\"; `pontage --help` lists them");
+    return kUsageError;
+  }
   try {
     app.parse(argc, argv);
   } catch (const CLI::ParseError& error) {

@@ -62,7 +62,9 @@ struct PayOptions {
   std::vector<std::string> networks;
   std::vector<std::string> assets;
   std::vector<std::string> hosts;
-  std::string rpc;  // of verify_receipt
+  std::string rpc;   // looks for the payment on this chain
+  std::string book;  // where signed payments are kept; "none": nowhere
+  std::string timeout = "120s";
   std::string output;
   bool dry_run = false;
 };

@@ -27,6 +27,7 @@ int ExitOf(const Error& error);
 // What every command takes.
 struct CommonOptions {
   std::string config = "pontage.toml";
+  bool config_given = false;
   bool json = false;  // also when standard output is no terminal
 };
 
