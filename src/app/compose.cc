@@ -290,7 +290,13 @@ Result<> House::Start() {
     loop.Spawn(h.sweeper->Run(), "sweeper");
   });
   h.ready = true;
-  for (const std::string& url : h.urls) Log(LogLevel::kInfo, "server.listening", {{"url", url}});
+  const auto say = [](std::string_view listener, const std::string& url) {
+    Log(LogLevel::kInfo, "server.listening",
+        {{"listener", listener}, {"address", std::string_view(url).substr(7)}, {"url", url}});
+  };
+  // The metrics listener first: who waits for the main one then knows both.
+  if (!h.metrics_url.empty()) say("metrics", h.metrics_url);
+  for (const std::string& url : h.urls) say("main", url);
   return {};
 }
 
