@@ -1,0 +1,257 @@
+#include "settle/local_facilitator.h"
+
+#include <string>
+#include <vector>
+
+#include <gtest/gtest.h>
+
+#include "codec/hex.h"
+#include "testing/expect.h"
+#include "testing/settle_fixture.h"
+
+namespace pontage::settle {
+namespace {
+
+using Outcome = Facilitator::Outcome;
+using testing::FailsWith;
+using testing::IsOk;
+using testing::SettleFixture;
+using Sale = SettleFixture::Sale;
+
+class LocalFacilitatorTest : public ::testing::TestWithParam<testing::EngineKind> {
+ protected:
+  SettleFixture f{GetParam()};
+};
+
+INSTANTIATE_TEST_SUITE_P(Engines, LocalFacilitatorTest, ::testing::ValuesIn(testing::EnginesHere()),
+                         testing::EngineName);
+
+TEST_P(LocalFacilitatorTest, VerifiesAndSettlesBothVersions) {
+  for (const int version : {1, 2}) {
+    const Sale sale = f.Make(static_cast<uint8_t>(version), version);
+    const auto verified = f.Verify(sale);
+    ASSERT_THAT(verified, IsOk());
+    EXPECT_TRUE(verified->valid) << verified->reason;
+    EXPECT_EQ(verified->payer, f.payer.address().ToChecksum());
+    const auto settled = f.Settle(sale);
+    ASSERT_THAT(settled, IsOk());
+    EXPECT_EQ(settled->outcome, Outcome::kSettled) << settled->answer.reason;
+    EXPECT_TRUE(settled->answer.success);
+    EXPECT_EQ(settled->answer.network, sale.requirements.network);
+    EXPECT_EQ(settled->answer.transaction.size(), 66U);
+  }
+  EXPECT_EQ(f.fake.balance[SettleFixture::Key(3).address()], codec::Uint256(2'000));
+}
+
+TEST_P(LocalFacilitatorTest, ASecondSettleGivesTheFirstOutcomeAndSendsNothing) {
+  const Sale sale = f.Make(1);
+  const auto first = f.Settle(sale);
+  ASSERT_THAT(first, IsOk());
+  const size_t sends = f.fake.sends;
+  const auto second = f.Settle(sale);
+  ASSERT_THAT(second, IsOk());
+  EXPECT_EQ(second->outcome, Outcome::kSettled);
+  EXPECT_EQ(second->answer.transaction, first->answer.transaction);
+  EXPECT_EQ(f.fake.sends, sends);
+  // Not another sale with the same authorization, though.
+  Sale other = sale;
+  other.requirements.amount = codec::Uint256(999);
+  const auto refused = f.Settle(other);
+  ASSERT_THAT(refused, IsOk());
+  EXPECT_EQ(refused->outcome, Outcome::kRefused);
+}
+
+// Fifty callers with one payment: the money moves once.
+TEST_P(LocalFacilitatorTest, TheSamePaymentManyTimesAtOnceMovesOnce) {
+  f.fake.instant = false;
+  const Sale sale = f.Make(1);
+  std::vector<Facilitator::Settlement> strangers;
+  std::vector<Facilitator::Settlement> owners;
+  const auto once = [&]() -> Task<> {
+    PTG_CO_TRY(auto s, co_await f.facilitator->SettleOnce(sale.payment, sale.requirements,
+                                                          SettleFixture::In(Millis(8'000))));
+    strangers.push_back(std::move(s));
+    co_return {};
+  };
+  const auto own = [&]() -> Task<> {
+    PTG_CO_TRY(auto s, co_await f.facilitator->Settle(sale.payment, sale.requirements,
+                                                      SettleFixture::In(Millis(8'000))));
+    owners.push_back(std::move(s));
+    co_return {};
+  };
+  for (int i = 0; i < 25; ++i) {
+    f.loop.Spawn(once(), "stranger");
+    f.loop.Spawn(own(), "owner");
+  }
+  f.Wait(Millis(400));
+  EXPECT_EQ(f.fake.pool_size(), 1U);
+  f.fake.Mine();
+  for (int i = 0; i < 40 && strangers.size() + owners.size() < 50; ++i) f.Wait(Millis(100));
+  ASSERT_EQ(strangers.size(), 25U);
+  ASSERT_EQ(owners.size(), 25U);
+  int told = 0;
+  for (const auto& s : strangers) {
+    told += s.outcome == Outcome::kSettled ? 1 : 0;
+    if (s.outcome != Outcome::kSettled) {
+      EXPECT_EQ(s.answer.reason, "invalid_exact_evm_nonce_already_used");
+      EXPECT_FALSE(s.answer.success);
+    }
+  }
+  EXPECT_EQ(told, 1) << "a stranger may serve on each success he hears of";
+  for (const auto& s : owners) EXPECT_EQ(s.outcome, Outcome::kSettled);
+  EXPECT_EQ(f.fake.transfers, 1U);
+}
+
+TEST_P(LocalFacilitatorTest, ASuccessThatDidNotArriveIsToldAgain) {
+  const Sale sale = f.Make(1);
+  EXPECT_EQ(f.SettleOnce(sale)->outcome, Outcome::kSettled);
+  EXPECT_EQ(f.SettleOnce(sale)->outcome, Outcome::kRefused);
+  EXPECT_THAT(f.loop.RunUntilDone(f.facilitator->Untell(sale.payment, sale.requirements,
+                                                        SettleFixture::In(Millis(1'000)))),
+              IsOk());
+  EXPECT_EQ(f.SettleOnce(sale)->outcome, Outcome::kSettled);
+}
+
+TEST_P(LocalFacilitatorTest, AReceiptThatIsNotSeenInTimeIsPendingAndASecondSettleReconciles) {
+  f.fake.instant = false;
+  const Sale sale = f.Make(1);
+  const auto first = f.Settle(sale, Millis(400));
+  ASSERT_THAT(first, IsOk());
+  EXPECT_EQ(first->outcome, Outcome::kUnknown);
+  EXPECT_EQ(first->answer.reason, "settlement_pending");
+  EXPECT_FALSE(first->answer.success);
+  EXPECT_EQ(first->answer.transaction.size(), 66U);
+  f.fake.Mine();
+  const auto second = f.Settle(sale);
+  ASSERT_THAT(second, IsOk());
+  EXPECT_EQ(second->outcome, Outcome::kSettled);
+  EXPECT_EQ(second->answer.transaction, first->answer.transaction);
+  EXPECT_EQ(f.fake.transfers, 1U);
+}
+
+// The node dies between storing and broadcasting; the next one brings it to its end.
+TEST_P(LocalFacilitatorTest, ACrashAfterSigningLosesNothing) {
+  f.fake.DropNext();
+  f.fake.instant = false;
+  const Sale sale = f.Make(1);
+  EXPECT_EQ(f.Settle(sale, Millis(300))->outcome, Outcome::kUnknown);
+  EXPECT_EQ(f.fake.pool_size(), 0U);
+  f.StartNode();
+  f.Wait(Millis(300));
+  EXPECT_EQ(f.fake.pool_size(), 1U) << "what was stored was not sent again";
+  f.fake.Mine();
+  EXPECT_EQ(f.Settle(sale)->outcome, Outcome::kSettled);
+  EXPECT_EQ(f.fake.transfers, 1U);
+}
+
+TEST_P(LocalFacilitatorTest, ALostReplyToABroadcastIsNoSecondTransaction) {
+  f.fake.LoseNextReply();
+  const Sale sale = f.Make(1);
+  const auto settled = f.Settle(sale);
+  ASSERT_THAT(settled, IsOk());
+  EXPECT_EQ(settled->outcome, Outcome::kSettled);
+  EXPECT_EQ(f.fake.transfers, 1U);
+}
+
+TEST_P(LocalFacilitatorTest, SomebodyElseSentItFirstAndThePayeeHasHisMoney) {
+  f.fake.instant = false;
+  const Sale sale = f.Make(1);
+  EXPECT_EQ(f.Settle(sale, Millis(300))->outcome, Outcome::kUnknown);
+  f.fake.FrontRun(sale.auth);
+  f.fake.Mine();  // ours is reverted
+  const auto settled = f.Settle(sale);
+  ASSERT_THAT(settled, IsOk());
+  EXPECT_EQ(settled->outcome, Outcome::kSettled);
+  EXPECT_TRUE(settled->answer.transaction.starts_with("0xfe"));
+  EXPECT_EQ(f.fake.transfers, 1U);
+}
+
+TEST_P(LocalFacilitatorTest, UsedBeforeWeSentItIsSuccessOnlyForItsOwner) {
+  const Sale sale = f.Make(1);
+  f.fake.FrontRun(sale.auth);
+  const auto stranger = f.SettleOnce(sale);
+  ASSERT_THAT(stranger, IsOk());
+  EXPECT_EQ(stranger->outcome, Outcome::kRefused);
+  EXPECT_EQ(stranger->answer.reason, "invalid_exact_evm_nonce_already_used");
+  const auto owner = f.Settle(sale);
+  ASSERT_THAT(owner, IsOk());
+  EXPECT_EQ(owner->outcome, Outcome::kSettled);
+  const auto verified = f.Verify(sale);
+  ASSERT_THAT(verified, IsOk());
+  EXPECT_FALSE(verified->valid);
+  const auto traced = f.loop.RunUntilDone(
+      f.facilitator->Lookup(sale.payment, sale.requirements, SettleFixture::In(Millis(1'000))));
+  ASSERT_THAT(traced, IsOk());
+  EXPECT_EQ(traced->trace, Facilitator::Trace::kUsed);
+}
+
+// A token that says yes and moves nothing: the status of the receipt is worth nothing.
+TEST_P(LocalFacilitatorTest, ATransactionWithoutTheTransferIsNoSuccess) {
+  f.fake.moves = false;
+  const Sale sale = f.Make(1);
+  const auto settled = f.Settle(sale);
+  ASSERT_THAT(settled, IsOk());
+  EXPECT_EQ(settled->outcome, Outcome::kRefused);
+  EXPECT_EQ(settled->answer.reason, "invalid_exact_evm_transfer_event_mismatch");
+  EXPECT_FALSE(settled->answer.success);
+}
+
+TEST_P(LocalFacilitatorTest, ARevertedTransactionMayBeTriedAgain) {
+  f.fake.instant = false;
+  const Sale sale = f.Make(1);
+  EXPECT_EQ(f.Settle(sale, Millis(300))->outcome, Outcome::kUnknown);
+  const codec::Uint256 had = std::exchange(f.fake.balance[f.payer.address()], codec::Uint256());
+  f.fake.Mine();
+  const auto failed = f.Settle(sale);
+  ASSERT_THAT(failed, IsOk());
+  EXPECT_EQ(failed->outcome, Outcome::kRefused);
+  EXPECT_EQ(failed->answer.reason, "invalid_exact_evm_transaction_failed");
+  f.fake.balance[f.payer.address()] = had;
+  f.fake.instant = true;
+  EXPECT_EQ(f.Settle(sale)->outcome, Outcome::kSettled);
+}
+
+TEST_P(LocalFacilitatorTest, AnOutageIsAnErrorAndNeverAnInvalidPayment) {
+  const Sale sale = f.Make(1);
+  f.fake.GoDown(true);
+  EXPECT_THAT(f.Verify(sale), FailsWith(Code::kChainUnreachable));
+  EXPECT_THAT(f.Settle(sale), FailsWith(Code::kChainUnreachable));
+  // A payment that is bad by itself is so without the chain.
+  Sale forged = sale;
+  forged.auth.value = codec::Uint256(1);
+  f.Sign(forged);
+  const auto refused = f.Verify(forged);
+  ASSERT_THAT(refused, IsOk());
+  EXPECT_FALSE(refused->valid);
+  f.fake.GoDown(false);
+  EXPECT_EQ(f.Settle(sale)->outcome, Outcome::kSettled);
+}
+
+TEST_P(LocalFacilitatorTest, ForgedPaymentsAskTheChainNothing) {
+  Sale sale = f.Make(1);
+  const size_t before = f.fake.questions;
+  sale.payment.payload.Find("authorization")->Set("nonce", "0x" + std::string(64, 'a'));
+  const auto refused = f.Verify(sale);
+  ASSERT_THAT(refused, IsOk());
+  EXPECT_EQ(refused->reason, "invalid_exact_evm_signature");
+  EXPECT_EQ(refused->pointer, "/payload/signature");
+  EXPECT_EQ(f.fake.questions, before);
+}
+
+TEST_P(LocalFacilitatorTest, UnlistedAssetsAndForeignChainsAreRefused) {
+  Sale sale = f.Make(1);
+  sale.requirements.asset = SettleFixture::Key(5).address().ToChecksum();
+  EXPECT_EQ(f.Verify(sale)->reason, "asset_not_deployed_contract");
+  sale = f.Make(1);
+  sale.requirements.network = "eip155:8453";
+  EXPECT_FALSE(f.Verify(sale)->valid);
+  sale = f.Make(1);
+  sale.payment.scheme = "upto";
+  EXPECT_EQ(f.Verify(sale)->reason, "unsupported_scheme");
+  sale = f.Make(1);
+  f.fake.accounts_with_code.insert(f.payer.address());
+  EXPECT_EQ(f.Verify(sale)->reason, "invalid_exact_evm_signature");
+}
+
+}  // namespace
+}  // namespace pontage::settle

@@ -1,0 +1,267 @@
+#pragma once
+
+#include <algorithm>
+#include <map>
+#include <optional>
+#include <set>
+#include <span>
+#include <string>
+#include <utility>
+#include <vector>
+
+#include "base/try.h"
+#include "chain/evm_transaction.h"
+#include "chain/evm_typed_data.h"
+#include "chain/view.h"
+#include "codec/abi.h"
+#include "crypto/secp256k1.h"
+
+namespace pontage::testing {
+
+// An EVM chain with one EIP-3009 token, as far as a facilitator sees it: balances, used
+// authorizations, account nonces, a pool of transactions that waits for Mine (or is mined at once).
+// Deterministic and single-threaded.
+class FakeEvmChain final : public chain::EvmView {
+ public:
+  FakeEvmChain(chain::ChainId id, chain::Eip712Domain token) : id_(std::move(id)), token_(token) {}
+
+  // ---- What a test does to it.
+  std::map<crypto::EvmAddress, codec::Uint256> balance;
+  std::set<crypto::EvmAddress> accounts_with_code;
+  bool instant = true;  // every transaction makes a block
+  bool moves = true;    // false: a token that takes authorizations and moves nothing
+  int64_t now_s = 1'000'000;
+
+  void GoDown(bool down) { down_ = down; }
+  // The next answer to Send is lost, but what was sent has arrived.
+  void LoseNextReply() { lose_reply_ = true; }
+  // The next transaction that is sent never arrives, though the node says it took it.
+  void DropNext() { drop_next_ = true; }
+  // A block of everything that waits and whose nonce is due.
+  void Mine() {
+    ++block_;
+    now_s += 2;
+    for (bool more = true; more;) {
+      more = false;
+      for (size_t i = 0; i < pool_.size(); ++i) {
+        if (pool_[i].tx.nonce != count_[pool_[i].sender]) continue;
+        const chain::SignedEvmTransaction tx = pool_[i];
+        pool_.erase(pool_.begin() + static_cast<std::ptrdiff_t>(i));
+        Run(tx);
+        more = true;
+        break;
+      }
+    }
+  }
+  // Somebody else sends the authorization, by a transaction that is not ours.
+  void FrontRun(const chain::TransferAuthorization& auth) {
+    ++block_;
+    chain::EvmReceipt receipt;
+    receipt.hash[0] = 0xfe;
+    receipt.hash[31] = static_cast<uint8_t>(receipts_.size());
+    receipt.block = block_;
+    receipt.ok = Transfer(auth, receipt.logs);
+    receipts_[receipt.hash] = receipt;
+  }
+  // Another program has sent a transaction with `account`'s key.
+  void UseNonceElsewhere(const crypto::EvmAddress& account) { ++count_[account]; }
+
+  size_t sends = 0;      // calls of Send
+  size_t questions = 0;  // calls of AskTransfer
+  size_t transfers = 0;  // that moved money
+  size_t pool_size() const { return pool_.size(); }
+
+  // ---- chain::EvmView
+  const chain::ChainId& chain() const override { return id_; }
+  Task<uint64_t> ChainNumber(Deadline) override {
+    PTG_CO_RUN(Up());
+    co_return id_.number();
+  }
+  Task<chain::EvmBlock> Block(std::optional<uint64_t> number, Deadline) override {
+    PTG_CO_RUN(Up());
+    chain::EvmBlock block;
+    block.number = number.value_or(block_);
+    block.time_s = now_s - 2 * static_cast<int64_t>(block_ - block.number);
+    block.base_fee = codec::Uint256(1'000);
+    co_return block;
+  }
+  Task<chain::TransferFacts> AskTransfer(chain::TransferQuestion q, Deadline) override {
+    ++questions;
+    PTG_CO_RUN(Up());
+    chain::TransferFacts facts;
+    facts.asset_has_code = q.asset == token_.verifying_contract;
+    facts.payer_has_code = accounts_with_code.contains(q.payer);
+    facts.nonce_used = used_.contains({q.payer, q.nonce});
+    facts.balance = balance[q.payer];
+    PTG_CO_TRY(const chain::TransferAuthorization auth, Decode(q.calldata));
+    facts.succeeds = WouldRun(auth);
+    if (facts.succeeds && q.estimate) facts.gas = 90'000;
+    co_return facts;
+  }
+  Task<bool> NonceUsed(crypto::EvmAddress, crypto::EvmAddress payer, codec::Bytes32 nonce,
+                       Deadline) override {
+    PTG_CO_RUN(Up());
+    co_return used_.contains({payer, nonce});
+  }
+  Task<std::vector<chain::CallResult>> Calls(std::vector<chain::Call> calls, Deadline) override {
+    PTG_CO_RUN(Up());
+    std::vector<chain::CallResult> results;
+    for (const chain::Call& call : calls) {
+      chain::CallResult result;
+      result.success = call.target == token_.verifying_contract;
+      const crypto::Hash32 separator = chain::DomainSeparator(token_);
+      if (result.success) result.data.assign(separator.begin(), separator.end());
+      results.push_back(std::move(result));
+    }
+    co_return results;
+  }
+  Task<std::vector<bool>> HaveCode(std::vector<crypto::EvmAddress> addresses, Deadline) override {
+    PTG_CO_RUN(Up());
+    std::vector<bool> have;
+    for (const crypto::EvmAddress& one : addresses) {
+      have.push_back(one == token_.verifying_contract || accounts_with_code.contains(one));
+    }
+    co_return have;
+  }
+  Task<std::vector<chain::FoundLog>> Logs(chain::LogFilter filter, Deadline) override {
+    PTG_CO_RUN(Up());
+    std::vector<chain::FoundLog> found;
+    for (const auto& [hash, receipt] : receipts_) {
+      if (receipt.block < filter.from_block || receipt.block > filter.to_block) continue;
+      for (const chain::EvmLog& log : receipt.logs) {
+        bool match = log.address == filter.address;
+        for (size_t i = 0; match && i < filter.topics.size(); ++i) {
+          match =
+              !filter.topics[i] || (i < log.topics.size() && log.topics[i] == *filter.topics[i]);
+        }
+        if (match) found.push_back({log, hash, receipt.block});
+      }
+    }
+    co_return found;
+  }
+  Task<std::vector<std::optional<chain::EvmReceipt>>> Receipts(std::vector<crypto::Hash32> hashes,
+                                                               Deadline) override {
+    PTG_CO_RUN(Up());
+    std::vector<std::optional<chain::EvmReceipt>> found;
+    for (const crypto::Hash32& hash : hashes) {
+      const auto at = receipts_.find(hash);
+      found.push_back(at == receipts_.end() ? std::nullopt : std::optional(at->second));
+    }
+    co_return found;
+  }
+  Task<uint64_t> TransactionCount(crypto::EvmAddress account, bool pending, Deadline) override {
+    PTG_CO_RUN(Up());
+    uint64_t count = count_[account];
+    const auto waits = [&](const chain::SignedEvmTransaction& tx) {
+      return tx.sender == account && tx.tx.nonce == count;
+    };
+    while (pending && std::ranges::any_of(pool_, waits)) ++count;
+    co_return count;
+  }
+  Task<codec::Uint256> Balance(crypto::EvmAddress, Deadline) override {
+    PTG_CO_RUN(Up());
+    co_return codec::Uint256(1'000'000'000'000'000'000);
+  }
+  Task<chain::EvmFees> Fees(Deadline) override {
+    PTG_CO_RUN(Up());
+    co_return chain::EvmFees{codec::Uint256(1'000), codec::Uint256(10)};
+  }
+  Task<std::vector<chain::Sent>> Send(std::vector<codec::Bytes> raw, Deadline) override {
+    ++sends;
+    PTG_CO_RUN(Up());
+    std::vector<chain::Sent> sent;
+    for (const codec::Bytes& bytes : raw) {
+      Result<chain::SignedEvmTransaction> tx = chain::ParseTransaction(bytes);
+      if (!tx) {
+        sent.push_back(chain::Sent::kRejected);
+        continue;
+      }
+      sent.push_back(Take(*std::move(tx)));
+    }
+    if (std::exchange(lose_reply_, false)) co_return Fail(Code::kChainUnreachable, "reply lost");
+    co_return sent;
+  }
+
+ private:
+  Result<> Up() const {
+    if (down_) return Fail(Code::kChainUnreachable, "the chain is down");
+    return {};
+  }
+
+  chain::Sent Take(chain::SignedEvmTransaction tx) {
+    if (std::exchange(drop_next_, false)) return chain::Sent::kAccepted;
+    if (tx.tx.nonce < count_[tx.sender]) return chain::Sent::kNonceTooLow;
+    for (const chain::SignedEvmTransaction& other : pool_) {
+      if (other.hash == tx.hash) return chain::Sent::kAccepted;
+      if (other.sender == tx.sender && other.tx.nonce == tx.tx.nonce) {
+        return chain::Sent::kUnderpriced;
+      }
+    }
+    pool_.push_back(std::move(tx));
+    if (instant) Mine();
+    return chain::Sent::kAccepted;
+  }
+
+  static Result<chain::TransferAuthorization> Decode(codec::ByteView calldata) {
+    if (calldata.size() < 4) return Fail(Code::kBadRequest, "no call");
+    const codec::AbiDecoder words(calldata.subspan(4));
+    chain::TransferAuthorization auth;
+    PTG_TRY(auth.from.bytes, words.Address(0));
+    PTG_TRY(auth.to.bytes, words.Address(1));
+    PTG_TRY(auth.value, words.Uint(2));
+    PTG_TRY(auth.valid_after, words.Uint(3));
+    PTG_TRY(auth.valid_before, words.Uint(4));
+    PTG_TRY(auth.nonce, words.Word(5));
+    return auth;
+  }
+
+  bool WouldRun(const chain::TransferAuthorization& auth) {
+    return !used_.contains({auth.from, auth.nonce}) && balance[auth.from] >= auth.value;
+  }
+
+  bool Transfer(const chain::TransferAuthorization& auth, std::vector<chain::EvmLog>& logs) {
+    if (!WouldRun(auth)) return false;
+    used_.insert({auth.from, auth.nonce});
+    chain::EvmLog used;
+    used.address = token_.verifying_contract;
+    used.topics = {chain::AuthorizationUsedTopic(), auth.from.ToWord(), auth.nonce};
+    used.log_index = 0;
+    logs.push_back(std::move(used));
+    if (!moves) return true;
+    ++transfers;
+    balance[auth.from] = *Sub(balance[auth.from], auth.value);
+    balance[auth.to] = *Add(balance[auth.to], auth.value);
+    chain::EvmLog moved;
+    moved.address = token_.verifying_contract;
+    moved.topics = {chain::TransferTopic(), auth.from.ToWord(), auth.to.ToWord()};
+    const codec::Bytes32 value = auth.value.ToBytesBE();
+    moved.data.assign(value.begin(), value.end());
+    moved.log_index = 1;
+    logs.push_back(std::move(moved));
+    return true;
+  }
+
+  void Run(const chain::SignedEvmTransaction& tx) {
+    ++count_[tx.sender];
+    chain::EvmReceipt receipt;
+    receipt.hash = tx.hash;
+    receipt.block = block_;
+    receipt.gas_used = 80'000;
+    const Result<chain::TransferAuthorization> auth = Decode(tx.tx.data);
+    receipt.ok = auth && Transfer(*auth, receipt.logs);
+    receipts_[tx.hash] = std::move(receipt);
+  }
+
+  chain::ChainId id_;
+  chain::Eip712Domain token_;
+  uint64_t block_ = 100;
+  bool down_ = false;
+  bool lose_reply_ = false;
+  bool drop_next_ = false;
+  std::vector<chain::SignedEvmTransaction> pool_;
+  std::map<crypto::EvmAddress, uint64_t> count_;
+  std::set<std::pair<crypto::EvmAddress, codec::Bytes32>> used_;
+  std::map<crypto::Hash32, chain::EvmReceipt> receipts_;
+};
+
+}  // namespace pontage::testing
