@@ -51,7 +51,6 @@ Json Requirements::ToJson() const {
     json.Set("resource", resource);
     json.Set("description", description);
     json.Set("mimeType", mime_type);
-    json.Set("outputSchema", nullptr);
   } else {
     json.Set("amount", amount.ToDecimal());
   }
