@@ -33,8 +33,9 @@ CREATE TABLE reservation (
   node TEXT NOT NULL,
   created_ms BIGINT NOT NULL,
   updated_ms BIGINT NOT NULL,
-  -- What the delivery was before it became 'redeeming'.
+  -- What the delivery was before it became 'redeeming', and the one attempt that made it so.
   redeemed_from TEXT NOT NULL,
+  redeemed_by TEXT NOT NULL,
   -- When the sweeper looks at an open row again (0: its node is working on it), and how often it has.
   look_ms BIGINT NOT NULL,
   looks BIGINT NOT NULL

@@ -1,10 +1,13 @@
 #include "db/db.h"
 
 #include <atomic>
+#include <csignal>
 #include <filesystem>
 #include <thread>
+#include <unistd.h>
 
 #include <gtest/gtest.h>
+#include <sys/wait.h>
 
 #include "base/try.h"
 #include "io/runtime.h"
@@ -233,6 +236,42 @@ TEST(SqliteTest, ADatabaseInMemoryIsOneForReadersAndTheWriter) {
   const auto create = [](Tx& tx) { return tx.Run(kCreate); };
   EXPECT_THAT((*database)->WriteNow(create), IsOk());
   EXPECT_EQ((*database)->ReadNow(Count).value_or(-1), 0);
+}
+
+// kill -9 in the middle of writing: every row that was answered is there, and no half of a job.
+TEST(SqliteTest, WhatWasAnsweredOutlivesAKilledProcess) {
+  const testing::Engine engine(testing::EngineKind::kSqlite);
+  const auto create = [](Tx& tx) { return tx.Run(kCreate); };
+  ASSERT_THAT(engine.Open()->WriteNow(create), IsOk());
+  int ends[2];
+  ASSERT_EQ(pipe(ends), 0);
+  const pid_t child = fork();
+  ASSERT_GE(child, 0);
+  if (child == 0) {
+    const auto database = engine.Open();
+    for (int64_t i = 0; i < 1'000'000; ++i) {
+      const auto body = [i](Tx& tx) -> Result<> {
+        PTG_RUN(tx.Run(kInsertOnce, "a" + std::to_string(i), int64_t{1}));
+        PTG_RUN(tx.Run(kInsertOnce, "b" + std::to_string(i), int64_t{1}));
+        return {};
+      };
+      if (!database->WriteNow(body) || write(ends[1], "x", 1) != 1) _exit(1);
+    }
+    _exit(1);
+  }
+  close(ends[1]);
+  int64_t answered = 0;
+  char byte = 0;
+  while (answered < 50 && read(ends[0], &byte, 1) == 1) ++answered;
+  kill(child, SIGKILL);
+  waitpid(child, nullptr, 0);
+  while (read(ends[0], &byte, 1) == 1) ++answered;
+  close(ends[0]);
+  const int64_t rows = engine.Open()->ReadNow(Count).value_or(-1);
+  EXPECT_GE(answered, 50);
+  EXPECT_GE(rows, 2 * answered);
+  EXPECT_LE(rows, 2 * answered + 2);
+  EXPECT_EQ(rows % 2, 0);
 }
 
 // A command beside the running server: both write, neither fails.

@@ -2,6 +2,7 @@
 
 #include <utility>
 
+#include "base/try.h"
 #include "ledger/ledger_store.h"
 
 // Each method gives the database a body that owns all it needs: the coroutine may be gone by the
@@ -71,12 +72,21 @@ Task<> Ledger::Deliver(ReservationId id, Delivery outcome, Deadline by) {
   co_return co_await database_.Write(std::move(body), by);
 }
 
+// A redemption whose commit was lost would stay "redeeming" for as long as this node lives, and the
+// buyer without his goods: it is asked again, by the same name, before it is given up.
 Task<Delivery> Ledger::Redeem(ReservationId id, Digest request_digest, Deadline by) {
-  const Author author{.node = node_, .now = clock_.Now()};
-  auto body = [author, id = std::move(id), request_digest](db::Tx& tx) {
-    return ledger::Redeem(tx, author, id, request_digest);
-  };
-  co_return co_await database_.Write(std::move(body), by);
+  constexpr int kTries = 3;
+  constexpr Millis kPause{200};
+  const std::string attempt = NewIdText("red", clock_, rng_);
+  for (int i = 1;; ++i) {
+    const Author author{.node = node_, .now = clock_.Now()};
+    auto body = [author, id, request_digest, attempt](db::Tx& tx) {
+      return ledger::Redeem(tx, author, id, request_digest, attempt);
+    };
+    Result<Delivery> from = co_await database_.Write(std::move(body), by);
+    if (from || from.error().code() != Code::kStore || i == kTries) co_return from;
+    PTG_CO_RUN(co_await Sleep(kPause));
+  }
 }
 
 Task<std::optional<Ledger::StoredAnswer>> Ledger::Answer(ReservationId id, Deadline by) {

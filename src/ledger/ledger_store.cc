@@ -17,9 +17,9 @@ constexpr std::string_view kSettledKind = "payment.settled";
 constexpr db::Statement kReserve{
     "ledger.reserve",
     "INSERT INTO reservation (" PTG_RESERVATION_COLUMNS
-    ", redeemed_from, look_ms, looks)"
+    ", redeemed_from, redeemed_by, look_ms, looks)"
     " VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12, $13, $14, $15, $16, $17, $18,"
-    " $19, $20, $21, $22, $23, $24, $25, $26, $27, $28, $29, $30, $31, '', 0, 0)"
+    " $19, $20, $21, $22, $23, $24, $25, $26, $27, $28, $29, $30, $31, '', '', 0, 0)"
     " ON CONFLICT DO NOTHING RETURNING id"};
 constexpr db::Statement kByKey{"ledger.by_key",
                                "SELECT " PTG_RESERVATION_COLUMNS
@@ -57,12 +57,15 @@ constexpr db::Statement kDeliver{
     "ledger.deliver",
     "UPDATE reservation SET delivery = $2, updated_ms = $3"
     " WHERE id = $1 AND state = 'settled' AND delivery IN ('pending', 'redeeming') RETURNING id"};
-// The old value is read by the SET of redeemed_from: both engines evaluate it before the change.
+// The old value is read by the SET of redeemed_from: both engines evaluate it before the change. $5
+// names the attempt, so that the one who won may ask again.
 constexpr db::Statement kRedeem{
     "ledger.redeem",
-    "UPDATE reservation SET redeemed_from = delivery, delivery = 'redeeming', node = $3,"
-    " updated_ms = $4 WHERE id = $1 AND state = 'settled' AND delivery IN ('owed', 'broken')"
-    " AND request_digest = $2 RETURNING redeemed_from"};
+    "UPDATE reservation SET redeemed_from = CASE WHEN delivery = 'redeeming' THEN redeemed_from"
+    " ELSE delivery END, redeemed_by = $5, delivery = 'redeeming', node = $3, updated_ms = $4"
+    " WHERE id = $1 AND state = 'settled' AND request_digest = $2"
+    " AND (delivery IN ('owed', 'broken') OR (delivery = 'redeeming' AND redeemed_by = $5))"
+    " RETURNING redeemed_from"};
 constexpr db::Statement kKeepAnswer{
     "ledger.keep_answer",
     "INSERT INTO stored_answer (reservation, status, head, body) VALUES ($1, $2, $3, $4)"
@@ -305,9 +308,9 @@ Result<> Deliver(db::Tx& tx, const Author& author, const ReservationId& id, Deli
 }
 
 Result<Delivery> Redeem(db::Tx& tx, const Author& author, const ReservationId& id,
-                        const Digest& request_digest) {
+                        const Digest& request_digest, const std::string& attempt) {
   PTG_TRY(const db::Rows rows,
-          tx.Run(kRedeem, id.str(), ToBlob(request_digest), author.node, author.now.ms()));
+          tx.Run(kRedeem, id.str(), ToBlob(request_digest), author.node, author.now.ms(), attempt));
   if (rows.empty()) {
     PTG_TRY(const Reservation row, MustRead(tx, id));
     if (row.request_digest != request_digest) {

@@ -34,9 +34,9 @@ Result<> Doubt(db::Tx& tx, const Author& author, const ReservationId& id,
                const std::string& transaction, const std::string& why);
 Result<> Expire(db::Tx& tx, const Author& author, const ReservationId& id, const std::string& why);
 Result<> Deliver(db::Tx& tx, const Author& author, const ReservationId& id, Delivery outcome);
-// Not repeatable: who asks twice gets kConflict, because there is exactly one winner.
+// Exactly one attempt wins; `attempt` is its name, unique in the world, by which it may ask again.
 Result<Delivery> Redeem(db::Tx& tx, const Author& author, const ReservationId& id,
-                        const Digest& request_digest);
+                        const Digest& request_digest, const std::string& attempt);
 
 Result<> Heartbeat(db::Tx& tx, const Author& author);
 // Forgets the heartbeats of all other nodes that are older than `before`.

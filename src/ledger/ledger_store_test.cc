@@ -226,13 +226,21 @@ TEST_P(LedgerStoreTest, ChangesStartFromTheStatesTheyName) {
   static const Step kRedeem = [](db::Tx& tx, const Author& a, const ReservationId& id) -> Result<> {
     Digest digest;
     digest.fill(9);
-    const Result<Delivery> from = Redeem(tx, a, id, digest);
+    const Result<Delivery> from = Redeem(tx, a, id, digest, "red_1");
+    if (!from) return Fail(from.error());
+    return {};
+  };
+  static const Step kRedeemOther = [](db::Tx& tx, const Author& a,
+                                      const ReservationId& id) -> Result<> {
+    Digest digest;
+    digest.fill(9);
+    const Result<Delivery> from = Redeem(tx, a, id, digest, "red_2");
     if (!from) return Fail(from.error());
     return {};
   };
   static const Step kRedeemElse = [](db::Tx& tx, const Author& a,
                                      const ReservationId& id) -> Result<> {
-    const Result<Delivery> from = Redeem(tx, a, id, Digest{});
+    const Result<Delivery> from = Redeem(tx, a, id, Digest{}, "red_1");
     if (!from) return Fail(from.error());
     return {};
   };
@@ -249,7 +257,7 @@ TEST_P(LedgerStoreTest, ChangesStartFromTheStatesTheyName) {
       {"pending", {kSettle}, {kAnswer, kSettleOther, kVoid, kDoubt, kExpire, kRedeem}},
       {"delivered", {kSettle, kDeliver}, {kBreak, kSettleOther, kVoid, kExpire, kRedeem}},
       {"broken", {kSettle, kBreak}, {kDeliver, kSettleOther, kVoid, kExpire, kRedeemElse}},
-      {"redeeming", {kSettle, kBreak, kRedeem}, {kRedeem, kRedeemElse, kVoid, kExpire}},
+      {"redeeming", {kSettle, kBreak, kRedeem}, {kRedeemOther, kRedeemElse, kVoid, kExpire}},
   };
   uint8_t key = 0;
   for (const auto& c : cases) {
@@ -319,7 +327,9 @@ TEST_P(LedgerStoreTest, SettlingWritesTheOutboxAndTheAnswerInTheSameTransaction)
 TEST_P(LedgerStoreTest, RedeemTellsWhatItWasAndHasOneWinner) {
   const Digest digest = Sample("x").request_digest;
   const auto redeem = [&](const std::string& id, const std::string& node) {
-    return Do([&](db::Tx& tx) { return Redeem(tx, At(9, node), ReservationId(id), digest); });
+    return Do([&](db::Tx& tx) {
+      return Redeem(tx, At(9, node), ReservationId(id), digest, "red_" + node);
+    });
   };
   ASSERT_TRUE(Held(Sample("pay_b", 1), At(1)));
   ASSERT_THAT(Settle("pay_b", At(2)), IsOk());
@@ -334,6 +344,10 @@ TEST_P(LedgerStoreTest, RedeemTellsWhatItWasAndHasOneWinner) {
   EXPECT_EQ(*from, Delivery::kBroken);
   EXPECT_EQ(Row("pay_b").node, "node_b");
   EXPECT_THAT(redeem("pay_b", "node_c"), FailsWith(Code::kConflict));
+  // The winner asks again, because his commit's answer was lost: still his, still broken before.
+  from = redeem("pay_b", "node_b");
+  ASSERT_THAT(from, IsOk());
+  EXPECT_EQ(*from, Delivery::kBroken);
   from = redeem("pay_o", "node_a");
   ASSERT_THAT(from, IsOk());
   EXPECT_EQ(*from, Delivery::kOwed);

@@ -85,8 +85,8 @@ TEST_P(LedgerTest, OfFiftyAtOnceExactlyOneHolds) {
   EXPECT_EQ(taken, 49);
 }
 
-// Two nodes meet the same payments in opposite order, each in one transaction: on PostgreSQL that is
-// a deadlock, and nobody may notice.
+// Two nodes meet the same payments in opposite order, each in one transaction: on PostgreSQL that
+// is a deadlock, and nobody may notice.
 TEST_P(LedgerTest, NodesThatMeetInOppositeOrderBothGetThrough) {
   const auto database_a = engine_.OpenMigrated();
   const auto database_b = engine_.Open();
