@@ -2,6 +2,7 @@
 
 #include "base/log.h"
 #include "base/try.h"
+#include "settle/remote_facilitator.h"
 
 namespace pontage::app {
 
@@ -44,6 +45,18 @@ Result<std::unique_ptr<Chains>> Chains::Make(const Config& config, db::Database&
   }
   chains->ready_ = chains->chains_.empty();
   return chains;
+}
+
+Result<> Chains::MakeRemote(const Config& config, const Clock& clock) {
+  settle::RemoteOptions options;
+  for (const std::string& url : config.x402.facilitator_urls) {
+    options.endpoints.push_back({url, config.x402.facilitator_token.Clone()});
+  }
+  if (config.x402.check_receipts) {
+    for (const One& one : chains_) options.views.push_back(one.rpc.get());
+  }
+  PTG_TRY(facilitator_, settle::RemoteFacilitator::Make(std::move(options), assets_, clock));
+  return {};
 }
 
 Task<> Chains::Check() {
