@@ -73,6 +73,21 @@ void AddStart(Program& p) {
   CLI::App* init = p.Add(p.app, "init", "Write a commented pontage.toml and fresh keys");
   init->add_option("--dir", p.init.dir, "Where to")->capture_default_str();
   p.Runs(init, p.init, &Init);
+  CLI::App* serve =
+      p.Add(p.app, "serve", "Serve until SIGTERM; SIGHUP reads the configuration again");
+  serve->add_option("--role", p.serve.roles,
+                    "gateway, facilitator or both, by commas; all the file has keys for");
+  p.Runs(serve, p.serve, &ServeRoles);
+  CLI::App* sandbox = p.Add(p.app, "sandbox", "An EVM chain with funded accounts, offline");
+  sandbox->add_option("--port", p.sandbox.port, "Of its JSON-RPC; 0 picks one")
+      ->capture_default_str()
+      ->check(CLI::Range(0, 65535));
+  sandbox->add_option("--block-time", p.sandbox.block_time,
+                      "How often there is a block, \"1s\"; else one for each transaction");
+  sandbox->add_option("--chain-id", p.sandbox.chain_id, "Its number")
+      ->capture_default_str()
+      ->check(CLI::PositiveNumber);
+  p.Runs(sandbox, p.sandbox, &Sandbox);
 }
 
 void AddPay(Program& p) {
@@ -96,9 +111,33 @@ void AddPay(Program& p) {
   p.Runs(pay, o, &Pay);
 }
 
+void AddBooks(Program& p) {
+  CLI::App* payments = p.Add(p.app, "payments", "List payments, the newest first");
+  PaymentsOptions& o = p.payments;
+  payments->add_option("--since", o.since, "\"24h\" or \"2026-11-21T10:00:00Z\"");
+  payments->add_option("--state", o.state, "held, settled, voided, expired or in_doubt");
+  payments->add_option("--payer", o.payer, "Address");
+  payments->add_option("--route", o.route, "As the configuration has it");
+  payments->add_option("--tx", o.transaction, "Transaction hash");
+  payments->add_option("--limit", o.limit, "At most so many")
+      ->capture_default_str()
+      ->check(CLI::Range(1, 10'000));
+  p.Runs(payments, o, &Payments);
+  CLI::App* explain = p.Add(p.app, "explain", "The whole history of one payment");
+  explain->add_option("name", p.explain.name, "Payment id, request id or transaction hash")
+      ->required();
+  p.Runs(explain, p.explain, &Explain);
+  CLI::App* migrate = p.Add(p.app, "migrate", "Bring the store up to date, or copy it to another");
+  migrate->add_option("--from", p.migrate.from, "Store to copy, sqlite:… or postgresql://…");
+  migrate->add_option("--to", p.migrate.to, "Where to");
+  p.Runs(migrate, p.migrate, &MigrateStore);
+  p.Runs(p.Add(p.app, "doctor", "Check the world around the configuration"), &Doctor);
+}
+
 void AddCommands(Program& p) {
-  AddPay(p);
   AddStart(p);
+  AddPay(p);
+  AddBooks(p);
   AddConfig(p);
 }
 

@@ -1,0 +1,265 @@
+#include <filesystem>
+
+#include "app/cli/commands.h"
+#include "base/try.h"
+#include "chain/evm_rpc.h"
+#include "crypto/secp256k1.h"
+#include "db/db.h"
+#include "db/migrate.h"
+#include "io/runtime.h"
+#include "net/client.h"
+
+// `pontage doctor`: asks everything the configuration leans on whether it is there and what it
+// should be. Changes nothing.
+namespace pontage::app {
+namespace {
+
+using codec::Json;
+
+// A node whose latest block is further behind than this is not following the chain, or nothing is
+// mined on it.
+constexpr int64_t kBlockBehindS = 120;
+// Payments of clients whose clock is ahead of the chain's are refused as not yet valid.
+constexpr int64_t kClockAheadS = 15;
+// About ten settlements on a busy day of a cheap chain: 0.0005 ether.
+constexpr uint64_t kLowBalanceWei = 500'000'000'000'000;
+
+struct Finding {
+  std::string level;  // ok, warn, fail
+  std::string what;
+  std::string detail;
+  std::string advice;
+};
+
+struct Exam {
+  const Config& config;
+  std::vector<Finding> findings;
+
+  void Ok(std::string what, std::string detail) {
+    findings.push_back({"ok", std::move(what), std::move(detail), ""});
+  }
+  void Warn(std::string what, std::string detail, std::string advice) {
+    findings.push_back({"warn", std::move(what), std::move(detail), std::move(advice)});
+  }
+  void Bad(std::string what, std::string detail, std::string advice) {
+    findings.push_back({"fail", std::move(what), std::move(detail), std::move(advice)});
+  }
+};
+
+void ExamineStore(Exam& exam) {
+  const std::string shown = RedactUrl(exam.config.store.url);
+  constexpr std::string_view kSqlite = "sqlite:";
+  const std::string& url = exam.config.store.url;
+  if (url.starts_with(kSqlite) && !std::filesystem::exists(url.substr(kSqlite.size()))) {
+    exam.Ok("store", shown + " is made at the first start");
+    return;
+  }
+  auto database = db::Database::Open(url, {}, Clock::System());
+  if (!database) {
+    exam.Bad("store", database.error().detail(), "check store.url or DATABASE_URL");
+    return;
+  }
+  const auto version = db::SchemaVersion(**database);
+  const int64_t known = db::AllMigrations().back().version;
+  if (!version) {
+    exam.Bad("store", version.error().detail(), "check that the database answers and may be read");
+  } else if (*version > known) {
+    exam.Bad("store", shown + " is at version " + std::to_string(*version),
+             "it was written by a newer Pontage: run that one");
+  } else if (*version < known) {
+    exam.Warn("store", shown + " is at version " + std::to_string(*version),
+              "`pontage migrate`, or just start: serve does it");
+  } else {
+    exam.Ok("store", shown + " at version " + std::to_string(known));
+  }
+}
+
+std::string NameOf(const chain::ChainId& network) {
+  const auto name = network.V1Name();
+  return name ? std::string(*name) : network.Caip2();
+}
+
+// What is paid with on that network: its default and whatever the file lists.
+std::vector<chain::EvmAsset> AssetsOn(const Config& config, const ChainConfig& chain) {
+  if (!chain.assets.empty()) return chain.assets;
+  const chain::AssetRegistry all = config.Assets();
+  const chain::EvmAsset* asset = all.DefaultOf(chain.network);
+  return asset ? std::vector<chain::EvmAsset>{*asset} : std::vector<chain::EvmAsset>{};
+}
+
+Task<> ExamineSigner(Exam& exam, const ChainConfig& chain, chain::EvmView& view, Deadline by) {
+  const std::string what = "signer on " + NameOf(chain.network);
+  if (!chain.has_signer) co_return {};
+  const auto key = crypto::PrivateKey::FromHex(chain.signer.Reveal());
+  if (!key) {
+    exam.Bad(what, "no key", "set the variable that signer names");
+    co_return {};
+  }
+  const crypto::EvmAddress address = key->address();
+  const auto balance = co_await view.Balance(address, by);
+  if (!balance) {
+    exam.Bad(what, balance.error().detail(), "check the rpc");
+  } else if (*balance < codec::Uint256(kLowBalanceWei)) {
+    const std::string detail = address.ToChecksum() + " has " + balance->ToDecimal() + " wei";
+    if (balance->IsZero()) {
+      exam.Bad(what, detail, "send it some ether: it pays the gas of settlements");
+    } else {
+      exam.Warn(what, detail, "send it more ether: it pays the gas of settlements");
+    }
+  } else {
+    exam.Ok(what, address.ToChecksum() + " has " + balance->ToDecimal() + " wei");
+  }
+  co_return {};
+}
+
+Task<> ExamineClock(Exam& exam, const ChainConfig& chain, chain::EvmView& view, Deadline by) {
+  const std::string what = "clock on " + NameOf(chain.network);
+  const auto block = co_await view.Block(std::nullopt, by);
+  if (!block) {
+    exam.Bad(what, block.error().detail(), "check the rpc");
+    co_return {};
+  }
+  const int64_t behind = Clock::System().Now().seconds() - block->time_s;
+  const std::string detail = "block " + std::to_string(block->number) + " is " +
+                             std::to_string(behind < 0 ? -behind : behind) + " s " +
+                             (behind < 0 ? "ahead of" : "behind") + " our clock";
+  if (behind < -kClockAheadS) {
+    exam.Bad(what, detail, "set this machine's clock (NTP)");
+  } else if (behind > kBlockBehindS) {
+    exam.Warn(what, detail, "the node is behind, or nothing is mined on this chain");
+  } else {
+    exam.Ok(what, detail);
+  }
+  co_return {};
+}
+
+Task<> ExamineChain(Exam& exam, const ChainConfig& chain, Deadline by) {
+  const std::string name = NameOf(chain.network);
+  if (chain.network.family() != chain::Family::kEvm) {
+    exam.Warn("chain " + name, "Solana is not in this version", "nothing is offered on it");
+    co_return {};
+  }
+  for (const std::string& url : chain.rpc) {
+    const std::string what = "rpc of " + name;
+    const auto origin = net::ParseUrl(url);
+    const std::string host = origin ? origin->Authority() : std::string("?");
+    const std::vector<std::string> one{url};
+    auto view = chain::EvmRpc::Make(chain.network, one, Clock::System());
+    if (!view) {
+      exam.Bad(what, view.error().detail(), "an http:// or https:// URL");
+      continue;
+    }
+    const auto number = co_await (*view)->ChainNumber(by);
+    if (!number) {
+      exam.Bad(what, host + ": " + number.error().detail(), "check the URL and that the node runs");
+      continue;
+    }
+    if (*number != chain.network.number()) {
+      exam.Bad(what, host + " is chain " + std::to_string(*number),
+               "use a node of chain " + std::to_string(chain.network.number()));
+      continue;
+    }
+    exam.Ok(what, host + " is chain " + std::to_string(*number));
+    std::vector<chain::EvmAsset> assets = AssetsOn(exam.config, chain);
+    const size_t count = assets.size();
+    const Result<> domain = co_await chain::CheckEvmChain(**view, std::move(assets), by);
+    if (!domain) {
+      exam.Bad("tokens on " + name, domain.error().detail(),
+               domain.error().expected().empty() ? "check address, name and version"
+                                                 : domain.error().expected());
+    } else {
+      exam.Ok("tokens on " + name, std::to_string(count) + " with code and the right domain");
+    }
+    PTG_CO_RUN(co_await ExamineSigner(exam, chain, **view, by));
+    PTG_CO_RUN(co_await ExamineClock(exam, chain, **view, by));
+  }
+  co_return {};
+}
+
+Task<> ExamineHttp(Exam& exam, net::Client& client, std::string what, std::string url,
+                   std::string method, Deadline by) {
+  const auto parsed = net::ParseUrl(url);
+  if (!parsed) {
+    exam.Bad(what, "no URL", "an http:// or https:// URL");
+    co_return {};
+  }
+  net::RequestHead head;
+  head.method = std::move(method);
+  head.target = parsed->path;
+  constexpr size_t kMostAnswer = 4u << 20;
+  std::string nothing;
+  const auto answer =
+      co_await client.Fetch(*parsed, std::move(head), std::move(nothing), kMostAnswer, by);
+  if (!answer) {
+    exam.Bad(what, parsed->Authority() + ": " + answer.error().detail(),
+             "check that it runs and that the URL is right");
+  } else if (answer->head.status >= 500) {
+    exam.Warn(what, parsed->Authority() + " answers " + std::to_string(answer->head.status),
+              "look into its log");
+  } else {
+    exam.Ok(what, parsed->Authority() + " answers");
+  }
+  co_return {};
+}
+
+Task<> ExamineAll(Loop& loop, Exam& exam) {
+  constexpr Millis kPatience{10'000};
+  for (const ChainConfig& chain : exam.config.chains) {
+    PTG_CO_RUN(co_await ExamineChain(exam, chain, Deadline::In(Clock::System(), kPatience)));
+  }
+  net::Client client(loop);
+  for (const UpstreamConfig& upstream : exam.config.upstreams) {
+    std::string what = "upstream " + upstream.name;
+    std::string url = upstream.url;
+    std::string method = "HEAD";
+    PTG_CO_RUN(co_await ExamineHttp(exam, client, std::move(what), std::move(url),
+                                    std::move(method), Deadline::In(Clock::System(), kPatience)));
+  }
+  for (const std::string& base : exam.config.x402.facilitator_urls) {
+    std::string what = "facilitator";
+    std::string url = base + "/supported";
+    std::string method = "GET";
+    PTG_CO_RUN(co_await ExamineHttp(exam, client, std::move(what), std::move(url),
+                                    std::move(method), Deadline::In(Clock::System(), kPatience)));
+  }
+  co_return {};
+}
+
+int Report(const CommonOptions& common, const std::vector<Finding>& findings) {
+  bool good = true;
+  Json list = Json::Array();
+  for (const Finding& f : findings) {
+    good = good && f.level != "fail";
+    list.Push(Json::Object(
+        {{"level", f.level}, {"what", f.what}, {"detail", f.detail}, {"advice", f.advice}}));
+    if (WantsJson(common)) continue;
+    PrintLine(f.level + std::string(6 - f.level.size(), ' ') + f.what + ": " + f.detail);
+    if (!f.advice.empty()) PrintLine("      -> " + f.advice);
+  }
+  if (WantsJson(common)) PrintJson(Json::Object({{"ok", good}, {"checks", std::move(list)}}));
+  return good ? kDone : kFailed;
+}
+
+}  // namespace
+
+int Doctor(const CommonOptions& common) {
+  const auto config = LoadConfig(common.config);
+  if (!config) {
+    std::vector<Finding> findings;
+    for (const ConfigFault& fault : config.error()) {
+      findings.push_back({"fail", "config", fault.Text(), ""});
+    }
+    return Report(common, findings);
+  }
+  Exam exam{.config = *config, .findings = {}};
+  exam.Ok("config", config->file);
+  for (const std::string& warning : config->warnings) exam.Warn("config", warning, "");
+  ExamineStore(exam);
+  Loop loop;
+  if (const auto done = loop.RunUntilDone(ExamineAll(loop, exam)); !done) {
+    exam.Bad("doctor", done.error().detail(), "");
+  }
+  return Report(common, exam.findings);
+}
+
+}  // namespace pontage::app
