@@ -324,6 +324,22 @@ uint16_t SocketAddress::port() const {
              : ntohs(reinterpret_cast<const sockaddr_in&>(storage).sin_port);
 }
 
+bool SocketAddress::IsFree() const {
+  const int fd = ::socket(storage.ss_family, SOCK_STREAM | SOCK_CLOEXEC, 0);
+  if (fd < 0) return true;
+  const int on = 1;
+  const int off = 0;
+  // Past connections that linger do not count; without SO_REUSEPORT every listener does.
+  ::setsockopt(fd, SOL_SOCKET, SO_REUSEADDR, &on, sizeof on);
+  if (storage.ss_family == AF_INET6) {
+    ::setsockopt(fd, IPPROTO_IPV6, IPV6_V6ONLY, &off, sizeof off);
+  }
+  const int bound = ::bind(fd, reinterpret_cast<const sockaddr*>(&storage), size);
+  const bool taken = bound != 0 && errno == EADDRINUSE;
+  ::close(fd);
+  return !taken;
+}
+
 Result<Listener> Listener::Open(Loop& loop, const SocketAddress& address) {
   const auto failed = [](std::string_view what) {
     return Fail(Code::kConnection,

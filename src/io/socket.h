@@ -174,6 +174,8 @@ struct SocketAddress {
   // "127.0.0.1:8402", "[::1]:0", ":8402" (all addresses of both families). kConfig otherwise.
   static Result<SocketAddress> ParseListen(std::string_view text);
   uint16_t port() const;
+  // No socket listens there, sharing or not.
+  bool IsFree() const;
 };
 
 // A new connection to the first address of `host` (a name or a literal) that takes it. kConnection

@@ -585,6 +585,27 @@ TEST_F(ClientTest, IdleConnectionsAreFewAndNotOld) {
   Run(run());
 }
 
+TEST_F(ClientTest, AServerThatSaysWhenItClosesIsLeftBeforeThat) {
+  const struct {
+    std::string_view field;
+    int connections;
+  } cases[] = {{"timeout=1", 2}, {"timeout=0", 2}, {"timeout=60, max=9", 1}, {"nonsense", 1}};
+  for (const auto& c : cases) {
+    AlwaysAnswers("HTTP/1.1 200 OK\r\nKeep-Alive: " + std::string(c.field) +
+                  "\r\nContent-Length: 0\r\n\r\n");
+    connections_ = 0;
+    Client client(loop_);
+    const auto run = [&]() -> Task<> {
+      PTG_CO_RUN(co_await client.Fetch(ToUpstream(), Get(), "", 100, Soon()));
+      PTG_CO_RUN(co_await Sleep(Millis(750)));
+      PTG_CO_RUN(co_await client.Fetch(ToUpstream(), Get(), "", 100, Soon()));
+      EXPECT_EQ(connections_, c.connections) << c.field;
+      co_return {};
+    };
+    Run(run());
+  }
+}
+
 TEST(UrlTest, WhatIsOneAndWhatIsNot) {
   const struct {
     std::string_view text;

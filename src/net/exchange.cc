@@ -1,6 +1,8 @@
 #include "net/exchange.h"
 
+#include <algorithm>
 #include <array>
+#include <charconv>
 
 #include "base/try.h"
 
@@ -14,6 +16,8 @@ constexpr size_t kChunkLine = 64;
 constexpr size_t kTrailer = 8 * 1024;
 // Interim answers before the final one; more is a server that never comes to the point.
 constexpr size_t kInterims = 32;
+// How much earlier than a server means to close a connection we stop using it.
+constexpr Millis kCrossing{500};
 // Who uploads is ended with the exchange, whose own deadline runs; this is only the net below.
 constexpr Millis kUploadPause{3'600'000};
 
@@ -52,12 +56,12 @@ std::optional<Transport> Pool::Take(const std::string& key) {
   return std::nullopt;
 }
 
-void Pool::Give(const std::string& key, Transport transport) {
-  if (closed_ || limits_.idle_per_host == 0) return;
+void Pool::Give(const std::string& key, Transport transport, Millis lifetime) {
+  if (closed_ || lifetime <= Millis(0) || limits_.idle_per_host == 0) return;
   Line& line = lines_[key];
   if (line.size() >= limits_.idle_per_host) line.pop_front();
   line.push_back(std::make_unique<Idle>(line, std::move(transport)));
-  loop_.Watch(*line.back(), Deadline::In(loop_.clock(), limits_.idle_timeout));
+  loop_.Watch(*line.back(), Deadline::In(loop_.clock(), lifetime));
 }
 
 void Pool::Close() {
@@ -77,8 +81,23 @@ Exchange::~Exchange() {
   upload_.Stop();
   if (state_ == State::kEnd && answer_.keep_alive && answer_.head.status != 101 && !uploading_ &&
       lead_.empty() && input_.empty()) {
-    pool_->Give(key_, std::move(transport_));
+    pool_->Give(key_, std::move(transport_), lifetime_);
   }
+}
+
+// A server that says when it will close ("Keep-Alive: timeout=5") is left before that: a request
+// that crosses its end on the way would be lost.
+Millis Exchange::Lifetime() const {
+  const Millis ours = pool_->limits().idle_timeout;
+  const auto field = answer_.head.headers.Get("keep-alive");
+  if (!field) return ours;
+  const size_t at = field->find("timeout=");
+  if (at == std::string_view::npos) return ours;
+  const std::string_view digits = field->substr(at + std::string_view("timeout=").size());
+  uint32_t seconds = 0;
+  const auto parsed = std::from_chars(digits.data(), digits.data() + digits.size(), seconds);
+  if (parsed.ec != std::errc()) return ours;
+  return std::min(ours, Millis(int64_t{seconds} * 1000) - kCrossing);
 }
 
 bool Exchange::MayRepeat() const {
@@ -118,7 +137,7 @@ Task<> Exchange::Run(const Url& url, const RequestHead& head, BodySource* body, 
     upload_.Start(Upload(*body, !body->length().has_value()));
   } else {
     // A server that does not read may still have answered: the reading tells.
-    (void)co_await WriteLead({}, {});
+    (void)co_await WriteLead({}, {}, by);
   }
   const Result<> answered = co_await ReadHead(by, interim);
   if (answered) co_return {};
@@ -131,7 +150,7 @@ Task<> Exchange::Run(const Url& url, const RequestHead& head, BodySource* body, 
   co_return answered;
 }
 
-Task<> Exchange::WriteLead(std::string_view body, std::string_view after) {
+Task<> Exchange::WriteLead(std::string_view body, std::string_view after, Deadline by) {
   const std::string lead = std::move(lead_);
   lead_.clear();
   const auto piece = [](std::string_view text) {
@@ -140,7 +159,7 @@ Task<> Exchange::WriteLead(std::string_view body, std::string_view after) {
   std::array<iovec, 3> pieces{piece(lead), piece(body), piece(after)};
   writing_ = true;
   const Result<> written =
-      co_await transport_.WriteAll(pieces, pool_->loop().clock(), kUploadPause, Deadline::Never());
+      co_await transport_.WriteAll(pieces, pool_->loop().clock(), kUploadPause, by);
   writing_ = false;
   co_return written;
 }
@@ -180,19 +199,19 @@ Task<> Exchange::UploadPieces(BodySource& body, bool chunked) {
     if (piece->empty()) break;
     if (chunked) {
       http1::WriteChunkSize(piece->size(), lead_);
-      PTG_CO_RUN(co_await WriteLead(*piece, "\r\n"));
+      PTG_CO_RUN(co_await WriteLead(*piece, "\r\n", Deadline::Never()));
       continue;
     }
     if (piece->size() > left) break;
     left -= piece->size();
-    PTG_CO_RUN(co_await WriteLead(*piece, {}));
+    PTG_CO_RUN(co_await WriteLead(*piece, {}, Deadline::Never()));
   }
   const bool whole = chunked ? http1::WriteLastChunk(&body.trailers(), lead_) : left == 0;
   if (!whole) {
     source_error_ = Error(Code::kInternal, "the request's body is not what was announced");
     co_return Fail(*source_error_);
   }
-  co_return co_await WriteLead({}, {});
+  co_return co_await WriteLead({}, {}, Deadline::Never());
 }
 
 Task<size_t> Exchange::Fill(Deadline by) {
@@ -232,6 +251,7 @@ Result<> Exchange::Accept(size_t head_size) {
   if (!parsed) return ProtocolError(parsed.error().why);
   input_.Consume(head_size);
   answer_ = *std::move(parsed);
+  lifetime_ = Lifetime();
   if (answer_.head.status == 101) {
     if (!upgrade_asked_) return ProtocolError("a protocol switch that nobody asked for");
     answer_.framing = http1::Framing::kUntilClose;

@@ -22,7 +22,8 @@ class Pool {
 
   // The connection used last that is still good, or nothing.
   std::optional<Transport> Take(const std::string& key);
-  void Give(const std::string& key, Transport transport);
+  // Keeps it for at most `lifetime`.
+  void Give(const std::string& key, Transport transport, Millis lifetime);
   // Nothing is kept any more.
   void Close();
 
@@ -65,13 +66,14 @@ class Exchange final : public ClientResponse, private BodySource {
   Result<std::string> Serialize(const Url& url, const RequestHead& head, BodySource* body);
   Task<> Upload(BodySource& body, bool chunked);
   Task<> UploadPieces(BodySource& body, bool chunked);
-  Task<> WriteLead(std::string_view body, std::string_view after);
+  Task<> WriteLead(std::string_view body, std::string_view after, Deadline by);
   void FlushLeadSoon();
   Task<> ReadHead(Deadline by, const Client::Interim* interim);
   Result<> Accept(size_t head_size);
   Task<std::string_view> ReadPlain(Deadline by);
   Task<std::string_view> ReadChunk(Deadline by);
   Task<size_t> Fill(Deadline by);
+  Millis Lifetime() const;  // asked while the head is still ours: its owner may move it away
   std::unexpected<Error> Break(Error error);
 
   const std::shared_ptr<Pool> pool_;
@@ -86,6 +88,7 @@ class Exchange final : public ClientResponse, private BodySource {
   bool upgrade_asked_ = false;
   InputBuffer input_;
   http1::Response answer_;
+  Millis lifetime_{0};  // in the pool, afterwards
   State state_ = State::kHead;
   uint64_t left_ = 0;
   std::optional<http1::ChunkDecoder> chunks_;

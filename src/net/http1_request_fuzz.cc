@@ -46,6 +46,8 @@ void CheckWritten(const Request& request) {
   if (!host) return;
   RequestHead copy = request.head;
   RemoveHopByHop(copy.headers);
+  // Means nothing in HTTP/1.0, which is written out as HTTP/1.1.
+  copy.headers.Remove("Expect");
   const std::string authority(*host);
   copy.headers.Remove("Host");
   WriteOptions options;

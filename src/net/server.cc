@@ -101,6 +101,15 @@ Task<> Server::Drain(Deadline by) {
   co_return {};
 }
 
+Result<> CheckAddressFree(std::string_view address) {
+  PTG_TRY(const SocketAddress where, SocketAddress::ParseListen(address));
+  if (where.port() != 0 && !where.IsFree()) {
+    return Fail(Code::kConnection,
+                "cannot listen on " + std::string(address) + ": the address is in use");
+  }
+  return {};
+}
+
 uint16_t Server::port() const { return impl_->listener.port(); }
 size_t Server::connections() const { return impl_->shared->count; }
 

@@ -78,4 +78,9 @@ class Server {
   std::shared_ptr<Impl> impl_;
 };
 
+// Whether nobody listens on `address` (as Listen takes it) yet: kConnection when somebody does.
+// Asked once before the first Listen of a process, because SO_REUSEPORT would let a second process
+// share the port in silence. Port 0 is always free.
+Result<> CheckAddressFree(std::string_view address);
+
 }  // namespace pontage::net

@@ -559,6 +559,31 @@ TEST_F(ServerTest, AfterAnUpgradeTheBytesAreRaw) {
   Run(run());
 }
 
+TEST_F(ServerTest, AnUpgradeInTheMiddleOfABodyIsRefused) {
+  Start([](RequestHead&, BodySource&, ResponseWriter& out) -> Task<> {
+    ResponseHead head;
+    head.status = 101;
+    head.headers.Add("Upgrade", "echo");
+    co_return co_await out.Upgrade(std::move(head));
+  });
+  const auto got = Talk(
+      "POST / HTTP/1.1\r\nHost: a\r\nConnection: Upgrade\r\nUpgrade: echo\r\n"
+      "Content-Length: 5\r\n\r\nhello",
+      true);
+  EXPECT_THAT(got.value_or("reset"), StartsWith("HTTP/1.1 500 "));
+}
+
+TEST_F(ServerTest, ASecondProcessOnThePortIsNoticed) {
+  Start(Tell);
+  const std::string address = "127.0.0.1:" + std::to_string(server_->port());
+  EXPECT_EQ(CheckAddressFree(address).error().code(), Code::kConnection);
+  EXPECT_EQ(CheckAddressFree(":" + std::to_string(server_->port())).error().code(),
+            Code::kConnection);
+  EXPECT_TRUE(CheckAddressFree("127.0.0.1:0"));
+  Run(server_->Drain(Deadline::In(loop_.clock(), 1s)));
+  EXPECT_TRUE(CheckAddressFree(address));
+}
+
 TEST_F(ServerTest, WhatCannotBeListenedOnIsSaid) {
   Server server(loop_, {}, Tell);
   EXPECT_EQ(server.Listen("somewhere").error().code(), Code::kConfig);

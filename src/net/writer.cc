@@ -160,7 +160,9 @@ Task<> Writer::End(const Headers* trailers) {
 
 Task<> Writer::Upgrade(ResponseHead head) {
   PTG_CO_RUN(Usable());
-  if (state_ != State::kBeforeHead || head.status != 101 || minor_version_ == 0) {
+  // With a body unread, nobody could tell where the other protocol begins.
+  if (state_ != State::kBeforeHead || head.status != 101 || minor_version_ == 0 ||
+      !body_.finished()) {
     co_return Fail(Code::kInternal, "not a place for an upgrade");
   }
   const std::string protocol(head.headers.Get("upgrade").value_or(""));
