@@ -8,6 +8,7 @@
 #include <gtest/gtest.h>
 
 #include "chain/registry.h"
+#include "codec/hex.h"
 #include "crypto/secp256k1.h"
 #include "db/migrate.h"
 #include "settle/local_facilitator.h"
