@@ -37,7 +37,9 @@ function(ptg_folder name)
   if(benches AND TARGET benchmark::benchmark)
     add_executable(${name}_bench ${benches})
     ptg_configure_target(${name}_bench)
-    target_link_libraries(${name}_bench PRIVATE ${lib} benchmark::benchmark benchmark::benchmark_main)
+    # gtest, because the helpers of src/testing report through it.
+    target_link_libraries(${name}_bench PRIVATE ${lib} benchmark::benchmark benchmark::benchmark_main
+                          GTest::gtest)
     set_target_properties(${name}_bench PROPERTIES EXCLUDE_FROM_ALL ON)
     add_dependencies(bench ${name}_bench)
   endif()
