@@ -74,6 +74,7 @@ bool FacilitatorApi::MayCall(const net::RequestHead& head) const {
 Result<x402::FacilitatorRequest> FacilitatorApi::Read(std::string_view body) const {
   codec::JsonLimits limits;
   limits.max_bytes = kMaxBody;
+  limits.fault = Code::kPaymentMalformed;
   PTG_TRY(const Json json, codec::ParseJson(body, limits));
   PTG_TRY(x402::FacilitatorRequest request, x402::ParseFacilitatorRequest(json));
   // Which field of the payload is wrong is said here, while the whole request is at hand; what
@@ -91,7 +92,7 @@ Result<x402::FacilitatorRequest> FacilitatorApi::Read(std::string_view body) con
 Result<> FacilitatorApi::CheckPolicy(const x402::Requirements& q) const {
   if (!options_.tokens.empty()) return {};
   const auto chain = scheme::NetworkOf(q.network, q.version);
-  if (!chain || chain->family() != chain::Family::kEvm) return {};  // refused by the protocol
+  if (!chain || !facilitator_.Serves(*chain)) return {};  // the protocol refuses it
   const auto asset = crypto::EvmAddress::Parse(q.asset);
   const auto pay_to = crypto::EvmAddress::Parse(q.pay_to);
   if (!asset || !pay_to) return {};

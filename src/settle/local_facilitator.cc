@@ -362,6 +362,11 @@ Task<std::vector<Facilitator::Kind>> LocalFacilitator::Supported(Deadline) {
   co_return kinds;
 }
 
+bool LocalFacilitator::Serves(const chain::ChainId& chain) const {
+  return std::ranges::any_of(chains_,
+                             [&chain](const LocalChain& c) { return c.view->chain() == chain; });
+}
+
 std::vector<std::string> LocalFacilitator::Signers() const {
   std::vector<std::string> signers;
   for (const LocalChain& chain : chains_) {

@@ -50,6 +50,7 @@ class LocalFacilitator final : public Facilitator {
   Task<std::vector<Kind>> Supported(Deadline by) override;
   std::string_view name() const override { return "local"; }
 
+  bool Serves(const chain::ChainId& chain) const;
   // The addresses that pay the gas, for /supported.
   std::vector<std::string> Signers() const;
 

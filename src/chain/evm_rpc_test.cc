@@ -1,0 +1,244 @@
+#include "chain/evm_rpc.h"
+
+#include <functional>
+#include <memory>
+#include <string>
+#include <vector>
+
+#include <gtest/gtest.h>
+
+#include "base/try.h"
+#include "chain/evm_rpc_json.h"
+#include "io/runtime.h"
+#include "net/server.h"
+#include "testing/expect.h"
+
+namespace pontage::chain {
+namespace {
+
+using codec::Json;
+using testing::FailsWith;
+using testing::IsOk;
+
+// A node: answers each call of a batch by a function of its method, or the whole batch by a text.
+class Node {
+ public:
+  explicit Node(Loop& loop)
+      : server_(loop, {},
+                [this](net::RequestHead&, net::BodySource& body, net::ResponseWriter& out) {
+                  return Serve(body, out);
+                }) {
+    PTG_CHECK(server_.Listen("127.0.0.1:0").has_value());
+  }
+  std::string url() const { return "http://127.0.0.1:" + std::to_string(server_.port()); }
+
+  // `result` or `error` as JSON text.
+  std::function<std::string(const std::string& method)> answer = [](const std::string&) {
+    return std::string(R"("result":"0x1")");
+  };
+  std::string whole;  // when not empty: the body, whatever was asked
+  int status = 200;
+  bool reversed = false;
+  size_t asked = 0;
+
+ private:
+  Task<> Serve(net::BodySource& body, net::ResponseWriter& out) {
+    ++asked;
+    PTG_CO_TRY(const std::string bytes,
+               co_await net::ReadAll(body, 1 << 20, Deadline::In(Clock::System(), Millis(1'000))));
+    PTG_CO_TRY(const Json batch, codec::ParseJson(bytes));
+    std::vector<std::string> parts;
+    for (const Json& one : *batch.AsArray()) {
+      parts.push_back(R"({"jsonrpc":"2.0","id":)" + *one.Find("id")->AsNumberText() + "," +
+                      answer(*one.Find("method")->AsString()) + "}");
+    }
+    if (reversed) std::ranges::reverse(parts);
+    std::string text = "[";
+    for (const std::string& part : parts) text += (text.size() > 1 ? "," : "") + part;
+    text += "]";
+    if (!whole.empty()) text = whole;
+    net::ResponseHead head;
+    head.status = status;
+    PTG_CO_RUN(co_await out.Head(std::move(head), text.size()));
+    PTG_CO_RUN(co_await out.Write(text));
+    co_return co_await out.End();
+  }
+  net::Server server_;
+};
+
+class EvmRpcTest : public ::testing::Test {
+ protected:
+  std::unique_ptr<EvmRpc> Rpc(std::vector<std::string> urls) {
+    EvmRpcOptions options;
+    options.attempt = Millis(500);
+    return *EvmRpc::Make(ChainId::Evm(84532), urls, Clock::System(), options);
+  }
+  static Deadline In(Millis time) { return Deadline::In(Clock::System(), time); }
+  Result<TransferFacts> AskTransfer(EvmRpc& rpc, bool estimate = false) {
+    TransferQuestion question;
+    question.estimate = estimate;
+    return loop.RunUntilDone(rpc.AskTransfer(std::move(question), In(Millis(2'000))));
+  }
+
+  Loop loop;
+  Node node{loop};
+  Node second{loop};
+};
+
+std::string Word(std::string_view end) {
+  return "0x" + std::string(64 - end.size(), '0') + std::string(end);
+}
+
+TEST_F(EvmRpcTest, ABatchIsReadByItsIdsInWhateverOrder) {
+  node.reversed = true;
+  size_t calls = 0;
+  node.answer = [&](const std::string& method) {
+    if (method == "eth_getCode")
+      return std::string(calls++ == 0 ? R"("result":"0x60")" : R"("result":"0x")");
+    if (method == "eth_estimateGas") return std::string(R"("result":"0x15f90")");
+    // authorizationState, then balanceOf
+    return R"("result":")" + Word(calls++ == 2 ? "0" : "3e8") + "\"";
+  };
+  auto rpc = Rpc({node.url()});
+  const auto facts = AskTransfer(*rpc, true);
+  ASSERT_THAT(facts, IsOk());
+  EXPECT_TRUE(facts->asset_has_code);
+  EXPECT_FALSE(facts->payer_has_code);
+  EXPECT_FALSE(facts->nonce_used);
+  EXPECT_EQ(facts->balance, codec::Uint256(1'000));
+  EXPECT_TRUE(facts->succeeds);
+  EXPECT_EQ(facts->gas, 90'000U);
+  EXPECT_EQ(node.asked, 1U) << "more than one round trip";
+}
+
+// What the node says must not leave, and what it did not run is not a verdict.
+TEST_F(EvmRpcTest, ARevertIsAFactAndAnotherErrorAnOutage) {
+  const struct {
+    std::string error;
+    bool fact;
+  } cases[] = {
+      {R"({"code":3,"message":"execution reverted: authorization is used","data":"0x08c379a0"})",
+       true},
+      {R"({"code":-32000,"message":"execution reverted"})", true},
+      {R"({"code":-32000,"message":"out of gas"})", true},
+      {R"({"code":-32005,"message":"limit exceeded"})", false},
+      {R"({"code":-32601,"message":"method not found"})", false},
+      {R"({"code":-32000,"message":"header not found at http://10.0.0.7:8545/secret"})", false},
+  };
+  auto rpc = Rpc({node.url()});
+  for (const auto& c : cases) {
+    size_t calls = 0;
+    node.answer = [&](const std::string& method) {
+      if (method == "eth_getCode") return std::string(R"("result":"0x60")");
+      if (++calls < 3) return R"("result":")" + Word("0") + "\"";
+      return "\"error\":" + c.error;
+    };
+    const auto facts = AskTransfer(*rpc);
+    if (c.fact) {
+      ASSERT_THAT(facts, IsOk()) << c.error;
+      EXPECT_FALSE(facts->succeeds);
+      continue;
+    }
+    ASSERT_THAT(facts, FailsWith(Code::kChainUnreachable)) << c.error;
+    EXPECT_FALSE(facts.error().detail().contains("10.0.0.7"));
+  }
+}
+
+TEST_F(EvmRpcTest, ANodeThatAnswersNonsenseIsPassedOver) {
+  second.answer = [](const std::string&) { return std::string(R"("result":"0x14a34")"); };
+  for (const std::string_view nonsense :
+       {"<html>", "{}", "[]", "null", R"([{"id":7,"result":"0x1"}])", R"([{"id":0}])",
+        R"([{"id":0,"result":"0x1"},{"id":0,"result":"0x1"}])", R"({"error":{"code":-32600}})"}) {
+    node.whole = nonsense;
+    auto rpc = Rpc({node.url(), second.url()});
+    const auto number = loop.RunUntilDone(rpc->ChainNumber(In(Millis(2'000))));
+    ASSERT_THAT(number, IsOk()) << nonsense;
+    EXPECT_EQ(*number, 84'532U);
+    // The one that answered is asked first from then on.
+    const size_t before = node.asked;
+    EXPECT_THAT(loop.RunUntilDone(rpc->ChainNumber(In(Millis(2'000)))), IsOk());
+    EXPECT_EQ(node.asked, before);
+  }
+  node.whole.clear();
+  node.status = 503;
+  auto alone = Rpc({node.url()});
+  EXPECT_THAT(loop.RunUntilDone(alone->ChainNumber(In(Millis(2'000)))),
+              FailsWith(Code::kChainUnreachable));
+}
+
+TEST_F(EvmRpcTest, NobodyThereIsUnreachable) {
+  auto rpc = Rpc({"http://127.0.0.1:1"});
+  const auto number = loop.RunUntilDone(rpc->ChainNumber(In(Millis(1'000))));
+  EXPECT_THAT(number, FailsWith(Code::kChainUnreachable));
+}
+
+TEST_F(EvmRpcTest, ReceiptsAreReadWithTheirLogs) {
+  node.answer = [n = 0](const std::string&) mutable {
+    if (n++ == 0) return std::string(R"("result":null)");
+    return R"("result":{"transactionHash":"0x)" + std::string(64, 'a') +
+           R"(","status":"0x1","blockNumber":"0x10","gasUsed":"0x5208","logs":[{"address":"0x)" +
+           std::string(40, 'b') + R"(","topics":["0x)" + std::string(64, 'c') +
+           R"("],"data":"0x00","logIndex":"0x5"}]})";
+  };
+  auto rpc = Rpc({node.url()});
+  std::vector<crypto::Hash32> hashes(2);
+  const auto receipts = loop.RunUntilDone(rpc->Receipts(hashes, In(Millis(1'000))));
+  ASSERT_THAT(receipts, IsOk());
+  EXPECT_FALSE((*receipts)[0].has_value());
+  ASSERT_TRUE((*receipts)[1].has_value());
+  EXPECT_TRUE((*receipts)[1]->ok);
+  EXPECT_EQ((*receipts)[1]->block, 16U);
+  ASSERT_EQ((*receipts)[1]->logs.size(), 1U);
+  EXPECT_EQ((*receipts)[1]->logs[0].log_index, 5U);
+}
+
+TEST(EvmRpcJson, EveryNodesWordsForTheSameRefusal) {
+  const struct {
+    std::string_view message;
+    Sent want;
+  } cases[] = {
+      {"already known", Sent::kAccepted},
+      {"ALREADY_EXISTS: already known", Sent::kAccepted},
+      {"AlreadyKnown", Sent::kAccepted},
+      {"Known transaction", Sent::kAccepted},
+      {"transaction already imported", Sent::kAccepted},
+      {"nonce too low: next nonce 5, tx nonce 3", Sent::kNonceTooLow},
+      {"OldNonce", Sent::kNonceTooLow},
+      {"Nonce too low", Sent::kNonceTooLow},
+      {"replacement transaction underpriced", Sent::kUnderpriced},
+      {"transaction underpriced", Sent::kUnderpriced},
+      {"insufficient funds for gas * price + value", Sent::kNoFunds},
+      {"Upfront cost exceeds account balance", Sent::kNoFunds},
+      {"intrinsic gas too low", Sent::kRejected},
+  };
+  for (const auto& c : cases) EXPECT_EQ(ReadSendError(c.message), c.want) << c.message;
+}
+
+TEST_F(EvmRpcTest, TheChainAndItsTokensAreCheckedAtStart) {
+  const AssetRegistry registry = AssetRegistry::WithDefaults();
+  const EvmAsset usdc = *registry.DefaultOf(ChainId::Evm(84532));
+  std::string number = "0x14a34";
+  std::string code = "0x60";
+  std::string separator = "0x71f17a3b2ff373b803d70a5a07c046c1a2bc8e89c09ef722fcb047abe94c9818";
+  node.answer = [&](const std::string& method) {
+    const std::string& text = method == "eth_chainId"   ? number
+                              : method == "eth_getCode" ? code
+                                                        : separator;
+    return "\"result\":\"" + text + "\"";
+  };
+  auto rpc = Rpc({node.url()});
+  const auto check = [&] {
+    std::vector<EvmAsset> assets{usdc};
+    return loop.RunUntilDone(CheckEvmChain(*rpc, std::move(assets), In(Millis(1'000))));
+  };
+  EXPECT_THAT(check(), IsOk());
+  separator[5] = '0';
+  EXPECT_THAT(check(), FailsWith(Code::kConfig));
+  code = "0x";
+  EXPECT_THAT(check(), FailsWith(Code::kConfig));
+  number = "0x1";
+  EXPECT_THAT(check(), FailsWith(Code::kConfig));
+}
+
+}  // namespace
+}  // namespace pontage::chain
