@@ -11,8 +11,10 @@
 #include "base/id.h"
 #include "base/log.h"
 #include "base/try.h"
+#include "db/copy.h"
 #include "db/db.h"
 #include "db/migrate.h"
+#include "db/writer_lock.h"
 #include "facilitator/facilitator_api.h"
 #include "gateway/gateway.h"
 #include "gateway/status.h"
@@ -85,6 +87,7 @@ struct House::Impl {
   // Loops outlive what runs on them and the clients that hang on them, so they come first.
   Runtime runtime;
   obs::Registry metrics;
+  std::unique_ptr<db::WriterLock> writer_lock;
   std::unique_ptr<db::Database> database;
   std::unique_ptr<ledger::Ledger> ledger;
   std::unique_ptr<Chains> chains;
@@ -105,6 +108,7 @@ struct House::Impl {
   bool facilitator_role() const { return Has(roles, "facilitator"); }
 
   Result<> Build();
+  Result<> RefuseForgottenMigration() const;
   Result<> OpenStore();
   Result<> BuildApi();
   Result<> ListenAll();
@@ -114,7 +118,23 @@ struct House::Impl {
   Task<> Watch();
 };
 
+// Beside a SQLite file with rows an empty PostgreSQL is a forgotten migration: payments that were
+// taken would be forgotten with it.
+Result<> House::Impl::RefuseForgottenMigration() const {
+  const std::string& file = config.store.file_url;
+  if (config.store.url.starts_with("sqlite:")) return {};
+  PTG_TRY(const bool old_rows, db::HasRows(file, clock));
+  if (!old_rows) return {};
+  PTG_TRY(const bool new_rows, db::HasRows(config.store.url, clock));
+  if (new_rows) return {};
+  return Fail(Error(Code::kConfig, "the PostgreSQL database is empty and " + file + " is not")
+                  .Want("pontage migrate --from " + file + " --to \"$DATABASE_URL\", or move " +
+                        "the file away"));
+}
+
 Result<> House::Impl::OpenStore() {
+  PTG_RUN(RefuseForgottenMigration());
+  PTG_TRY(writer_lock, db::AcquireWriterLock(config.store.url, db::WriterLock::Mode::kServe));
   PTG_TRY(database, db::Database::Open(config.store.url, db::Options{}, clock));
   PTG_TRY(const db::MigrateReport report, db::Migrate(*database, clock));
   if (report.from != report.to) {
@@ -167,6 +187,9 @@ Result<> House::Impl::Build() {
   // A fresh process says that it lives before it takes a row.
   const Deadline by = Deadline::In(clock, Millis(10'000));
   PTG_RUN(runtime.loop(0).RunUntilDone(ledger->Heartbeat(by)));
+  if (writer_lock->alone()) {
+    PTG_RUN(runtime.loop(0).RunUntilDone(ledger->ForgetOtherNodes(clock.Now(), by)));
+  }
   return {};
 }
 

@@ -64,6 +64,7 @@ void ReadStore(const Section& s, StoreConfig& to) {
            u.starts_with("postgres://");
   };
   if (const auto over = s.context().sources.environment("DATABASE_URL"); over && !over->empty()) {
+    if (url.starts_with(kSqlite)) to.file_url = url;
     to.url = *over;
     if (!known(to.url)) {
       s.context().Fault(0, "store.url", "DATABASE_URL in the environment with another scheme",

@@ -53,6 +53,9 @@ struct ServerConfig {
 
 struct StoreConfig {
   std::string url = "sqlite:pontage.db";  // may hold a password: show it with RedactUrl
+  // The SQLite file that `url` may have been before it named a server: the file's store.url when
+  // DATABASE_URL overrides it, else the default one.
+  std::string file_url = "sqlite:pontage.db";
 };
 
 struct PayTo {
