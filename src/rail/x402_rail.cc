@@ -267,7 +267,8 @@ Task<deal::Grant> X402Rail::Verify(const deal::Credential& credential, const dea
   PTG_CO_TRY(const x402::VerifyAnswer answer,
              co_await facilitator_.Verify(chosen.payment, chosen.requirements, by));
   if (!answer.valid) {
-    const Code code = problem::CodeOfReason(answer.reason, Code::kPaymentRequirements);
+    const Code code =
+        answer.code.value_or(problem::CodeOfReason(answer.reason, Code::kPaymentRequirements));
     std::string detail = answer.message.empty()
                              ? "the facilitator refused the payment: " + answer.reason
                              : answer.message;

@@ -28,6 +28,7 @@ x402::VerifyAnswer Invalid(const Error& error, int version, std::string payer) {
   answer.reason = problem::Reason(error, version);
   answer.message = error.detail();
   answer.payer = std::move(payer);
+  answer.code = error.code();
   answer.pointer = error.pointer();
   answer.expected = error.expected();
   return answer;

@@ -136,6 +136,8 @@ std::string Reason(const Error& error, int x402_version) {
 
 Code CodeOfReason(std::string_view reason, Code otherwise) {
   for (const Row& row : kRows) {
+    // It shares its reason with a signature that is somebody else's, which is what others mean.
+    if (row.code == Code::kPaymentSignatureForm) continue;
     if (!reason.empty() && (row.reason_v2 == reason || row.reason_v1 == reason)) return row.code;
   }
   return otherwise;

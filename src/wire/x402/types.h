@@ -82,6 +82,9 @@ struct VerifyAnswer {
   // further members of the answer ("pointer", "expected"), which others ignore.
   std::string pointer;
   std::string expected;
+  // Our own, when it was judged in this process: several faults share one reason. Never on the
+  // wire.
+  std::optional<Code> code;
   codec::Json ToJson() const;
 };
 // Strict about types: "isValid":"true" is kFacilitatorAnswer, not a yes.
