@@ -174,21 +174,6 @@ Task<> DevChain::RunBlocks() {
   }
 }
 
-Json ReadyEvent(const DevChain& chain, std::string_view rpc_url) {
-  Json identities = Json::Array();
-  for (const Identity& identity : Identities()) {
-    identities.Push(Json::Object({{"name", identity.name},
-                                  {"address", identity.address.ToChecksum()},
-                                  {"privateKey", identity.key_text}}));
-  }
-  return Json::Object({{"event", "sandbox.ready"},
-                       {"rpc", rpc_url},
-                       {"chain_id", chain.chain_id()},
-                       {"network", chain::ChainId::Evm(chain.chain_id()).Caip2()},
-                       {"usdc", chain.usdc().ToChecksum()},
-                       {"identities", std::move(identities)}});
-}
-
 Uint256 DevChain::BalanceOf(const EvmAddress& owner) {
   const std::lock_guard lock(impl_->mutex);
   return impl_->node.chain.Read({SlotKind::kTokenBalance, owner}, {});

@@ -6,7 +6,6 @@
 #include <string_view>
 
 #include "base/time.h"
-#include "codec/json.h"
 #include "codec/uint256.h"
 #include "crypto/evm_address.h"
 #include "io/task.h"
@@ -57,10 +56,6 @@ class DevChain {
   struct Impl;
   std::unique_ptr<Impl> impl_;
 };
-
-// What `pontage sandbox` says once it listens, as one line of JSON: {"event": "sandbox.ready",
-// "rpc", "chain_id", "network", "usdc", "identities": [{"name", "address", "privateKey"}]}.
-codec::Json ReadyEvent(const DevChain& chain, std::string_view rpc_url);
 
 // Serves the chain over HTTP, POST on any path, open to browsers of any origin. The chain must
 // outlive the handler.

@@ -219,6 +219,23 @@ TEST_F(DevChainTest, TimedBlocksComeByTheClock) {
   EXPECT_EQ(Get(timed, "eth_blockNumber"), Json("0x2")) << "empty ones as well";
 }
 
+TEST_F(DevChainTest, BlockTimeCanBeGivenAndTakenLater) {
+  Get(chain_, "evm_setIntervalMining", Json::Array({2}));
+  EXPECT_EQ(Get(chain_, "anvil_getAutomine"), Json(false));
+  Get(chain_, "eth_sendRawTransaction",
+      Raw(Transfer(chain_, 0, IdentityOf("seller").address, 7), "buyer"));
+  clock_.Advance(1s);
+  chain_.Tick();
+  EXPECT_EQ(Dollars("seller"), 0U);
+  clock_.Advance(1s);
+  chain_.Tick();
+  EXPECT_EQ(Dollars("seller"), 7U);
+  Get(chain_, "evm_setIntervalMining", Json::Array({0}));
+  clock_.Advance(10s);
+  chain_.Tick();
+  EXPECT_EQ(Get(chain_, "eth_blockNumber"), Json("0x1")) << "from then on by hand";
+}
+
 TEST_F(DevChainTest, OldStatesCanBeRead) {
   const EvmAddress seller = IdentityOf("seller").address;
   for (uint64_t n = 0; n < 3; ++n) {

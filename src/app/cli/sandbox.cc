@@ -14,7 +14,7 @@ void Announce(const CommonOptions& common, sandbox::DevChain& chain, const std::
     for (const sandbox::Identity& who : sandbox::Identities()) {
       identities.Push(Json::Object({{"name", who.name},
                                     {"address", who.address.ToChecksum()},
-                                    {"key", who.key.ToHex().Reveal()},
+                                    {"key", who.key_text},
                                     {"usdc", chain.BalanceOf(who.address).ToDecimal()}}));
     }
     PrintJson(Json::Object({{"event", "sandbox.ready"},
@@ -29,7 +29,7 @@ void Announce(const CommonOptions& common, sandbox::DevChain& chain, const std::
             chain.usdc().ToChecksum() + ". The keys are public and worth nothing.\n");
   std::vector<std::vector<std::string>> rows;
   for (const sandbox::Identity& who : sandbox::Identities()) {
-    rows.push_back({who.name, who.address.ToChecksum(), std::string(who.key.ToHex().Reveal()),
+    rows.push_back({who.name, who.address.ToChecksum(), who.key_text,
                     chain.BalanceOf(who.address).ToDecimal()});
   }
   PrintLine(FormatTable({"WHO", "ADDRESS", "KEY", "USDC (ATOMIC)"}, rows));
@@ -50,8 +50,8 @@ int Sandbox(const CommonOptions& common, const SandboxOptions& options) {
   }
   BlockSignals();
   sandbox::DevChain chain(chain_options, Clock::System());
-  std::function<Task<>()> blocks;
-  if (chain_options.block_time > Millis(0)) blocks = [&chain] { return chain.RunBlocks(); };
+  // Also without a block time: evm_setIntervalMining gives it one.
+  const std::function<Task<>()> blocks = [&chain] { return chain.RunBlocks(); };
   const auto server = LocalServer::Start("127.0.0.1:" + std::to_string(options.port),
                                          sandbox::RpcHandler(chain), blocks);
   if (!server) return FailWith(common, server.error());

@@ -7,7 +7,7 @@ import { fileURLToPath } from "node:url";
 const root = path.resolve(path.dirname(fileURLToPath(import.meta.url)), "../../..");
 export const binary = process.env.PTG_BIN ?? path.join(root, "build/pontage");
 
-// {rpc, identities: {buyer: {address, privateKey}, …}, stop}. `args` go to the command as they are.
+// {rpc, chain_id, usdc, identities: {buyer: {address, key, usdc}, …}, stop}. `args` go to the command as they are.
 export async function startSandbox(args = []) {
   const child = spawn(binary, ["sandbox", "--port", "0", "--json", ...args], {
     stdio: ["ignore", "pipe", "inherit"],

@@ -22,7 +22,7 @@ async function world(t, { sandboxArgs = [], server = official.startOfficialServe
   stops.push(sandbox.stop);
   const { facilitator: payer, seller, buyer } = sandbox.identities;
   const rpc = sandbox.rpc;
-  const facilitator = await official.startOfficialFacilitator({ rpc, key: payer.privateKey });
+  const facilitator = await official.startOfficialFacilitator({ rpc, key: payer.key });
   stops.push(facilitator.stop);
   const shop = await server({ facilitator: facilitator.url, payTo: seller.address });
   stops.push(shop.stop);
@@ -34,7 +34,7 @@ async function world(t, { sandboxArgs = [], server = official.startOfficialServe
 
 test("twenty payments, one after another, on blocks that come at once", async (t) => {
   const w = await world(t);
-  const pay = official.payingFetch({ key: w.buyer.privateKey });
+  const pay = official.payingFetch({ key: w.buyer.key });
   const before = await w.balance("buyer");
   const hashes = new Set();
   for (let i = 0; i < 20; ++i) {
@@ -60,7 +60,7 @@ test("twenty payments, one after another, on blocks that come at once", async (t
 
 test("payments on blocks that take a second", async (t) => {
   const w = await world(t, { sandboxArgs: ["--block-time", "1s"] });
-  const pay = official.payingFetch({ key: w.buyer.privateKey });
+  const pay = official.payingFetch({ key: w.buyer.key });
   for (let i = 0; i < 2; ++i) {
     const answer = await pay(`${w.shop.url}/quote`, { method: "POST", body: "{}" });
     assert.equal(answer.status, 200, await answer.clone().text());
@@ -70,7 +70,7 @@ test("payments on blocks that take a second", async (t) => {
 
 test("version 1: the old server and the old client, through the same facilitator", async (t) => {
   const w = await world(t, { server: official.startOfficialServerV1 });
-  const pay = official.payingFetchV1({ key: w.buyer.privateKey, rpc: w.rpc });
+  const pay = official.payingFetchV1({ key: w.buyer.key, rpc: w.rpc });
   for (let i = 0; i < 3; ++i) {
     const answer = await pay(`${w.shop.url}/quote`);
     assert.equal(answer.status, 200, await answer.clone().text());
@@ -88,7 +88,7 @@ test("the facilitator finds its reasons in what the chain says", async (t) => {
     if (header) spy.push(header);
     return fetch(request);
   };
-  const paid = official.payingFetch({ key: w.buyer.privateKey, fetch: listening });
+  const paid = official.payingFetch({ key: w.buyer.key, fetch: listening });
   assert.equal((await paid(`${w.shop.url}/quote`)).status, 200);
   const reasonOf = async (header) => {
     const headers = { "payment-signature": header };
@@ -100,7 +100,7 @@ test("the facilitator finds its reasons in what the chain says", async (t) => {
   assert.equal(await reasonOf(spy[0]), "invalid_exact_evm_nonce_already_used");
   // Ten thousand atomic units cannot pay eleven times a thousand.
   const poor = official.payingFetch({
-    key: w.sandbox.identities.poor.privateKey,
+    key: w.sandbox.identities.poor.key,
     fetch: listening,
   });
   let last;

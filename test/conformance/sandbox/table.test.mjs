@@ -66,7 +66,7 @@ before(async () => {
   stops.push(anvil.stop);
   const { buyer, seller, facilitator, poor } = sandbox.identities;
   who = Object.fromEntries(
-    Object.values(sandbox.identities).map((i) => [i.name, privateKeyToAccount(i.privateKey)]),
+    Object.values(sandbox.identities).map((i) => [i.name, privateKeyToAccount(i.key)]),
   );
   await rig.fund(anvil.rpc, {
     mint: { [buyer.address]: 1_000_000_000n, [poor.address]: 10_000n },
