@@ -19,8 +19,6 @@ constexpr auto kToken = MakeTokenTable();
 
 // Longer numbers than any body: 18 digits stay inside 64 bits without a check for overflow.
 constexpr size_t kLengthDigits = 18;
-// Below this another hexadecimal digit does not overflow either.
-constexpr uint64_t kLargestChunk = uint64_t{1} << 60;
 
 constexpr bool IsDigit(char c) { return c >= '0' && c <= '9'; }
 constexpr bool IsBlank(char c) { return c == ' ' || c == '\t'; }
@@ -43,24 +41,12 @@ std::string_view TakeLine(std::string_view& text) {
   return line;
 }
 
-Parsed<> AddField(std::string_view line, Headers& headers) {
-  if (IsBlank(line.front())) return Refuse(400, "a folded header line");
-  const size_t colon = line.find(':');
-  if (colon == std::string_view::npos) return Refuse(400, "a header line without a colon");
-  const std::string_view name = line.substr(0, colon);
-  if (!IsToken(name)) return Refuse(400, "a header name that is not a token");
-  const std::string_view value = Trim(line.substr(colon + 1));
-  if (!IsFieldValue(value)) return Refuse(400, "a control character in a header value");
-  headers.Add(name, value);
-  return {};
-}
-
 Parsed<> AddFields(std::string_view lines, size_t limit, Headers& headers) {
   while (true) {
     const std::string_view line = TakeLine(lines);
     if (line.empty()) return {};
     if (headers.size() == limit) return Refuse(431, "too many header fields");
-    if (auto added = AddField(line, headers); !added) return added;
+    if (auto added = ParseField(line, headers); !added) return added;
   }
 }
 
@@ -155,34 +141,6 @@ Parsed<> CheckHost(RequestHead& head, const std::string& authority) {
   return {};
 }
 
-bool WriteFields(const Headers& headers, std::string& out) {
-  for (size_t i = 0; i < headers.size(); ++i) {
-    const Headers::Field field = headers.at(i);
-    if (!IsToken(field.name) || !IsFieldValue(field.value)) return false;
-    out.append(field.name).append(": ").append(field.value).append("\r\n");
-  }
-  return true;
-}
-
-void WriteNumber(uint64_t number, int base, std::string& out) {
-  std::array<char, 20> text{};
-  const auto end = std::to_chars(text.data(), text.data() + text.size(), number, base).ptr;
-  out.append(text.data(), end);
-}
-
-void WriteFraming(const WriteOptions& options, std::string& out) {
-  if (!options.connection.empty()) {
-    out.append("Connection: ").append(options.connection).append("\r\n");
-  }
-  if (options.chunked) {
-    out.append("Transfer-Encoding: chunked\r\n");
-  } else if (options.length) {
-    out.append("Content-Length: ");
-    WriteNumber(*options.length, 10, out);
-    out.append("\r\n");
-  }
-}
-
 }  // namespace
 
 bool IsToken(std::string_view text) {
@@ -251,6 +209,18 @@ void RemoveHopByHop(Headers& headers) {
                                       "Transfer-Encoding", "Content-Length", "Upgrade"}) {
     headers.Remove(name);
   }
+}
+
+Parsed<> ParseField(std::string_view line, Headers& headers) {
+  if (IsBlank(line.front())) return Refuse(400, "a folded header line");
+  const size_t colon = line.find(':');
+  if (colon == std::string_view::npos) return Refuse(400, "a header line without a colon");
+  const std::string_view name = line.substr(0, colon);
+  if (!IsToken(name)) return Refuse(400, "a header name that is not a token");
+  const std::string_view value = Trim(line.substr(colon + 1));
+  if (!IsFieldValue(value)) return Refuse(400, "a control character in a header value");
+  headers.Add(name, value);
+  return {};
 }
 
 Parsed<size_t> HeadScanner::Scan(std::string_view bytes) {
@@ -356,204 +326,6 @@ Parsed<Response> ParseResponse(std::string_view head, HeadLimits limits, bool to
   response.keep_alive = *version == 1 && !HasListToken(headers, "connection", "close") &&
                         response.framing != Framing::kUntilClose;
   return response;
-}
-
-Parsed<ChunkDecoder::Piece> ChunkDecoder::Next(std::string_view bytes) {
-  Piece piece;
-  while (piece.consumed < bytes.size() && state_ != State::kDone) {
-    if (state_ == State::kData) {
-      const size_t left = bytes.size() - piece.consumed;
-      const size_t size = left_ < left ? static_cast<size_t>(left_) : left;
-      piece.data = bytes.substr(piece.consumed, size);
-      piece.consumed += size;
-      left_ -= size;
-      if (left_ == 0) state_ = State::kDataCr;
-      return piece;
-    }
-    if (auto took = Byte(bytes[piece.consumed]); !took) return std::unexpected(took.error());
-    ++piece.consumed;
-  }
-  return piece;
-}
-
-Parsed<> ChunkDecoder::Byte(char c) {
-  switch (state_) {
-    case State::kSize:
-    case State::kSizeMore: {
-      if (c == '\r' && state_ == State::kSizeMore) {
-        state_ = State::kSizeLf;
-        return {};
-      }
-      int digit = 0;
-      if (IsDigit(c)) {
-        digit = c - '0';
-      } else if (c >= 'a' && c <= 'f') {
-        digit = c - 'a' + 10;
-      } else if (c >= 'A' && c <= 'F') {
-        digit = c - 'A' + 10;
-      } else if (c == ';') {
-        return Refuse(400, "a chunk extension");
-      } else {
-        return Refuse(400, "a malformed chunk size");
-      }
-      left_ = left_ * 16 + static_cast<uint64_t>(digit);
-      if (left_ >= kLargestChunk || ++line_size_ > line_limit_) {
-        return Refuse(400, "a chunk size beyond all bounds");
-      }
-      state_ = State::kSizeMore;
-      return {};
-    }
-    case State::kSizeLf:
-      if (c != '\n') return Refuse(400, "a malformed chunk size");
-      line_size_ = 0;
-      state_ = left_ == 0 ? State::kTrailer : State::kData;
-      return {};
-    case State::kDataCr:
-      if (c != '\r') return Refuse(400, "a chunk longer than its size");
-      state_ = State::kDataLf;
-      return {};
-    case State::kDataLf:
-      if (c != '\n') return Refuse(400, "a chunk longer than its size");
-      state_ = State::kSize;
-      return {};
-    case State::kTrailer:
-      if (c == '\r') {
-        state_ = State::kTrailerLf;
-        return {};
-      }
-      if (c == '\n') return Refuse(400, "a trailer line that ends without CR");
-      if (++trailer_size_ > trailer_limit_) return Refuse(431, "the trailers are too large");
-      trailer_line_ += c;
-      return {};
-    case State::kTrailerLf:
-      if (c != '\n') return Refuse(400, "a CR inside a trailer line");
-      return TrailerLine();
-    case State::kData:
-    case State::kDone:
-      break;
-  }
-  return {};
-}
-
-Parsed<> ChunkDecoder::TrailerLine() {
-  if (trailer_line_.empty()) {
-    state_ = State::kDone;
-    return {};
-  }
-  if (auto added = AddField(trailer_line_, trailers_); !added) return added;
-  const std::string_view name = trailers_.at(trailers_.size() - 1).name;
-  for (const std::string_view framing : {"transfer-encoding", "content-length", "host"}) {
-    if (EqualsNoCase(name, framing)) return Refuse(400, "a trailer field that belongs in the head");
-  }
-  trailer_line_.clear();
-  state_ = State::kTrailer;
-  return {};
-}
-
-bool WriteRequest(const RequestHead& head, std::string_view host, const WriteOptions& options,
-                  std::string& out) {
-  const size_t before = out.size();
-  const auto visible = [](char c) { return c > 0x20 && c < 0x7f; };
-  if (!IsToken(head.method) || head.target.empty() || !std::ranges::all_of(head.target, visible) ||
-      !IsAuthority(host)) {
-    return false;
-  }
-  out.append(head.method).append(" ").append(head.target).append(" HTTP/1.1\r\nHost: ");
-  out.append(host).append("\r\n");
-  if (!WriteFields(head.headers, out)) {
-    out.resize(before);
-    return false;
-  }
-  WriteFraming(options, out);
-  out.append("\r\n");
-  return true;
-}
-
-bool WriteResponse(const ResponseHead& head, const WriteOptions& options, std::string& out) {
-  const size_t before = out.size();
-  if (head.status < 100 || head.status > 999 || !IsFieldValue(head.reason)) return false;
-  out.append("HTTP/1.1 ");
-  WriteNumber(static_cast<uint64_t>(head.status), 10, out);
-  out.append(" ").append(head.reason.empty() ? Reason(head.status) : head.reason).append("\r\n");
-  if (!WriteFields(head.headers, out)) {
-    out.resize(before);
-    return false;
-  }
-  WriteFraming(options, out);
-  out.append("\r\n");
-  return true;
-}
-
-void WriteChunkSize(size_t size, std::string& out) {
-  WriteNumber(size, 16, out);
-  out.append("\r\n");
-}
-
-bool WriteLastChunk(const Headers* trailers, std::string& out) {
-  const size_t before = out.size();
-  out.append("0\r\n");
-  if (trailers != nullptr && !WriteFields(*trailers, out)) {
-    out.resize(before);
-    return false;
-  }
-  out.append("\r\n");
-  return true;
-}
-
-std::string_view Reason(int status) {
-  struct Row {
-    int status;
-    std::string_view text;
-  };
-  static constexpr Row kRows[] = {
-      {100, "Continue"},
-      {101, "Switching Protocols"},
-      {103, "Early Hints"},
-      {200, "OK"},
-      {201, "Created"},
-      {202, "Accepted"},
-      {204, "No Content"},
-      {206, "Partial Content"},
-      {301, "Moved Permanently"},
-      {302, "Found"},
-      {303, "See Other"},
-      {304, "Not Modified"},
-      {307, "Temporary Redirect"},
-      {308, "Permanent Redirect"},
-      {400, "Bad Request"},
-      {401, "Unauthorized"},
-      {402, "Payment Required"},
-      {403, "Forbidden"},
-      {404, "Not Found"},
-      {405, "Method Not Allowed"},
-      {406, "Not Acceptable"},
-      {408, "Request Timeout"},
-      {409, "Conflict"},
-      {410, "Gone"},
-      {411, "Length Required"},
-      {412, "Precondition Failed"},
-      {413, "Content Too Large"},
-      {414, "URI Too Long"},
-      {415, "Unsupported Media Type"},
-      {417, "Expectation Failed"},
-      {421, "Misdirected Request"},
-      {422, "Unprocessable Content"},
-      {425, "Too Early"},
-      {426, "Upgrade Required"},
-      {428, "Precondition Required"},
-      {429, "Too Many Requests"},
-      {431, "Request Header Fields Too Large"},
-      {500, "Internal Server Error"},
-      {501, "Not Implemented"},
-      {502, "Bad Gateway"},
-      {503, "Service Unavailable"},
-      {504, "Gateway Timeout"},
-      {505, "HTTP Version Not Supported"},
-  };
-  for (const Row& row : kRows) {
-    if (row.status == status) return row.text;
-  }
-  return "Status";
 }
 
 }  // namespace pontage::net::http1

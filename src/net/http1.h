@@ -64,6 +64,8 @@ class HeadScanner {
   size_t seen_ = 0;  // nothing before this ends a line that has not been counted
 };
 
+// One field line, without its CRLF and not empty, added to `headers`.
+Parsed<> ParseField(std::string_view line, Headers& headers);
 // A whole head as HeadScanner delimits it.
 Parsed<Request> ParseRequest(std::string_view head, HeadLimits limits);
 // `to_head`: it answers a HEAD request. Informational answers (1xx) have no body.
