@@ -2,6 +2,8 @@
 
 #include <future>
 
+#include "base/try.h"
+
 namespace pontage::app {
 
 LocalServer::LocalServer() = default;
@@ -9,6 +11,7 @@ LocalServer::LocalServer() = default;
 Result<std::unique_ptr<LocalServer>> LocalServer::Start(std::string_view address,
                                                         net::Handler handler,
                                                         std::function<Task<>()> background) {
+  PTG_RUN(net::CheckAddressFree(address));
   std::unique_ptr<LocalServer> made(new LocalServer);
   made->host_ = std::string(address.substr(0, address.rfind(':')));
   LocalServer& self = *made;

@@ -78,6 +78,13 @@ void AddStart(Program& p) {
   serve->add_option("--role", p.serve.roles,
                     "gateway, facilitator or both, by commas; all the file has keys for");
   p.Runs(serve, p.serve, &ServeRoles);
+  CLI::App* demo =
+      p.Add(p.app, "demo", "Gateway, facilitator, chain and a sample upstream, offline");
+  demo->add_option("--port", p.demo.port, "Of the gateway; 0 picks one")
+      ->capture_default_str()
+      ->check(CLI::Range(0, 65535));
+  demo->add_flag("--once", p.demo.once, "End after one paid call");
+  p.Runs(demo, p.demo, &RunDemo);
   CLI::App* sandbox = p.Add(p.app, "sandbox", "An EVM chain with funded accounts, offline");
   sandbox->add_option("--port", p.sandbox.port, "Of its JSON-RPC; 0 picks one")
       ->capture_default_str()
