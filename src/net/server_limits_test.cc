@@ -16,6 +16,9 @@ using testing::Tell;
 using testing::Unread;
 
 constexpr std::string_view kGet = "GET /a HTTP/1.1\r\nHost: a\r\n\r\n";
+
+TEST_F(ServerLimitsTest, ASlowHeadEndsIn408AndIdlenessInSilence) {
+  Start(Tell, {.head_timeout = 100ms, .idle_timeout = 200ms});
   EXPECT_THAT(Talk("GET / HTTP/1.1\r\nHost: a\r\nX: ").value_or("reset"),
               StartsWith("HTTP/1.1 408 "));
   EXPECT_EQ(Talk("").value_or("reset"), "");
