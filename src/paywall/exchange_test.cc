@@ -1,0 +1,349 @@
+#include "paywall/exchange.h"
+
+#include <gtest/gtest.h>
+
+#include "base/try.h"
+#include "io/timer.h"
+#include "paywall/fields.h"
+#include "paywall/sweeper.h"
+#include "testing/engines.h"
+#include "testing/expect.h"
+#include "testing/fake_sale.h"
+
+namespace pontage::paywall {
+namespace {
+
+using ledger::Delivery;
+using ledger::State;
+using testing::FakeRail;
+using testing::FakeWork;
+using testing::IsOk;
+using testing::RecordingWriter;
+
+// A small language: Buy("nonce") is one request with that payment, Sweep() one pass of the sweeper.
+class ExchangeTest : public ::testing::Test {
+ protected:
+  ExchangeTest() : engine_(testing::EngineKind::kSqlite) {
+    database_ = engine_.OpenMigrated();
+    ledger_ = std::make_unique<ledger::Ledger>(*database_, "node_a", clock_, rng_);
+    auto rail = std::make_unique<FakeRail>(clock_);
+    rail_ = rail.get();
+    std::vector<std::unique_ptr<rail::Rail>> list;
+    list.push_back(std::move(rail));
+    rails_ = std::make_shared<const rail::RailSet>(std::move(list));
+    route_.match = "GET /goods";
+    route_.price = Money::Micros(1000);
+    EXPECT_THAT(loop_.RunUntilDone(ledger_->Heartbeat(Deadline::Never())), IsOk());
+  }
+
+  struct Sale {
+    RecordingWriter out;
+    int status = 0;
+    std::string Field(std::string_view name) const {
+      return std::string(out.head.headers.Get(name).value_or(""));
+    }
+  };
+
+  std::unique_ptr<Sale> Buy(std::string payment, std::string resource = "/goods",
+                            std::optional<size_t> breaks_after = std::nullopt) {
+    auto sale = std::make_unique<Sale>();
+    sale->out.breaks_after = breaks_after;
+    const auto task = [](ExchangeTest& t, Sale& s, std::string p, std::string r) -> Task<> {
+      net::RequestHead head;
+      head.method = "GET";
+      head.target = r;
+      if (!p.empty()) head.headers.Add("PAY", p);
+      net::StringBody body("");
+      const RequestId id(NewIdText("req", t.clock_, t.rng_));
+      Reply reply(s.out, id, head);
+      deal::Quote quote;
+      quote.route_name = t.route_.match;
+      quote.price = t.route_.price;
+      quote.method = "GET";
+      quote.resource = r;
+      quote.resource_url = "https://shop.example" + r;
+      Exchange exchange(*t.ledger_, t.metrics_, t.clock_, t.rng_);
+      Call call{t.route_, quote, *t.rails_, head, body, t.work_, reply};
+      PTG_CO_RUN(co_await exchange.Run(std::move(call)));
+      s.status = s.out.head.status;
+      // Notes are written behind the answer; the next step of a test wants them there.
+      co_return co_await Sleep(Millis(30));
+    };
+    EXPECT_THAT(loop_.RunUntilDone(task(*this, *sale, std::move(payment), std::move(resource))),
+                IsOk());
+    return sale;
+  }
+
+  size_t Sweep() {
+    Sweeper sweeper(*ledger_, [this] { return rails_; }, metrics_, clock_);
+    return loop_.RunUntilDone(sweeper.Sweep()).value_or(0);
+  }
+
+  ledger::Reservation Row(const std::string& payment) {
+    const auto key = crypto::Sha256(codec::AsBytes(payment));
+    auto row = loop_.RunUntilDone(ledger_->FindByKey(key, Deadline::Never()));
+    EXPECT_TRUE(row.has_value() && row->has_value()) << payment;
+    return row && *row ? **row : ledger::Reservation{};
+  }
+
+  // What a crash leaves: the process is another one, and nobody else lives.
+  void Restart() {
+    ledger_ = std::make_unique<ledger::Ledger>(*database_, "node_b", clock_, rng_);
+    EXPECT_THAT(loop_.RunUntilDone(ledger_->Heartbeat(Deadline::Never())), IsOk());
+    EXPECT_THAT(
+        loop_.RunUntilDone(ledger_->ForgetOtherNodes(clock_.Now() + Millis(1), Deadline::Never())),
+        IsOk());
+  }
+
+  const Clock& clock_ = Clock::System();
+  SeededRng rng_{1};
+  Loop loop_;
+  testing::Engine engine_;
+  std::unique_ptr<db::Database> database_;
+  std::unique_ptr<ledger::Ledger> ledger_;
+  obs::Registry metrics_;
+  FakeRail* rail_ = nullptr;
+  std::shared_ptr<const rail::RailSet> rails_;
+  FakeWork work_;
+  catalog::Route route_;
+};
+
+TEST_F(ExchangeTest, UnpaidIsAnOfferAndNobodyIsAsked) {
+  const auto sale = Buy("");
+  EXPECT_EQ(sale->status, 402);
+  EXPECT_EQ(sale->Field("OFFER"), "https://shop.example/goods");
+  EXPECT_EQ(sale->Field("Cache-Control"), "no-store");
+  EXPECT_NE(sale->out.body.find("\"code\":\"payment_required\""), std::string::npos);
+  EXPECT_TRUE(work_.keys.empty());
+}
+
+TEST_F(ExchangeTest, ABadPaymentSaysWhatIsWrongAndNobodyIsAsked) {
+  const auto sale = Buy("bad");
+  EXPECT_EQ(sale->status, 402);
+  EXPECT_NE(sale->out.body.find("\"code\":\"payment_signature\""), std::string::npos);
+  EXPECT_TRUE(work_.keys.empty());
+}
+
+TEST_F(ExchangeTest, PaidIsServedOnceWithAReceipt) {
+  const auto sale = Buy("n1");
+  EXPECT_EQ(sale->status, 200);
+  EXPECT_EQ(sale->out.body, "goods");
+  EXPECT_TRUE(sale->out.ended);
+  EXPECT_EQ(sale->Field("RECEIPT"), R"({"success":true,"transaction":"0xn1"})");
+  EXPECT_EQ(sale->Field("Cache-Control"), "private, max-age=60");
+  EXPECT_EQ(Row("n1").state, State::kSettled);
+  EXPECT_EQ(Row("n1").delivery, Delivery::kDelivered);
+  EXPECT_EQ(work_.keys, std::vector<std::string>{Row("n1").id.str()});
+
+  const auto again = Buy("n1");
+  EXPECT_EQ(again->status, 402);
+  EXPECT_NE(again->out.body.find("payment_already_used"), std::string::npos);
+  EXPECT_EQ(again->Field("RECEIPT"), sale->Field("RECEIPT"));
+  EXPECT_EQ(again->Field("OFFER"), "");
+  EXPECT_EQ(work_.keys.size(), 1U);
+}
+
+TEST_F(ExchangeTest, AUsedPaymentIsRefusedElsewhere) {
+  Buy("n1");
+  const auto other = Buy("n1", "/other");
+  EXPECT_EQ(other->status, 402);
+  EXPECT_NE(other->out.body.find("payment_already_used"), std::string::npos);
+  EXPECT_EQ(work_.keys.size(), 1U);
+}
+
+TEST_F(ExchangeTest, AnUpstreamErrorIsRelayedAndCostsNothing) {
+  work_.status = 500;
+  const auto sale = Buy("n1");
+  EXPECT_EQ(sale->status, 500);
+  EXPECT_EQ(sale->Field("RECEIPT"), "");
+  EXPECT_EQ(rail_->settle_calls, 0);
+  // The claim is released: the same payment buys once the seller is well.
+  work_.status = 200;
+  EXPECT_EQ(Buy("n1")->status, 200);
+}
+
+TEST_F(ExchangeTest, AnUpstreamThatBreaksOffCostsNothing) {
+  work_.breaks_in_body = true;
+  const auto sale = Buy("n1");
+  EXPECT_EQ(sale->status, 502);
+  EXPECT_EQ(rail_->settle_calls, 0);
+}
+
+TEST_F(ExchangeTest, ARefusedSettlementDeliversNothingAndRunsNothingAgain) {
+  rail_->says = FakeRail::Outcome::kRefused;
+  const auto sale = Buy("n1");
+  EXPECT_EQ(sale->status, 402);
+  EXPECT_EQ(sale->out.body.find("goods"), std::string::npos);
+  EXPECT_NE(sale->Field("RECEIPT").find("insufficient_funds"), std::string::npos);
+  EXPECT_EQ(sale->Field("OFFER"), "");
+  EXPECT_EQ(Row("n1").state, State::kExpired);
+  EXPECT_EQ(Buy("n1")->status, 402);
+  EXPECT_EQ(work_.keys.size(), 1U);
+}
+
+TEST_F(ExchangeTest, AnUnknownSettlementIsNoOfferAndIsOwedLater) {
+  rail_->says = FakeRail::Outcome::kUnknown;
+  const auto sale = Buy("n1");
+  EXPECT_EQ(sale->status, 503);
+  EXPECT_EQ(sale->Field("Retry-After"), "1");
+  EXPECT_EQ(sale->Field("OFFER"), "");
+  EXPECT_NE(sale->Field("RECEIPT").find("settlement_pending"), std::string::npos);
+  EXPECT_EQ(sale->out.body.find("goods"), std::string::npos);
+  EXPECT_EQ(Row("n1").state, State::kInDoubt);
+  EXPECT_EQ(Buy("n1")->status, 503);
+
+  rail_->says = FakeRail::Outcome::kSettled;
+  for (int i = 0; i < 100 && Row("n1").state == State::kInDoubt; ++i) {
+    Sweep();
+    EXPECT_THAT(loop_.RunUntilDone(Sleep(Millis(50))), IsOk());
+  }
+  EXPECT_EQ(Row("n1").state, State::kSettled);
+  EXPECT_EQ(Row("n1").delivery, Delivery::kOwed);
+  const auto redeemed = Buy("n1");
+  EXPECT_EQ(redeemed->status, 200);
+  EXPECT_EQ(redeemed->out.body, "goods");
+  EXPECT_EQ(Row("n1").delivery, Delivery::kDelivered);
+  EXPECT_EQ(work_.keys[0], work_.keys[1]);
+  EXPECT_EQ(rail_->moved["n1"], 1);
+  EXPECT_EQ(Buy("n1")->status, 402);
+}
+
+TEST_F(ExchangeTest, ABreakIsRedeemedOnceAndOnlyOnce) {
+  Buy("n1", "/goods", 2);
+  EXPECT_EQ(Row("n1").delivery, Delivery::kBroken);
+  Buy("n1", "/goods", 2);
+  EXPECT_EQ(Row("n1").delivery, Delivery::kRedeemed);
+  EXPECT_EQ(Buy("n1")->status, 402);
+  EXPECT_EQ(work_.keys.size(), 2U);
+  EXPECT_EQ(rail_->settle_calls, 1);
+}
+
+TEST_F(ExchangeTest, ARedemptionTheSellerCannotServeStaysDue) {
+  Buy("n1", "/goods", 2);
+  work_.status = 503;
+  EXPECT_EQ(Buy("n1")->status, 503);
+  EXPECT_EQ(Row("n1").delivery, Delivery::kBroken);
+  work_.status = 200;
+  EXPECT_EQ(Buy("n1")->status, 200);
+  EXPECT_EQ(Row("n1").delivery, Delivery::kDelivered);
+}
+
+TEST_F(ExchangeTest, SettleBeforeOwesWhatTheSellerFailsToGive) {
+  route_.settle_before = true;
+  work_.status = 500;
+  const auto sale = Buy("n1");
+  EXPECT_EQ(sale->status, 500);
+  EXPECT_NE(sale->Field("RECEIPT"), "");
+  EXPECT_EQ(Row("n1").delivery, Delivery::kOwed);
+  work_.status = 200;
+  EXPECT_EQ(Buy("n1")->status, 200);
+  EXPECT_EQ(rail_->settle_calls, 1);
+}
+
+TEST_F(ExchangeTest, SettleBeforeRefusedAsksNobody) {
+  route_.settle_before = true;
+  rail_->says = FakeRail::Outcome::kRefused;
+  EXPECT_EQ(Buy("n1")->status, 402);
+  EXPECT_TRUE(work_.keys.empty());
+}
+
+TEST_F(ExchangeTest, AnEventStreamSettlesBeforeItsFirstByte) {
+  work_.content_type = "text/event-stream";
+  rail_->says = FakeRail::Outcome::kRefused;
+  const auto refused = Buy("n1");
+  EXPECT_EQ(refused->status, 402);
+  EXPECT_EQ(refused->out.body.find("goods"), std::string::npos);
+  rail_->says = FakeRail::Outcome::kSettled;
+  EXPECT_EQ(Buy("n2")->out.body, "goods");
+}
+
+TEST_F(ExchangeTest, WhatIsLongerThanTheHoldIsSettledAndThenStreams) {
+  route_.hold_max = 3;
+  const auto sale = Buy("n1");
+  EXPECT_EQ(sale->out.body, "goods");
+  EXPECT_EQ(Row("n1").delivery, Delivery::kDelivered);
+}
+
+TEST_F(ExchangeTest, AnUpstreamThatBreaksOffAfterSettlingIsOwed) {
+  route_.hold_max = 3;
+  work_.breaks_in_body = true;
+  const auto sale = Buy("n1");
+  EXPECT_TRUE(sale->out.aborted);
+  EXPECT_EQ(Row("n1").delivery, Delivery::kOwed);
+}
+
+TEST_F(ExchangeTest, AStoredAnswerGoesOutAgainToAnEqualRequestOnly) {
+  route_.replay_answer = true;
+  Buy("n1");
+  const auto again = Buy("n1");
+  EXPECT_EQ(again->status, 200);
+  EXPECT_EQ(again->out.body, "goods");
+  EXPECT_NE(again->Field("RECEIPT"), "");
+  EXPECT_EQ(Buy("n1", "/other")->status, 402);
+  EXPECT_EQ(work_.keys.size(), 1U);
+}
+
+TEST_F(ExchangeTest, ACrashBeforeTheAnswerNeverCharges) {
+  ledger::Reservation row;
+  row.id = ReservationId("pay_1");
+  row.once_key = crypto::Sha256(codec::AsBytes("n1"));
+  row.method = "GET";
+  row.resource = "/goods";
+  row.rail = "fake";
+  row.payload = R"({"payload":{"nonce":"n1"}})";
+  row.requirement = "{}";
+  row.valid_before = clock_.Now() + Millis(300'000);
+  EXPECT_THAT(loop_.RunUntilDone(ledger_->Reserve(row, Deadline::Never())), IsOk());
+  Restart();
+  EXPECT_EQ(Sweep(), 1U);
+  EXPECT_EQ(Row("n1").state, State::kExpired);
+  EXPECT_EQ(rail_->settle_calls, 0);
+  const auto sale = Buy("n1");
+  EXPECT_EQ(sale->status, 402);
+  EXPECT_NE(sale->out.body.find("payment_lapsed"), std::string::npos);
+  EXPECT_NE(sale->Field("OFFER"), "");
+  EXPECT_TRUE(work_.keys.empty());
+}
+
+TEST_F(ExchangeTest, ACrashAfterTheAnswerSettlesAndOwes) {
+  ledger::Reservation row;
+  row.id = ReservationId("pay_1");
+  row.once_key = crypto::Sha256(codec::AsBytes("n1"));
+  row.method = "GET";
+  row.resource = "/goods";
+  row.request_digest = RequestDigest("GET", "/goods", "");
+  row.rail = "fake";
+  row.payload = R"({"payload":{"nonce":"n1"}})";
+  row.requirement = "{}";
+  row.valid_before = clock_.Now() + Millis(300'000);
+  EXPECT_THAT(loop_.RunUntilDone(ledger_->Reserve(row, Deadline::Never())), IsOk());
+  EXPECT_THAT(loop_.RunUntilDone(ledger_->Answered(row.id, 200, Deadline::Never())), IsOk());
+  Restart();
+  EXPECT_EQ(Sweep(), 1U);
+  EXPECT_EQ(Row("n1").delivery, Delivery::kOwed);
+  EXPECT_EQ(Buy("n1")->status, 200);
+  EXPECT_EQ(work_.keys, std::vector<std::string>{"pay_1"});
+  EXPECT_EQ(rail_->moved["n1"], 1);
+}
+
+TEST(FieldsTest, WhatIsOursNeverComesFromTheUpstream) {
+  net::Headers headers;
+  for (const char* name :
+       {"Payment-Response", "PAYMENT-REQUIRED", "x-payment-response", "Settlement-Overrides",
+        "EXTENSION-RESPONSES", "Connection", "Keep-Alive", "X-Hop", "X-Kept"}) {
+    headers.Add(name, net::EqualsNoCase(name, "Connection") ? "X-Hop, close" : "1");
+  }
+  CleanAnswer(headers);
+  ASSERT_EQ(headers.size(), 1U);
+  EXPECT_EQ(headers.at(0).name, "X-Kept");
+}
+
+TEST(DeliveryTest, SharedCachesNeverKeepAPaidAnswer) {
+  EXPECT_EQ(PrivateCacheControl(""), "private");
+  EXPECT_EQ(PrivateCacheControl("public, max-age=60"), "private, max-age=60");
+  EXPECT_EQ(PrivateCacheControl("s-maxage=9,no-transform"), "private, no-transform");
+  EXPECT_EQ(PrivateCacheControl("Private"), "private");
+}
+
+}  // namespace
+}  // namespace pontage::paywall
