@@ -1,7 +1,6 @@
 #include "app/demo.h"
 
 #include <array>
-#include <filesystem>
 #include <unistd.h>
 
 #include "app/cli/commands.h"
@@ -12,15 +11,12 @@ namespace {
 
 using codec::Json;
 
-// How to call this program from here.
+// How to call this program from anywhere.
 std::string ThisProgram() {
   std::array<char, 4096> path{};
   const ssize_t n = readlink("/proc/self/exe", path.data(), path.size() - 1);
   if (n <= 0) return "pontage";
-  std::error_code failure;
-  const std::string exe(path.data(), static_cast<size_t>(n));
-  const std::string here = std::filesystem::current_path(failure).string() + '/';
-  return exe.starts_with(here) ? exe.substr(here.size()) : exe;
+  return {path.data(), static_cast<size_t>(n)};
 }
 
 std::string Snippet(const Demo& demo, const std::string& key) {
@@ -80,9 +76,9 @@ void Tell(Demo& demo, const buyer::Purchase& bought) {
             " atomic units\n");
 }
 
-void TellNext(Demo& demo, const std::string& key) {
+void TellNext(Demo& demo, const std::string& key, bool once) {
   const std::string program = ThisProgram();
-  PrintLine("Try next:\n");
+  PrintLine(once ? "Try next, with the demo started again without --once:\n" : "Try next:\n");
   PrintLine("1. See what it costs, as anybody's client does:\n");
   PrintLine("curl -i " + demo.paid_url() + "\n");
   PrintLine("2. Buy it with the official client (Node 20 or newer):\n");
@@ -111,7 +107,7 @@ int RunDemo(const CommonOptions& common, const DemoOptions& options) {
     PrintJson(Machine(**demo, *bought, key));
   } else {
     Tell(**demo, *bought);
-    TellNext(**demo, key);
+    TellNext(**demo, key, options.once);
   }
   if (options.once) return kDone;
   if (!common.json) PrintLine("Ctrl-C ends the demo.");
