@@ -33,9 +33,9 @@ class Ledger {
 
   // held/reserved -> held/answered: the upstream's billable answer is here and settling begins.
   Task<> Answered(ReservationId id, int upstream_status, Deadline by);
-  // held | in_doubt -> settled, with delivery pending (or owed, when `delivery` says so), the
-  // outbox row "payment.settled" in the same transaction. `answer` (replay = "answer") is kept
-  // beside it.
+  // held | in_doubt (| expired, by a node that was taken for dead and lives) -> settled, with
+  // delivery pending (or owed, when `delivery` says so), the outbox row "payment.settled" in the
+  // same transaction. `answer` (replay = "answer") is kept beside it.
   struct StoredAnswer {
     int status = 0;
     std::string head{};  // JSON array of [name, value]
@@ -97,9 +97,10 @@ class Ledger {
     std::string detail;
   };
   Task<std::vector<Event>> History(ReservationId id, Deadline by);
-  // Counts by state and by delivery, for the gauges: how many are held, in doubt, owed.
+  // Counts of what is open or due, for the gauges. What is settled and delivered is not counted
+  // here: that would read the whole table.
   struct Totals {
-    int64_t held = 0, in_doubt = 0, settled = 0, owed = 0, broken = 0;
+    int64_t held = 0, in_doubt = 0, owed = 0, broken = 0;
   };
   Task<Totals> Count(Deadline by);
 

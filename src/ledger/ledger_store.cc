@@ -31,11 +31,14 @@ constexpr db::Statement kAnswered{
     "ledger.answered",
     "UPDATE reservation SET stage = 'answered', upstream_status = $2, updated_ms = $3"
     " WHERE id = $1 AND state = 'held' AND stage = 'reserved' RETURNING id"};
+// Also from 'expired': a node that was silent for too long is taken for dead and its open rows are
+// expired, but it may only have slept, and settle when it wakes. Money that moved is written down.
 constexpr db::Statement kCommit{
     "ledger.commit",
     "UPDATE reservation SET state = 'settled', tx_hash = $2, receipt = $3, delivery = $4,"
     " node = $5, updated_ms = $6, failure = '', look_ms = 0"
-    " WHERE id = $1 AND state IN ('held', 'in_doubt') RETURNING " PTG_RESERVATION_COLUMNS};
+    " WHERE id = $1 AND state IN ('held', 'in_doubt', 'expired') "
+    "RETURNING " PTG_RESERVATION_COLUMNS};
 constexpr db::Statement kVoid{
     "ledger.void",
     "UPDATE reservation SET state = 'voided', failure = $2, upstream_status = $3, updated_ms = $4"
@@ -133,15 +136,13 @@ constexpr db::Statement kList{
     " FROM reservation WHERE created_ms >= $1 AND ($2 = '' OR state = $2)"
     " AND ($3 = '' OR LOWER(payer) = LOWER($3)) AND ($4 = '' OR route = $4)"
     " AND ($5 = '' OR LOWER(tx_hash) = LOWER($5)) ORDER BY created_ms DESC, id DESC LIMIT $6"};
-// What is open or due is counted along the partial indexes; only the settled cost a walk.
+// Along the partial indexes: the gauges ask every second.
 constexpr db::Statement kCountOpen{
     "ledger.count_open",
     "SELECT state, COUNT(*) FROM reservation WHERE state IN ('held', 'in_doubt') GROUP BY state"};
 constexpr db::Statement kCountDue{"ledger.count_due",
                                   "SELECT delivery, COUNT(*) FROM reservation"
                                   " WHERE delivery IN ('owed', 'broken') GROUP BY delivery"};
-constexpr db::Statement kCountSettled{"ledger.count_settled",
-                                      "SELECT COUNT(*) FROM reservation WHERE state = 'settled'"};
 
 // A settling that began this long ago has passed every closing deadline we allow.
 constexpr Millis kAnsweredForgotten{120'000};
@@ -410,8 +411,6 @@ Result<Ledger::Totals> CountReservations(db::Tx& tx) {
   for (const db::Row& row : due) {
     (row.Text(0) == "owed" ? totals.owed : totals.broken) = row.Int(1);
   }
-  PTG_TRY(const db::Rows settled, tx.Run(kCountSettled));
-  totals.settled = settled.at(0).Int(0);
   return totals;
 }
 

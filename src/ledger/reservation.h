@@ -16,14 +16,16 @@ namespace pontage::ledger {
 // The life of one reservation. The row is made before any work is done (reserve before work) and
 // its once-key is unique among rows that are not voided.
 //
-//   held ──► settled            the money moved; tx and receipt are stored
-//        ──► voided             nothing was delivered and nothing is owed; the payment may come
-//        again ──► expired            our process died before the upstream had answered, or the
-//        authorization
-//                               ran out: never charged, and the key stays taken so that nothing
-//                               runs twice
-//        ──► in_doubt ──► settled | expired     a settlement whose end we did not see; the sweeper
-//        asks
+//   held ─> settled | voided | expired | in_doubt
+//   in_doubt ─> settled | expired
+//   expired ─> settled
+//
+//   settled    the money moved; tx and receipt are stored
+//   voided     nothing was delivered and nothing is owed; the payment may come again
+//   expired    our process died before the upstream had answered, or the authorization ran out:
+//              never charged, and the key stays taken, so that nothing runs twice. Settled after
+//              all if that process only slept and the money moved yet.
+//   in_doubt   a settlement whose end we did not see; the sweeper asks
 enum class State : uint8_t { kHeld, kSettled, kVoided, kExpired, kInDoubt };
 
 // How far a held reservation got. A crash after kAnswered is finished by settling, before it by
