@@ -1,0 +1,107 @@
+#include "gateway/forwarding.h"
+
+#include <gtest/gtest.h>
+
+#include "testing/expect.h"
+#include "testing/fake_sale.h"
+
+namespace pontage::gateway {
+namespace {
+
+using testing::FailsWith;
+
+rail::RailSet Rails() {
+  std::vector<std::unique_ptr<rail::Rail>> list;
+  list.push_back(std::make_unique<testing::FakeRail>(Clock::System()));
+  return rail::RailSet(std::move(list));
+}
+
+net::RequestHead Head(std::vector<std::pair<const char*, const char*>> fields) {
+  net::RequestHead head;
+  head.method = "GET";
+  head.peer_address = "10.0.0.9";
+  for (const auto& [name, value] : fields) head.headers.Add(name, value);
+  return head;
+}
+
+TEST(TrustedProxiesTest, NetworksAndAddresses) {
+  const auto trusted =
+      TrustedProxies::Make({"10.0.0.0/8", "192.168.1.7", "fd00::/8", "0.0.0.0/32"});
+  ASSERT_TRUE(trusted.has_value());
+  for (const char* yes : {"10.1.2.3", "192.168.1.7", "fd12::1", "::ffff:10.1.2.3"}) {
+    EXPECT_TRUE(trusted->Trusts(yes)) << yes;
+  }
+  for (const char* no : {"11.0.0.1", "192.168.1.8", "fe80::1", "", "x"}) {
+    EXPECT_FALSE(trusted->Trusts(no)) << no;
+  }
+  for (const char* bad : {"10.0.0.0/33", "10.0.0/8", "::/129", "host", "1.2.3.4/", "1.2.3.4/x"}) {
+    EXPECT_THAT(TrustedProxies::Make({bad}), FailsWith(Code::kConfig)) << bad;
+  }
+}
+
+TEST(UpstreamHeadTest, BuyersAndSellersHeadersStayApart) {
+  const rail::RailSet rails = Rails();
+  const TrustedProxies nobody;
+  const net::RequestHead head = Head({{"PAY", "secret"},
+                                      {"Authorization", "Bearer license"},
+                                      {"X-API-Key", "k"},
+                                      {"PAYMENT-RESPONSE", "forged"},
+                                      {"Settlement-Overrides", "{}"},
+                                      {"Connection", "X-Hop, keep-alive"},
+                                      {"X-Hop", "1"},
+                                      {"TE", "trailers"},
+                                      {"Expect", "100-continue"},
+                                      {"Idempotency-Key", "mine"},
+                                      {"Accept", "text/plain"}});
+  ForwardOptions options;
+  options.idempotency_key = "pay_1";
+  const net::RequestHead out = UpstreamHead(head, "/x", rails, nobody, options);
+  for (const char* gone : {"PAY", "Authorization", "X-API-Key", "PAYMENT-RESPONSE",
+                           "Settlement-Overrides", "X-Hop", "TE", "Expect", "Connection"}) {
+    EXPECT_FALSE(out.headers.Has(gone)) << gone;
+  }
+  EXPECT_EQ(out.headers.Get("Accept"), "text/plain");
+  EXPECT_EQ(out.headers.Get("Idempotency-Key"), "pay_1");
+  EXPECT_EQ(out.target, "/x");
+}
+
+TEST(UpstreamHeadTest, ForwardingFieldsAreBelievedFromTrustedPeersOnly) {
+  const rail::RailSet rails = Rails();
+  const net::RequestHead head = Head({{"Host", "shop.example"},
+                                      {"X-Forwarded-For", "1.2.3.4"},
+                                      {"X-Forwarded-Proto", "https"},
+                                      {"Forwarded", "for=1.2.3.4"}});
+  const ForwardOptions options;
+  const TrustedProxies nobody;
+  const net::RequestHead stranger = UpstreamHead(head, "/", rails, nobody, options);
+  EXPECT_EQ(stranger.headers.Get("X-Forwarded-For"), "10.0.0.9");
+  EXPECT_EQ(stranger.headers.Get("X-Forwarded-Proto"), "http");
+  EXPECT_EQ(stranger.headers.Get("Forwarded"), "for=10.0.0.9;proto=http");
+  const auto proxies = TrustedProxies::Make({"10.0.0.0/8"});
+  const net::RequestHead friendly = UpstreamHead(head, "/", rails, *proxies, options);
+  EXPECT_EQ(friendly.headers.Get("X-Forwarded-For"), "1.2.3.4, 10.0.0.9");
+  EXPECT_EQ(friendly.headers.Get("X-Forwarded-Proto"), "https");
+  EXPECT_EQ(friendly.headers.Get("Forwarded"), "for=1.2.3.4, for=10.0.0.9;proto=http");
+  EXPECT_EQ(friendly.headers.Get("X-Forwarded-Host"), "shop.example");
+}
+
+TEST(ClientAddressTest, TheLastAddressThatIsNotTrusted) {
+  const auto proxies = TrustedProxies::Make({"10.0.0.0/8"});
+  const TrustedProxies nobody;
+  const net::RequestHead head = Head({{"X-Forwarded-For", "6.6.6.6, 1.2.3.4, 10.0.0.3"}});
+  EXPECT_EQ(ClientAddress(head, *proxies), "1.2.3.4");
+  EXPECT_EQ(ClientAddress(head, nobody), "10.0.0.9");
+  EXPECT_EQ(ClientAddress(Head({{"X-Forwarded-For", "junk"}}), *proxies), "10.0.0.9");
+}
+
+TEST(PreflightTest, OnlyARealOneIsOurs) {
+  net::RequestHead head = Head({{"Origin", "https://x"}, {"Access-Control-Request-Method", "GET"}});
+  EXPECT_FALSE(IsPreflight(head));
+  head.method = "OPTIONS";
+  EXPECT_TRUE(IsPreflight(head));
+  head.headers.Remove("Origin");
+  EXPECT_FALSE(IsPreflight(head));
+}
+
+}  // namespace
+}  // namespace pontage::gateway
