@@ -2,6 +2,7 @@
 #include <csignal>
 #include <ctime>
 
+#include <sys/prctl.h>
 #include <sys/stat.h>
 
 #include "app/compose.h"
@@ -71,6 +72,8 @@ int WaitForSignal(Millis poll) {
 
 Result<> Serve(const std::string& config_path, std::vector<std::string> roles) {
   BlockSignals();
+  // Keys are in this process: it leaves no core behind and nobody may look into it.
+  prctl(PR_SET_DUMPABLE, 0, 0, 0, 0);
   PTG_TRY(Config config, Load(config_path));
   SetLogLevel(config.server.log_level);
   FileMark mark = MarkOf(config_path);
