@@ -105,7 +105,8 @@ Result<LocalFacilitator::Prepared> LocalFacilitator::Prepare(const x402::Payment
   return p;
 }
 
-Task<chain::TransferFacts> LocalFacilitator::Facts(const Prepared& p, bool estimate, Deadline by) {
+Task<chain::TransferFacts> LocalFacilitator::AskOnce(const Prepared& p, bool estimate,
+                                                     Deadline by) {
   const std::pair known{p.network, p.check.want.asset};
   chain::TransferQuestion question;
   question.asset = p.check.want.asset;
@@ -128,6 +129,16 @@ Task<chain::TransferFacts> LocalFacilitator::Facts(const Prepared& p, bool estim
     contracts_[known] = clock_.Steady() + kContractSeen;
   }
   co_return facts;
+}
+
+// A batch may be answered across two blocks: then the simulation fails over a transfer that the
+// reads before it had not seen. The second answer tells why.
+Task<chain::TransferFacts> LocalFacilitator::Facts(const Prepared& p, bool estimate, Deadline by) {
+  PTG_CO_TRY(const chain::TransferFacts facts, co_await AskOnce(p, estimate, by));
+  const bool puzzling = !facts.succeeds && !facts.nonce_used && !facts.payer_has_code &&
+                        facts.balance >= p.check.payload.auth.value;
+  if (!puzzling) co_return facts;
+  co_return co_await AskOnce(p, estimate, by);
 }
 
 Task<x402::VerifyAnswer> LocalFacilitator::Verify(const x402::Payment& payment,
@@ -166,49 +177,71 @@ Task<Settlement> LocalFacilitator::SettleFor(const x402::Payment& payment,
                      requirements.network);
   }
   Prepared& p = *prepared;
-  Result<> good = scheme::CheckExactEvm(p.check);
+  const Result<> good = scheme::CheckExactEvm(p.check);
+  const bool late = !good && good.error().code() == Code::kPaymentExpired;
   // One that was begun in time is brought to its end after its time as well; but only for who shows
   // the whole payment.
-  if (!good && good.error().code() == Code::kPaymentExpired) {
-    Prepared in_time = p;
-    const codec::Uint256 margin(static_cast<uint64_t>(scheme::kSettleMarginS));
-    const Result<codec::Uint256> then = Sub(p.check.payload.auth.valid_before, margin);
-    in_time.check.now_s = static_cast<int64_t>(then ? then->ToU64().value_or(0) : 0);
-    if (!scheme::CheckExactEvm(in_time.check)) {
-      co_return Failed(Outcome::kRefused, good.error(), p.version, p.payer, p.network);
-    }
-  } else if (!good) {
-    co_return Failed(Outcome::kRefused, good.error(), p.version, p.payer, p.network);
-  }
+  if (!good && !(late && WasGood(p.check))) co_return Refused(p, good.error());
+  const Result<std::optional<Pending>> row = co_await Stored(p);
+  // An earlier call may have sent it: without the store nobody can tell.
+  if (!row) co_return Failed(Outcome::kUnknown, NotSeen(), p.version, p.payer, p.network);
+  if (*row) co_return co_await Resume(p, **row, caller, by);
+  if (!late) co_return co_await Begin(p, caller, by);
+  // Nothing of ours is under way, and whether somebody else settled it only its owner may ask.
+  if (caller == Caller::kStranger) co_return Refused(p, good.error());
+  co_return co_await SettledElsewhere(p, good.error(), by);
+}
+
+// Whether it would have been good while it was valid.
+bool LocalFacilitator::WasGood(scheme::ExactEvm check) {
+  const codec::Uint256 margin(static_cast<uint64_t>(scheme::kSettleMarginS));
+  const Result<codec::Uint256> then = Sub(check.payload.auth.valid_before, margin);
+  check.now_s = static_cast<int64_t>(then ? then->ToU64().value_or(0) : 0);
+  return scheme::CheckExactEvm(check).has_value();
+}
+
+Settlement LocalFacilitator::Refused(const Prepared& p, const Error& why) {
+  return Failed(Outcome::kRefused, why, p.version, p.payer, p.network);
+}
+
+// The settlement that was begun for it, if there is one that did not fail.
+Task<std::optional<Pending>> LocalFacilitator::Stored(const Prepared& p) {
   const auto find = [&p](db::Tx& tx) { return FindPending(tx, p.key); };
-  const Deadline store_by = Deadline::In(clock_, kStoreTimeout);
-  PTG_CO_TRY(std::optional<Pending> row, co_await database_.Read(find, store_by));
-  if (row && row->state != PendingState::kFailed) {
-    co_return co_await Resume(p, *std::move(row), caller, by);
+  const Deadline by = Deadline::In(clock_, kStoreTimeout);
+  PTG_CO_TRY(std::optional<Pending> row, co_await database_.Read(find, by));
+  if (row && row->state == PendingState::kFailed) row.reset();
+  co_return row;
+}
+
+// For the owner of a payment that we cannot send (any more): it is refused with `why` unless
+// somebody else has sent it.
+Task<Settlement> LocalFacilitator::SettledElsewhere(const Prepared& p, Error why, Deadline by) {
+  Result<Traced> traced = co_await Trace(p, by);
+  if (!traced || traced->trace == Trace::kUnknown) {
+    co_return Failed(Outcome::kUnknown, NotSeen(), p.version, p.payer, p.network);
   }
-  if (!good) {
-    // Nothing of ours is under way, and whether somebody else settled it only its owner may ask.
-    if (caller == Caller::kOwner) {
-      PTG_CO_TRY(Traced traced, co_await Trace(p, by));
-      if (traced.trace == Trace::kUsed) co_return Settlement{Outcome::kSettled, traced.answer};
-    }
-    co_return Failed(Outcome::kRefused, good.error(), p.version, p.payer, p.network);
+  if (traced->trace == Trace::kUsed) {
+    co_return Settlement{Outcome::kSettled, std::move(traced->answer)};
   }
+  co_return Refused(p, why);
+}
+
+Task<Settlement> LocalFacilitator::Begin(Prepared& p, Caller caller, Deadline by) {
   if (p.chain->submitter == nullptr) {
-    co_return Failed(Outcome::kRefused, Error(Code::kUnsupported, "there is no signer here"),
-                     p.version, p.payer, p.network);
+    co_return Refused(p, Error(Code::kUnsupported, "there is no signer here"));
   }
   PTG_CO_TRY(p.check.facts, co_await Facts(p, true, by));
-  good = scheme::CheckExactEvm(p.check);
+  const Result<> good = scheme::CheckExactEvm(p.check);
   if (!good) {
+    // Perhaps by a call of the same payment that came between our look at the store and at the
+    // chain.
+    const Result<std::optional<Pending>> row = co_await Stored(p);
+    if (!row) co_return Failed(Outcome::kUnknown, NotSeen(), p.version, p.payer, p.network);
+    if (*row) co_return co_await Resume(p, **row, caller, by);
     if (good.error().code() == Code::kPaymentReplayed && caller == Caller::kOwner) {
-      PTG_CO_TRY(Traced traced, co_await Trace(p, by));
-      if (traced.trace == Trace::kUsed) co_return Settlement{Outcome::kSettled, traced.answer};
-      if (traced.trace == Trace::kUnknown) {
-        co_return Failed(Outcome::kUnknown, NotSeen(), p.version, p.payer, p.network);
-      }
+      co_return co_await SettledElsewhere(p, good.error(), by);
     }
-    co_return Failed(Outcome::kRefused, good.error(), p.version, p.payer, p.network);
+    co_return Refused(p, good.error());
   }
   Submitter::Job job;
   job.key = p.key;
@@ -216,18 +249,17 @@ Task<Settlement> LocalFacilitator::SettleFor(const x402::Payment& payment,
   job.data = chain::CallTransferWithAuthorization(p.check.payload.auth, SignatureOf(p.check));
   job.gas = p.check.facts->gas;
   Result<Submitter::Sent> sent = co_await p.chain->submitter->Submit(std::move(job), by);
-  if (!sent && sent.error().code() == Code::kConflict) {
+  if (sent) co_return co_await Judge(p, *sent, caller, by);
+  if (sent.error().code() == Code::kConflict) {
     // Another call for the same payment came first, here or on another node.
-    const Deadline again_by = Deadline::In(clock_, kStoreTimeout);
-    PTG_CO_TRY(row, co_await database_.Read(find, again_by));
-    if (!row) co_return Failed(Outcome::kUnknown, NotSeen(), p.version, p.payer, p.network);
-    co_return co_await Resume(p, *std::move(row), caller, by);
-  }
-  if (!sent && sent.error().code() == Code::kStore) {
+    const Result<std::optional<Pending>> row = co_await Stored(p);
+    if (row && *row) co_return co_await Resume(p, **row, caller, by);
     co_return Failed(Outcome::kUnknown, NotSeen(), p.version, p.payer, p.network);
   }
-  if (!sent) co_return Fail(std::move(sent).error());
-  co_return co_await Judge(p, *sent, caller, by);
+  if (sent.error().code() == Code::kStore || sent.error().code() == Code::kTimeout) {
+    co_return Failed(Outcome::kUnknown, NotSeen(), p.version, p.payer, p.network);
+  }
+  co_return Fail(std::move(sent).error());
 }
 
 Task<Settlement> LocalFacilitator::Resume(const Prepared& p, Pending row, Caller caller,
@@ -235,10 +267,15 @@ Task<Settlement> LocalFacilitator::Resume(const Prepared& p, Pending row, Caller
   if (row.state == PendingState::kSettled || row.state == PendingState::kTold) {
     codec::JsonLimits limits;
     limits.fault = Code::kStore;
-    PTG_CO_TRY(const codec::Json json, codec::ParseJson(row.result, limits));
-    PTG_CO_TRY(x402::SettleAnswer answer, x402::ParseSettleAnswer(json));
-    answer.network = p.network;
-    co_return co_await Tell(p, std::move(answer), caller, by);
+    const Result<codec::Json> json = codec::ParseJson(row.result, limits);
+    Result<x402::SettleAnswer> answer =
+        json ? x402::ParseSettleAnswer(*json) : Result<x402::SettleAnswer>(Fail(json.error()));
+    if (!answer) {
+      Log(LogLevel::kError, "settle.result_unreadable", {{"transaction", row.tx_hash}});
+      co_return Failed(Outcome::kUnknown, NotSeen(), p.version, p.payer, p.network, row.tx_hash);
+    }
+    answer->network = p.network;
+    co_return co_await Tell(p, *std::move(answer), caller, by);
   }
   const Result<crypto::Hash32> hash = codec::FromHex0x<32>(row.tx_hash);
   if (!hash || p.chain->submitter == nullptr) {

@@ -69,8 +69,14 @@ class LocalFacilitator final : public Facilitator {
   Result<Prepared> Prepare(const x402::Payment& payment,
                            const x402::Requirements& requirements) const;
   Task<chain::TransferFacts> Facts(const Prepared& p, bool estimate, Deadline by);
+  Task<chain::TransferFacts> AskOnce(const Prepared& p, bool estimate, Deadline by);
   Task<Settlement> SettleFor(const x402::Payment& payment, const x402::Requirements& requirements,
                              Caller caller, Deadline by);
+  static bool WasGood(scheme::ExactEvm check);
+  static Settlement Refused(const Prepared& p, const Error& why);
+  Task<std::optional<Pending>> Stored(const Prepared& p);
+  Task<Settlement> SettledElsewhere(const Prepared& p, Error why, Deadline by);
+  Task<Settlement> Begin(Prepared& p, Caller caller, Deadline by);
   Task<Settlement> Resume(const Prepared& p, Pending row, Caller caller, Deadline by);
   // What a receipt, or its absence, means for the payment; writes it down.
   Task<Settlement> Judge(const Prepared& p, const Submitter::Sent& sent, Caller caller,
