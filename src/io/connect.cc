@@ -4,7 +4,6 @@
 #include <boost/asio/io_context.hpp>
 #include <boost/asio/ip/tcp.hpp>
 #include <netinet/in.h>
-#include <netinet/tcp.h>
 
 #include "base/try.h"
 #include "io/socket.h"
@@ -86,8 +85,7 @@ Task<Socket> ConnectTo(Loop& loop, SocketAddress address, Deadline by) {
   const int fd = ::socket(address.storage.ss_family, SOCK_STREAM | SOCK_NONBLOCK | SOCK_CLOEXEC, 0);
   if (fd < 0) co_return Fail(Code::kConnection, std::strerror(errno));
   Socket socket(loop, fd);
-  const int on = 1;
-  ::setsockopt(fd, IPPROTO_TCP, TCP_NODELAY, &on, sizeof on);
+  socket.SetUsualOptions();
   if (::connect(fd, reinterpret_cast<const sockaddr*>(&address.storage), address.size) != 0) {
     if (errno != EINPROGRESS) co_return Fail(Code::kConnection, std::strerror(errno));
     PTG_CO_RUN(co_await socket.Writable(by));
@@ -110,9 +108,12 @@ Task<Socket> Connect(Loop& loop, std::string host, uint16_t port, Deadline by) {
     PTG_CO_TRY(addresses, co_await resolve);
   }
   Result<Socket> last = Fail(Code::kConnection, "no address of " + host);
-  for (const SocketAddress& address : addresses) {
-    last = co_await ConnectTo(loop, address, by);
-    if (last || last.error().code() == Code::kTimeout) break;
+  for (size_t i = 0; i < addresses.size(); ++i) {
+    // One address that swallows everything leaves half of the time to those behind it.
+    const bool more = i + 1 < addresses.size() && by.at() != Deadline::Never().at();
+    const Deadline until = more ? Deadline::In(loop.clock(), by.Left(loop.clock()) / 2) : by;
+    last = co_await ConnectTo(loop, addresses[i], until);
+    if (last || by.Passed(loop.clock())) break;
   }
   co_return last;
 }

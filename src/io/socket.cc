@@ -26,6 +26,11 @@ using Descriptor =
 // After so many attempts that did not have to wait, others get their turn: one fast peer with 16
 // KiB at a time holds the loop for well under a millisecond.
 constexpr uint32_t kBudget = 32;
+// Longer than the minute for which a kernel still answers for a socket that its program has closed;
+// then four more chances for a network that is down for a moment.
+constexpr int kProbeAfterS = 65;
+constexpr int kProbeEveryS = 15;
+constexpr int kProbes = 4;
 // Connections the kernel may hold before we accept them; the kernel lowers it to somaxconn.
 constexpr int kBacklog = 4096;
 
@@ -226,6 +231,17 @@ IoAwaiter::Step Socket::ReadyAwaiter::Attempt() {
 bool Socket::open() const { return state_ != nullptr && !state_->closed; }
 int Socket::fd() const { return open() ? state_->fd : -1; }
 
+void Socket::SetUsualOptions() {
+  const auto set = [this](int level, int option, int value) {
+    ::setsockopt(fd(), level, option, &value, sizeof value);
+  };
+  set(IPPROTO_TCP, TCP_NODELAY, 1);
+  set(SOL_SOCKET, SO_KEEPALIVE, 1);
+  set(IPPROTO_TCP, TCP_KEEPIDLE, kProbeAfterS);
+  set(IPPROTO_TCP, TCP_KEEPINTVL, kProbeEveryS);
+  set(IPPROTO_TCP, TCP_KEEPCNT, kProbes);
+}
+
 void Socket::ShutdownWrite() { ::shutdown(fd(), SHUT_WR); }
 
 void Socket::Close() {
@@ -401,10 +417,9 @@ Result<Socket> Listener::AcceptAwaiter::await_resume() {
     }
     return Fail(result.error());
   }
-  const int fd = std::exchange(accepted_, -1);
-  const int on = 1;
-  ::setsockopt(fd, IPPROTO_TCP, TCP_NODELAY, &on, sizeof on);
-  return Socket(loop_, fd);
+  Socket accepted(loop_, std::exchange(accepted_, -1));
+  accepted.SetUsualOptions();
+  return accepted;
 }
 
 }  // namespace pontage

@@ -108,6 +108,9 @@ class Socket {
 
   bool open() const;
   int fd() const;
+  // TCP_NODELAY, and probes on a silent connection: a peer that has vanished, or closed without a
+  // word to us since, is known to be gone after two minutes or so.
+  void SetUsualOptions();
   // Nothing more will be written; what the peer sends can still be read.
   void ShutdownWrite();
   // Everything that waits on it fails with kConnection, soon.

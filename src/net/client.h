@@ -30,7 +30,11 @@ struct ClientLimits {
 };
 
 // An answer on its way in. Destroying it before the body's end closes the connection; after it, the
-// connection goes back to the pool. Trailers stand in body().trailers() after the end.
+// connection goes back to the pool. Trailers stand in body().trailers() after the end. Reading the
+// body fails with kUpstreamTimeout (and may be tried again: nothing is lost, so that who waits for
+// the next event of a silent stream can look after its client now and then), kConnection (it broke
+// off) or kUpstreamProtocol (broken chunking). For the answer to a HEAD, body().length() is what
+// was announced and body().empty() is true.
 class ClientResponse {
  public:
   virtual ~ClientResponse() = default;

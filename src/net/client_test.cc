@@ -225,6 +225,31 @@ TEST_F(ClientTest, ABodyUpToTheEndOfTheConnection) {
   Run(run());
 }
 
+TEST_F(ClientTest, AfterATimeOutABodyMayGoOn) {
+  Event go;
+  Upstream([&go](RawPeer& peer, int) -> Task<> {
+    PTG_CO_RUN(co_await peer.ReadUntil("\r\n\r\n"));
+    PTG_CO_RUN(co_await peer.Send("HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n5"));
+    PTG_CO_RUN(co_await go.Wait(Deadline::Never()));
+    PTG_CO_RUN(co_await peer.Send("\r\nhello\r\n0\r\n\r\n"));
+    co_return {};
+  });
+  Client client(loop_);
+  const auto run = [&]() -> Task<> {
+    const Url url = ToUpstream();
+    const RequestHead head = Get();
+    PTG_CO_TRY(const auto response, co_await client.Send(url, head, nullptr, Soon()));
+    const Deadline by = Deadline::In(loop_.clock(), 50ms);
+    const auto late = co_await response->body().Read(by);
+    EXPECT_EQ(late.error().code(), Code::kUpstreamTimeout);
+    go.Set();
+    PTG_CO_TRY(const std::string text, co_await ReadAll(response->body(), 100, Soon()));
+    EXPECT_EQ(text, "hello");
+    co_return {};
+  };
+  Run(run());
+}
+
 TEST_F(ClientTest, ABodyThatBreaksOffIsNoBody) {
   for (const std::string_view answer :
        {"HTTP/1.1 200 OK\r\nContent-Length: 50\r\n\r\nhello",

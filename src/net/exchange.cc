@@ -272,10 +272,10 @@ std::optional<uint64_t> Exchange::length() const {
 bool Exchange::empty() const { return answer_.framing == http1::Framing::kNone; }
 
 std::unexpected<Error> Exchange::Break(Error error) {
-  state_ = State::kBroken;
   if (error.code() == Code::kTimeout) {
-    error = Error(Code::kUpstreamTimeout, "the upstream's answer stopped coming");
+    return Fail(Code::kUpstreamTimeout, "the upstream's answer stopped coming");
   }
+  state_ = State::kBroken;
   error_ = error;
   return Fail(std::move(error));
 }

@@ -24,6 +24,7 @@ struct Server::Impl {
       if (!socket) {
         if (!self->listener.open()) break;
         Log(LogLevel::kWarn, "http.accept_failed", {{"detail", socket.error().detail()}});
+        if (socket.error().code() == Code::kOverloaded) self->DropLongestIdle();
         PTG_CO_RUN(co_await Sleep(kAcceptPause));
         continue;
       }
@@ -43,14 +44,19 @@ struct Server::Impl {
         socket.ShutdownWrite();
         return;
       }
-      // Whoever has been idle the longest makes room.
-      Connection& longest = Connection::OfParked(*s.idle.after);
-      s.idle.after->Unlink();
-      longest.Close();
+      DropLongestIdle();
     }
     Transport transport(std::move(socket));
     auto connection = std::make_unique<Connection>(shared, std::move(transport));
     s.loop.Spawn(Connection::Run(std::move(connection)), "http.connection");
+  }
+
+  // Whoever has been idle the longest makes room.
+  void DropLongestIdle() {
+    if (shared->idle.alone()) return;
+    Connection& longest = Connection::OfParked(*shared->idle.after);
+    shared->idle.after->Unlink();
+    longest.Close();
   }
 
   std::shared_ptr<ServerShared> shared;
@@ -88,11 +94,7 @@ Task<> Server::Drain(Deadline by) {
   ServerShared& shared = *impl->shared;
   impl->listener.Close();
   shared.draining = true;
-  while (!shared.idle.alone()) {
-    Connection& connection = Connection::OfParked(*shared.idle.after);
-    shared.idle.after->Unlink();
-    connection.Close();
-  }
+  while (!shared.idle.alone()) impl->DropLongestIdle();
   const Result<> finished = co_await shared.none.Wait(by);
   if (finished) co_return {};
   for (IoLink* link = shared.all.after; link != &shared.all; link = link->after) {

@@ -1,5 +1,9 @@
+#include <unistd.h>
+#include <vector>
+
 #include <gmock/gmock.h>
 #include <gtest/gtest.h>
+#include <sys/resource.h>
 
 #include "testing/http_fixtures.h"
 
@@ -133,6 +137,36 @@ TEST_F(ServerLimitsTest, OverTheLimitTheIdleMakeRoomAndTheRestHear503) {
     done.Set();
     PTG_CO_RUN(co_await busy.ReadUntil("GET /wait []"));
     PTG_CO_RUN(co_await third.ReadUntil("GET /wait []"));
+    co_return {};
+  };
+  Run(run());
+}
+
+// No descriptors left: the idle give theirs back and the waiting get in, without anybody else's
+// help.
+TEST_F(ServerLimitsTest, WithoutDescriptorsTheIdleMakeRoom) {
+  Start(Tell);
+  const auto run = [&]() -> Task<> {
+    RawPeer idle(loop_);
+    PTG_CO_RUN(co_await idle.Connect(server_->port()));
+    PTG_CO_RUN(co_await Sleep(Millis(20)));
+    RawPeer late(loop_);
+    rlimit before{};
+    ::getrlimit(RLIMIT_NOFILE, &before);
+    // The highest descriptor is that of `late`: none for its other end.
+    PTG_CO_RUN(co_await late.Connect(server_->port()));
+    rlimit none = before;
+    none.rlim_cur = static_cast<rlim_t>(late.socket().fd()) + 1;
+    ::setrlimit(RLIMIT_NOFILE, &none);
+    std::vector<int> fill;
+    for (int fd = ::dup(0); fd >= 0; fd = ::dup(0)) fill.push_back(fd);
+    PTG_CO_RUN(co_await late.Send(kGet));
+    const auto got = co_await late.ReadUntil("GET /a []");
+    const auto closed = co_await idle.ReadToEnd();
+    for (const int fd : fill) ::close(fd);
+    ::setrlimit(RLIMIT_NOFILE, &before);
+    EXPECT_TRUE(got) << got.error().detail();
+    EXPECT_EQ(closed.value_or("reset"), "");
     co_return {};
   };
   Run(run());
