@@ -188,13 +188,18 @@ Task<> Exchange::SellBefore(Held& held) {
   if (settlement.outcome != Settlement::Outcome::kSettled) {
     co_return co_await NotSettled(held, settlement, false);
   }
+  NoteSettled(held, settlement.transaction);
   ledger::Ledger::Settlement books;
   books.transaction = settlement.transaction;
   books.receipt = settlement.receipt;
   const Result<> committed =
       co_await ledger_.Commit(held.row.id, books, In(options_.store_timeout));
-  if (!committed) co_return co_await call.reply.Problem(committed.error());
-  Count("settled", call);
+  if (!committed) {
+    // As below; but nothing was asked of the upstream yet, so the sale will be owed.
+    Log(LogLevel::kError, "ledger.commit_failed",
+        {{"payment", held.row.id.str()}, {"detail", committed.error().detail()}});
+    co_return co_await call.reply.Problem(committed.error());
+  }
   const auto [name, value] = held.rail.ReceiptHeader(held.row.protocol, settlement.receipt);
   Result<std::unique_ptr<net::ClientResponse>> response =
       co_await call.work.Run(held.row.id.str(), *held.body, In(call.route.answer_timeout));
@@ -233,12 +238,7 @@ Task<Settlement> Exchange::Collect(Held& held) {
 
 Task<> Exchange::Settled(Held& held, Answer& answer, Settlement settlement) {
   Call& call = held.call;
-  Count("settled", call);
-  metrics_
-      .CounterOf(
-          "pontage_revenue_micros_total", "Settled payments in millionths of a dollar.",
-          {{"route", call.route.match}, {"network", held.row.network}, {"asset", held.row.asset}})
-      .Add(static_cast<uint64_t>(held.row.price.micros()));
+  NoteSettled(held, settlement.transaction);
   ledger::Ledger::Settlement books;
   books.transaction = settlement.transaction;
   books.receipt = settlement.receipt;
@@ -251,14 +251,6 @@ Task<> Exchange::Settled(Held& held, Answer& answer, Settlement settlement) {
     Log(LogLevel::kError, "ledger.commit_failed",
         {{"payment", held.row.id.str()}, {"detail", committed.error().detail()}});
   }
-  Log(LogLevel::kInfo, "payment.settled",
-      {{"payment", held.row.id.str()},
-       {"request_id", call.reply.id().str()},
-       {"route", call.route.match},
-       {"payer", held.row.payer},
-       {"amount", held.row.amount.ToDecimal()},
-       {"network", held.row.network},
-       {"transaction", settlement.transaction}});
   co_return co_await Serve(held, answer, settlement.receipt, Delivery::kBroken);
 }
 
@@ -310,6 +302,25 @@ Task<> Exchange::NotSettled(Held& held, const Settlement& settlement, bool work_
   const Error failed = Error(Code::kSettleFailed, "the payment could not be settled: " + why)
                            .Because(settlement.reason);
   co_return co_await call.reply.Problem(failed, std::move(headers));
+}
+
+// What the numbers and the log say of money that has moved.
+void Exchange::NoteSettled(const Held& held, const std::string& transaction) {
+  const Call& call = held.call;
+  Count("settled", call);
+  metrics_
+      .CounterOf(
+          "pontage_revenue_micros_total", "Settled payments in millionths of a dollar.",
+          {{"route", call.route.match}, {"network", held.row.network}, {"asset", held.row.asset}})
+      .Add(static_cast<uint64_t>(held.row.price.micros()));
+  Log(LogLevel::kInfo, "payment.settled",
+      {{"payment", held.row.id.str()},
+       {"request_id", call.reply.id().str()},
+       {"route", call.route.match},
+       {"payer", held.row.payer},
+       {"amount", held.row.amount.ToDecimal()},
+       {"network", held.row.network},
+       {"transaction", transaction}});
 }
 
 // Notes are written behind the answer: nobody waits for them, and the writer takes them in order.

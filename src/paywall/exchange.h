@@ -72,6 +72,7 @@ class Exchange {
   Task<bool> Replay(Call& call, const rail::Rail& rail, const ledger::Reservation& row);
   Task<deal::Settlement> Collect(Held& held);
 
+  void NoteSettled(const Held& held, const std::string& transaction);
   void NoteAnswered(const ledger::Reservation& row, int status);
   void NoteVoid(const ledger::Reservation& row, std::string why, int status);
   void NoteDelivery(const ledger::Reservation& row, ledger::Delivery outcome);

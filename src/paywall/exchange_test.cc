@@ -240,6 +240,17 @@ TEST_F(ExchangeTest, SettleBeforeOwesWhatTheSellerFailsToGive) {
   EXPECT_EQ(rail_->settle_calls, 1);
 }
 
+TEST_F(ExchangeTest, EverySaleIsCountedWheneverItSettles) {
+  EXPECT_EQ(Buy("n1")->status, 200);
+  route_.settle_before = true;
+  EXPECT_EQ(Buy("n2")->status, 200);
+  rail_->says = FakeRail::Outcome::kRefused;
+  EXPECT_EQ(Buy("n3")->status, 402);
+  const std::string text = metrics_.Expose();
+  EXPECT_THAT(text, ::testing::ContainsRegex("pontage_revenue_micros_total\\{[^\n]*\\} 2000\n"));
+  EXPECT_THAT(text, ::testing::ContainsRegex("pontage_funnel_total\\{[^\n]*settled[^\n]*\\} 2\n"));
+}
+
 TEST_F(ExchangeTest, SettleBeforeRefusedAsksNobody) {
   route_.settle_before = true;
   rail_->says = FakeRail::Outcome::kRefused;
