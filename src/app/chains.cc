@@ -18,8 +18,7 @@ Result<std::unique_ptr<Chains>> Chains::Make(const Config& config, db::Database&
           {{"network", from.network.Caip2()}, {"detail", "only EVM chains are in this version"}});
       continue;
     }
-    One one;
-    one.config = &from;
+    One one{.network = from.network, .rpc = nullptr, .submitter = nullptr};
     PTG_TRY(one.rpc, chain::EvmRpc::Make(from.network, from.rpc, clock));
     if (from.has_signer && !from.signer.empty()) {
       Result<crypto::PrivateKey> key = crypto::PrivateKey::FromHex(from.signer.Reveal());
@@ -65,7 +64,7 @@ Task<> Chains::Check() {
     if (one.checked) continue;
     std::vector<chain::EvmAsset> offered;
     // What would be offered on it; the other known assets are nobody's business here.
-    if (const chain::EvmAsset* asset = assets_.DefaultOf(one.config->network)) {
+    if (const chain::EvmAsset* asset = assets_.DefaultOf(one.network)) {
       offered.push_back(*asset);
     }
     const Result<> checked = co_await chain::CheckEvmChain(*one.rpc, std::move(offered),
@@ -77,7 +76,7 @@ Task<> Chains::Check() {
     all = false;
     if (checked.error().code() == Code::kConfig) co_return checked;
     Log(LogLevel::kWarn, "chain.unreachable",
-        {{"network", one.config->network.Caip2()}, {"detail", checked.error().detail()}});
+        {{"network", one.network.Caip2()}, {"detail", checked.error().detail()}});
   }
   ready_ = all;
   co_return {};

@@ -20,7 +20,7 @@ namespace pontage::app {
 // The chains of a configuration and the facilitator over them: ours, or somebody else's.
 class Chains {
  public:
-  // `config`, `database`, `loop` outlive it. kConfig for a key that is none, a URL that is none,
+  // `database` and `loop` outlive it. kConfig for a key that is none, a URL that is none,
   // and for a local facilitator without a chain.
   static Result<std::unique_ptr<Chains>> Make(const Config& config, db::Database& database,
                                               Loop& loop, const Clock& clock, Rng& rng);
@@ -42,7 +42,7 @@ class Chains {
 
  private:
   struct One {
-    const ChainConfig* config = nullptr;
+    chain::ChainId network;
     std::unique_ptr<chain::EvmRpc> rpc;
     std::unique_ptr<settle::Submitter> submitter;
     bool checked = false;
