@@ -238,6 +238,17 @@ TEST(SqliteTest, ADatabaseInMemoryIsOneForReadersAndTheWriter) {
   EXPECT_EQ((*database)->ReadNow(Count).value_or(-1), 0);
 }
 
+// Payments and paid answers are in it.
+TEST(SqliteTest, ANewFileIsItsOwnersAlone) {
+  const testing::Engine engine(testing::EngineKind::kSqlite);
+  const auto database = engine.OpenMigrated();
+  for (const char* end : {"", "-wal"}) {
+    const auto mode = std::filesystem::status(engine.path() + end).permissions();
+    EXPECT_EQ(mode, std::filesystem::perms::owner_read | std::filesystem::perms::owner_write)
+        << end;
+  }
+}
+
 // kill -9 in the middle of writing: every row that was answered is there, and no half of a job.
 TEST(SqliteTest, WhatWasAnsweredOutlivesAKilledProcess) {
   const testing::Engine engine(testing::EngineKind::kSqlite);

@@ -1,6 +1,8 @@
 #include "db/sqlite.h"
 
+#include <fcntl.h>
 #include <sqlite3.h>
+#include <unistd.h>
 #include <unordered_map>
 
 #include "base/log.h"
@@ -23,6 +25,16 @@ struct Finalize {
   void operator()(sqlite3_stmt* statement) const { sqlite3_finalize(statement); }
 };
 
+// Payments and paid answers are nobody else's to read: a new file is its owner's alone, and SQLite
+// gives its companions the same mode. Only for a file that is not there: closing a descriptor of
+// one that is open elsewhere in this process would drop its locks. What fails here fails in the
+// opening.
+void MakePrivate(const std::string& path) {
+  if (path == ":memory:") return;
+  const int file = open(path.c_str(), O_RDWR | O_CREAT | O_EXCL | O_CLOEXEC, 0600);
+  if (file >= 0) close(file);
+}
+
 class SqliteConnection final : public Connection {
  public:
   static Result<std::unique_ptr<Connection>> Open(const std::string& path) {
@@ -34,6 +46,7 @@ class SqliteConnection final : public Connection {
   Result<> Reconnect() override {
     cache_.clear();
     database_.reset();
+    MakePrivate(path_);
     sqlite3* opened = nullptr;
     const int rc = sqlite3_open_v2(
         path_.c_str(), &opened,
