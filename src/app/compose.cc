@@ -145,6 +145,17 @@ Result<> House::Impl::OpenStore() {
   return {};
 }
 
+// A route that names a built-in path has it; whoever wrote it should know.
+void WarnOfShadows(const gateway::Site& site) {
+  for (const std::string_view path : {"/healthz", "/readyz", "/health", "/facilitator/verify",
+                                      "/facilitator/settle", "/facilitator/supported"}) {
+    const std::optional<size_t> index = site.table.Match("GET", path);
+    if (!index || !site.table.NamesOnePath(*index)) continue;
+    Log(LogLevel::kWarn, "config.warning",
+        {{"detail", "route \"" + site.routes[*index].match + "\" hides the built-in path"}});
+  }
+}
+
 Result<> House::Impl::BuildApi() {
   if (!facilitator_role()) return {};
   if (chains->local() == nullptr) {
@@ -173,6 +184,7 @@ Result<> House::Impl::Build() {
     const std::string url = config.server.public_url.empty() ? UrlOf(config.server.listen.front())
                                                              : config.server.public_url;
     PTG_TRY(site, BuildSite(config, url, chains->facilitator(), clock));
+    WarnOfShadows(*site);
   }
   deps_owner.reset(new gateway::GatewayDeps{
       .ledger = *ledger,

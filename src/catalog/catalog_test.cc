@@ -59,6 +59,27 @@ TEST(PathTest, OneReadingWithTwoOutputs) {
   }
 }
 
+TEST(PathTest, EscapedSlashesHaveASecondReading) {
+  const struct {
+    const char* target;
+    const char* loose_key;
+  } cases[] = {
+      {"/paid/data", ""},
+      {"/paid%2fData", "/paid/data"},
+      {"/paid%5Cdata", "/paid/data"},
+      {"/x%2f..%2Fpaid/data", "/paid/data"},
+      {"/free/..%5c%2e%2e%5cpaid", nullptr},  // climbs above the root: refused
+      {"/%252fpaid", ""},
+  };
+  for (const auto& c : cases) {
+    SCOPED_TRACE(c.target);
+    const Result<Target> got = Canonicalize(c.target);
+    ASSERT_EQ(got.has_value(), c.loose_key != nullptr);
+    if (got) EXPECT_EQ(got->loose_key, c.loose_key);
+  }
+  EXPECT_FALSE(Canonicalize("/a%3zb").has_value());
+}
+
 TEST(PathTest, TheQueryStaysAsItIs) {
   EXPECT_EQ(Canonicalize("/a?b=%zz//..")->query, "?b=%zz//..");
   EXPECT_EQ(Canonicalize("/a?")->query, "");
@@ -83,6 +104,13 @@ TEST(RouteTableTest, TheMostSpecificRouteWins) {
     SCOPED_TRACE(std::string(c.method) + " " + c.key);
     EXPECT_EQ(table->Match(c.method, c.key), c.route);
   }
+}
+
+TEST(RouteTableTest, OnlyARouteThatNamesAPathStandsBeforeABuiltInOne) {
+  const auto table = RouteTable::Make({"/*", "GET /healthz", "/a/:b"});
+  EXPECT_FALSE(table->NamesOnePath(0));
+  EXPECT_TRUE(table->NamesOnePath(1));
+  EXPECT_FALSE(table->NamesOnePath(2));
 }
 
 TEST(RouteTableTest, ATieIsAConfigurationError) {

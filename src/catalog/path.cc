@@ -1,6 +1,8 @@
 #include "catalog/path.h"
 
 #include <cstdint>
+#include <optional>
+#include <utility>
 #include <vector>
 
 #include "base/try.h"
@@ -117,6 +119,28 @@ Result<Segment> ReadSegment(std::string_view raw) {
   return s;
 }
 
+// `path` with its escaped slashes and backslashes as slashes; nothing when it has none.
+std::optional<std::string> WithoutEscapedSlashes(std::string_view path) {
+  std::string out;
+  bool found = false;
+  for (size_t i = 0; i < path.size(); ++i) {
+    if (path[i] == '%' && i + 2 < path.size()) {
+      const int high = HexValue(path[i + 1]);
+      const int low = HexValue(path[i + 2]);
+      const int octet = high < 0 || low < 0 ? -1 : high * 16 + low;
+      if (octet == '/' || octet == '\\') {
+        out.push_back('/');
+        found = true;
+        i += 2;
+        continue;
+      }
+    }
+    out.push_back(path[i]);
+  }
+  if (!found) return std::nullopt;
+  return out;
+}
+
 }  // namespace
 
 Result<Target> Canonicalize(std::string_view target) {
@@ -128,6 +152,10 @@ Result<Target> Canonicalize(std::string_view target) {
     const std::string_view rest = target.substr(mark);
     out.query = rest.substr(0, rest.find('#'));
     if (out.query == "?") out.query.clear();
+  }
+  if (const std::optional<std::string> loose = WithoutEscapedSlashes(path)) {
+    PTG_TRY(Target other, Canonicalize(*loose));
+    out.loose_key = std::move(other.key);
   }
   std::vector<Segment> segments;
   bool trailing = false;

@@ -12,6 +12,10 @@ struct Target {
   // For matching: percent-decoded (but %2F and %5C), ASCII lower case, "\" as "/", no empty
   // segments, no dot segments, no ";parameters", no trailing slash ("/" for the root).
   std::string key;
+  // The key as a server reads it that takes %2F and %5C for slashes; empty when it reads the same.
+  // What costs nothing under `key` but something under this one is not free: some upstream would
+  // hand it out.
+  std::string loose_key;
   // For the upstream: the same segments with their case, parameters and trailing slash, re-encoded.
   std::string forward;
   // With its "?", untouched; empty when there is none.

@@ -133,6 +133,14 @@ std::optional<size_t> RouteTable::Match(std::string_view method, std::string_vie
   return std::nullopt;
 }
 
+bool RouteTable::NamesOnePath(size_t index) const {
+  const auto entry =
+      std::ranges::find_if(entries_, [index](const Entry& e) { return e.index == index; });
+  return entry != entries_.end() &&
+         std::ranges::all_of(entry->pattern.parts,
+                             [](const Pattern::Part& p) { return p.kind == Kind::kLiteral; });
+}
+
 std::string RouteTable::Allowed(std::string_view key) const {
   std::string allowed;
   const auto add = [&allowed](std::string_view method) {

@@ -38,6 +38,9 @@ class RouteTable {
   // then a named method before any. A route that names GET takes HEAD too. Nothing: nobody's
   // request.
   std::optional<size_t> Match(std::string_view method, std::string_view key) const;
+  // Whether that route names one path, without "*" or parameters: only such a route stands before a
+  // built-in path, or a catch-all would hide /healthz.
+  bool NamesOnePath(size_t index) const;
   // The methods that routes with a matching path do name, for 405: "GET, HEAD, POST"; empty when no
   // route matches the path.
   std::string Allowed(std::string_view key) const;

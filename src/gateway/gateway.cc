@@ -10,6 +10,21 @@ namespace pontage::gateway {
 
 using paywall::Reply;
 
+namespace {
+
+// The route of a request; of the two readings of an escaped slash the dearer one.
+std::optional<size_t> RouteOf(const Site& site, std::string_view method,
+                              const catalog::Target& target) {
+  const std::optional<size_t> plain = site.table.Match(method, target.key);
+  if (target.loose_key.empty() || !plain) return plain;
+  const std::optional<size_t> loose = site.table.Match(method, target.loose_key);
+  if (!loose || site.routes[*loose].free) return plain;
+  const catalog::Route& here = site.routes[*plain];
+  return here.free || here.price < site.routes[*loose].price ? loose : plain;
+}
+
+}  // namespace
+
 Gateway::Gateway(Loop& loop, const GatewayDeps& deps, std::shared_ptr<const Site> site)
     : deps_(deps),
       site_(std::move(site)),
@@ -46,14 +61,16 @@ Task<> Gateway::Answer(net::RequestHead& head, net::BodySource& body, Reply& rep
   if (!target) co_return co_await reply.Problem(target.error());
   if (IsPreflight(head)) co_return co_await Preflight(head, reply);
 
-  const std::optional<size_t> index = site->table.Match(head.method, target->key);
-  if (!index) {
+  const std::optional<size_t> index = RouteOf(*site, head.method, *target);
+  if (!index || !site->table.NamesOnePath(*index)) {
     PTG_CO_TRY(const bool status, co_await AnswerStatus(head, reply, deps_.ready));
     if (status) co_return {};
     if (deps_.built_in) {
       PTG_CO_TRY(const bool done, co_await deps_.built_in(*target, head, body, reply));
       if (done) co_return {};
     }
+  }
+  if (!index) {
     const std::string allowed = site->table.Allowed(target->key);
     if (!allowed.empty()) {
       paywall::HeaderList headers;
