@@ -113,12 +113,14 @@ void BlockChain::DropHead() {
   blocks_.pop_back();
 }
 
-std::optional<MinedTransaction> BlockChain::Include(const RawTransaction& raw, const BlockEnv& env,
-                                                    uint64_t gas_left) {
+std::expected<MinedTransaction, BlockChain::Skip> BlockChain::Include(const RawTransaction& raw,
+                                                                      const BlockEnv& env,
+                                                                      uint64_t gas_left) {
   const chain::EvmTransaction& tx = raw.tx();
+  if (tx.gas_limit > gas_left) return std::unexpected(Skip::kNoRoom);
   const Slot wei{SlotKind::kWei, raw.sender()};
   const std::optional<Uint256> cost = Cost(tx.gas_limit, tx.max_fee_per_gas, tx.value);
-  if (tx.gas_limit > gas_left || !cost || world_.Get(wei) < *cost) return std::nullopt;
+  if (!cost || world_.Get(wei) < *cost) return std::unexpected(Skip::kNoFunds);
 
   MinedTransaction mined;
   mined.tx = raw;
@@ -141,7 +143,7 @@ std::optional<MinedTransaction> BlockChain::Include(const RawTransaction& raw, c
   return mined;
 }
 
-Block BlockChain::Build() {
+Block BlockChain::Build(std::vector<const RawTransaction*>* broke) {
   Block block;
   block.number = head().number + 1;
   block.timestamp = NextTimestamp();
@@ -154,6 +156,7 @@ Block BlockChain::Build() {
     if (stuck.contains(tx->sender())) continue;
     auto mined = Include(*tx, env, kBlockGasLimit - block.gas_used);
     if (!mined) {
+      if (broke && mined.error() == Skip::kNoFunds) broke->push_back(tx);
       stuck.insert(tx->sender());
       continue;
     }
@@ -174,8 +177,11 @@ Block BlockChain::Pending() {
 }
 
 const Block& BlockChain::Mine() {
-  Block block = Build();
+  std::vector<const RawTransaction*> broke;
+  Block block = Build(&broke);
   block.undo = world_.TakeJournal();
+  // They could pay when they came; what they had went elsewhere.
+  for (const RawTransaction* tx : broke) pool_.Remove(tx->sender(), tx->tx().nonce);
   if (next_timestamp_) {
     offset_s_ = static_cast<int64_t>(block.timestamp) - clock_.Now().seconds();
     next_timestamp_.reset();

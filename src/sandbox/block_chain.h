@@ -3,6 +3,7 @@
 #include <array>
 #include <cstdint>
 #include <deque>
+#include <expected>
 #include <functional>
 #include <map>
 #include <optional>
@@ -134,10 +135,11 @@ class BlockChain {
   // Runs `fn` on the state that `at` names and puts the state of the head back.
   void InState(const StateRef& at, const std::function<void(const BlockEnv&)>& fn);
   RpcResult<CallOutcome> Execute(const CallRequest& request, const BlockEnv& env) const;
-  // Executes what is ready on the world; the world keeps it.
-  Block Build();
-  std::optional<MinedTransaction> Include(const RawTransaction& tx, const BlockEnv& env,
-                                          uint64_t gas_left);
+  // Executes what is ready on the world; the world keeps it. Who could not pay is added to `broke`.
+  Block Build(std::vector<const RawTransaction*>* broke = nullptr);
+  enum class Skip : uint8_t { kNoRoom, kNoFunds };
+  std::expected<MinedTransaction, Skip> Include(const RawTransaction& tx, const BlockEnv& env,
+                                                uint64_t gas_left);
   RpcResult<> CheckSubmitted(const RawTransaction& tx) const;
   void Append(Block block);
   void DropHead();

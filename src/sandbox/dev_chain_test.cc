@@ -178,6 +178,21 @@ TEST_F(DevChainTest, NoncesWaitForEachOther) {
       "-32003 nonce too low");
 }
 
+TEST_F(DevChainTest, WhoSpentItElsewhereIsForgotten) {
+  Get(chain_, "evm_setAutomine", Json::Array({false}));
+  chain::EvmTransaction tx = Transfer(chain_, 0, IdentityOf("seller").address, 1);
+  tx.to = IdentityOf("seller").address;
+  tx.data.clear();
+  tx.value = Uint256(600'000'000'000'000'000);  // Of one ether: once, not twice.
+  const Json first = Get(chain_, "eth_sendRawTransaction", Raw(tx, "buyer"));
+  tx.nonce = 1;
+  const Json second = Get(chain_, "eth_sendRawTransaction", Raw(tx, "buyer"));
+  EXPECT_TRUE(Get(chain_, "eth_getTransactionByHash", Json::Array({second})).IsObject());
+  Get(chain_, "evm_mine");
+  EXPECT_TRUE(Get(chain_, "eth_getTransactionReceipt", Json::Array({first})).IsObject());
+  EXPECT_TRUE(Get(chain_, "eth_getTransactionByHash", Json::Array({second})).IsNull());
+}
+
 TEST_F(DevChainTest, AFullBlockLeavesTheRestToTheNext) {
   Get(chain_, "evm_setAutomine", Json::Array({false}));
   const EvmAddress seller = IdentityOf("seller").address;
