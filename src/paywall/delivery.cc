@@ -24,6 +24,14 @@ std::optional<uint64_t> AnnouncedLength(const net::ResponseHead& head) {
   return n;
 }
 
+// How often a silent event stream is looked at: a client that left should not hold the upstream's
+// connection for longer.
+constexpr Millis kEventStep{15'000};
+
+bool IsTimeout(const Error& error) {
+  return error.code() == Code::kUpstreamTimeout || error.code() == Code::kTimeout;
+}
+
 void AddReceipt(net::ResponseHead& head, const Receipt& receipt) {
   head.headers.Set(receipt.name, receipt.value);
   head.headers.Set("Cache-Control",
@@ -91,8 +99,12 @@ Task<ledger::Delivery> Deliver(Reply& reply, Answer& answer, const std::optional
   }
   while (!answer.complete) {
     // An event stream may be silent for as long as it likes; the client's going ends it.
-    const Deadline by = events ? Deadline::Never() : Deadline::In(clock, idle);
-    const Result<std::string_view> piece = co_await body.Read(by);
+    const Millis step = events ? kEventStep : idle;
+    const Result<std::string_view> piece = co_await body.Read(Deadline::In(clock, step));
+    if (!piece && events && IsTimeout(piece.error())) {
+      if (out.client_gone()) co_return ledger::Delivery::kBroken;
+      continue;
+    }
     if (!piece) {
       out.Abort();
       co_return ledger::Delivery::kOwed;
