@@ -244,6 +244,9 @@ Result<> House::Impl::ListenOn(size_t loop, const std::string& address, uint16_t
 
 Result<> House::Impl::ListenAll() {
   for (const std::string& address : config.server.listen) {
+    // The loops share the port, and so would a second process by mistake: it is asked for alone
+    // first.
+    PTG_RUN(net::CheckAddressFree(address));
     // The first loop takes the port (perhaps port zero), the others share it.
     uint16_t port = 0;
     std::string real = address;

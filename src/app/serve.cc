@@ -3,6 +3,7 @@
 #include <ctime>
 
 #include <sys/prctl.h>
+#include <sys/resource.h>
 #include <sys/stat.h>
 
 #include "app/compose.h"
@@ -42,6 +43,14 @@ Result<Config> Load(const std::string& path) {
   return Fail(Code::kConfig, text);
 }
 
+// Two descriptors for each connection: the usual soft limit of 1024 ends at five hundred.
+void RaiseDescriptorLimit() {
+  rlimit limit{};
+  if (getrlimit(RLIMIT_NOFILE, &limit) != 0) return;
+  limit.rlim_cur = limit.rlim_max;
+  setrlimit(RLIMIT_NOFILE, &limit);
+}
+
 // A broken file changes nothing: the old configuration stays in force and the log says what is
 // wrong.
 void TryReload(House& house, const std::string& path) {
@@ -74,6 +83,7 @@ Result<> Serve(const std::string& config_path, std::vector<std::string> roles) {
   BlockSignals();
   // Keys are in this process: it leaves no core behind and nobody may look into it.
   prctl(PR_SET_DUMPABLE, 0, 0, 0, 0);
+  RaiseDescriptorLimit();
   PTG_TRY(Config config, Load(config_path));
   SetLogLevel(config.server.log_level);
   FileMark mark = MarkOf(config_path);
