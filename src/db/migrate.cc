@@ -3,7 +3,6 @@
 #include <algorithm>
 #include <charconv>
 
-#include "base/log.h"
 #include "base/try.h"
 
 namespace pontage::db {
@@ -145,12 +144,7 @@ Result<MigrateReport> Migrate(Database& database, const Clock& clock,
     }
     return report;
   };
-  PTG_TRY(const MigrateReport report, database.WriteNow(body));
-  if (report.to != report.from) {
-    Log(LogLevel::kInfo, "store.migrated",
-        {{"engine", database.engine()}, {"from", report.from}, {"to", report.to}});
-  }
-  return report;
+  return database.WriteNow(body);
 }
 
 Result<MigrateReport> Migrate(Database& database, const Clock& clock) {

@@ -172,24 +172,22 @@ void PooledDatabase::RunGroup(Connection& connection, std::vector<Job> jobs, boo
   if (jobs.empty()) return;
   if (jobs.size() == 1) return RunAlone(connection, std::move(jobs.front()), write);
 
-  std::vector<Result<>> results;
-  Fate fate = Try(connection, jobs, results, write, careful_);
-  if (fate == Fate::kNeedsSaves) fate = Try(connection, jobs, results, write, true);
-  switch (fate) {
-    case Fate::kCommitted:
-    case Fate::kNeedsSaves:
-    case Fate::kUnknown:
-      careful_ = !std::ranges::all_of(results, [](const Result<>& r) { return r.has_value(); });
-      for (size_t i = 0; i < jobs.size(); ++i) Answer(jobs[i], std::move(results[i]));
-      return;
-    case Fate::kRetry:
-      // One of them met another node's transaction; alone each holds the fewest locks.
-      ++retries_;
-      break;
-    case Fate::kLost:
-      // Nothing was committed, so all may run again on a new session.
-      break;
+  std::vector<Outcome> outcomes;
+  Fate fate = Try(connection, jobs, outcomes, write, careful_);
+  if (fate == Fate::kNeedsSaves) fate = Try(connection, jobs, outcomes, write, true);
+  if (fate == Fate::kCommitted || fate == Fate::kUnknown) {
+    careful_ = !std::ranges::all_of(outcomes, [](const Outcome& o) { return o && *o; });
+    for (size_t i = 0; i < jobs.size(); ++i) {
+      if (outcomes[i]) Answer(jobs[i], *std::move(outcomes[i]));
+    }
+    // These met another node's transaction: alone each holds the fewest locks, and the others of
+    // the group have let theirs go.
+    for (size_t i = 0; i < jobs.size(); ++i) {
+      if (!outcomes[i]) RunAlone(connection, std::move(jobs[i]), write);
+    }
+    return;
   }
+  // Nothing was committed: all may run again, on a new session if that one is lost.
   if (connection.health() == Connection::Health::kLost) {
     if (!connection.Reconnect()) {
       for (Job& job : jobs) Answer(job, Fail(Gone()));
@@ -203,7 +201,7 @@ void PooledDatabase::RunGroup(Connection& connection, std::vector<Job> jobs, boo
 void PooledDatabase::RunAlone(Connection& connection, Job job, bool write) {
   std::vector<Job> one;
   one.push_back(std::move(job));
-  std::vector<Result<>> results;
+  std::vector<Outcome> outcomes;
   Error last(Code::kStore, "the database keeps refusing the transaction");
   bool reconnected = false;
   for (int attempt = 0; attempt < kMaxTries; ++attempt) {
@@ -211,9 +209,9 @@ void PooledDatabase::RunAlone(Connection& connection, Job job, bool write) {
       last = Error(Code::kTimeout, "the database had no time for it");
       break;
     }
-    const Fate fate = Try(connection, one, results, write, false);
+    const Fate fate = Try(connection, one, outcomes, write, false);
     if (fate == Fate::kCommitted || fate == Fate::kUnknown) {
-      return Answer(one.front(), std::move(results.front()));
+      return Answer(one.front(), *std::move(outcomes.front()));
     }
     if (fate == Fate::kRetry) {
       ++retries_;
@@ -231,9 +229,9 @@ void PooledDatabase::RunAlone(Connection& connection, Job job, bool write) {
 }
 
 PooledDatabase::Fate PooledDatabase::Try(Connection& connection, std::vector<Job>& jobs,
-                                         std::vector<Result<>>& results, bool write, bool saves) {
+                                         std::vector<Outcome>& outcomes, bool write, bool saves) {
   using Health = Connection::Health;
-  results.clear();
+  outcomes.clear();
   const auto give_up = [&] {
     const bool lost = connection.health() == Health::kLost;
     if (!lost) connection.Rollback();
@@ -252,15 +250,22 @@ PooledDatabase::Fate PooledDatabase::Try(Connection& connection, std::vector<Job
       Log(LogLevel::kError, "store.exception", {{"what", e.what()}});
       result = Fail(Code::kInternal, "unexpected exception in a database job");
     }
-    if (connection.health() != Health::kGood) return give_up();
+    if (connection.health() == Health::kLost) return give_up();
+    const bool again = connection.health() == Health::kRetry;
+    if (again && jobs.size() == 1) return give_up();
     if (result && tx.failed()) result = Fail(*tx.failed());
     if (!saves && !result && jobs.size() > 1) {
       connection.Rollback();
       return Fate::kNeedsSaves;
     }
+    if (again) {
+      if (!connection.RollbackToSave() || connection.health() != Health::kGood) return give_up();
+      outcomes.emplace_back();
+      continue;
+    }
     if (saves && !(result ? connection.Release() : connection.RollbackToSave())) return give_up();
     any = any || result.has_value();
-    results.push_back(std::move(result));
+    outcomes.emplace_back(std::move(result));
   }
   if (!any) {
     connection.Rollback();
@@ -273,9 +278,9 @@ PooledDatabase::Fate PooledDatabase::Try(Connection& connection, std::vector<Job
       connection.Rollback();
       if (again) return Fate::kRetry;
     }
-    for (Result<>& result : results) {
-      if (!result) continue;
-      result = Fail(connection.health() == Health::kLost ? Unknown() : committed.error());
+    for (Outcome& outcome : outcomes) {
+      if (!outcome || !*outcome) continue;
+      outcome = Fail(connection.health() == Health::kLost ? Unknown() : committed.error());
     }
     if (connection.health() == Health::kLost && connection.Reconnect()) ++reconnects_;
     return Fate::kUnknown;

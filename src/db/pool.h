@@ -6,6 +6,7 @@
 #include <functional>
 #include <memory>
 #include <mutex>
+#include <optional>
 #include <string_view>
 #include <thread>
 #include <vector>
@@ -34,6 +35,7 @@ class Connection : public Tx {
   // One level of savepoint inside a transaction.
   virtual Result<> Save() = 0;
   virtual Result<> Release() = 0;
+  // Where the engine allows it, a kRetry of what is undone here is forgotten: the rest stands.
   virtual Result<> RollbackToSave() = 0;
   // A new session in the place of a lost one.
   virtual Result<> Reconnect() = 0;
@@ -88,10 +90,12 @@ class PooledDatabase final : public Database {
   void Work(Queue& queue, Connection& connection, bool write);
   void RunGroup(Connection& connection, std::vector<Job> jobs, bool write);
   void RunAlone(Connection& connection, Job job, bool write);
-  // One transaction over all of `jobs`; `results` gets what each has come to, to be believed when
-  // the fate is kCommitted or kUnknown. Without savepoints a job that fails spoils the work of the
-  // others, and the fate is kNeedsSaves.
-  Fate Try(Connection& connection, std::vector<Job>& jobs, std::vector<Result<>>& results,
+  // What has become of a job: its result, or nothing, when it has to run again on its own.
+  using Outcome = std::optional<Result<>>;
+  // One transaction over all of `jobs`; `outcomes` is to be believed when the fate is kCommitted or
+  // kUnknown. Without savepoints a job that fails spoils the work of the others, and the fate is
+  // kNeedsSaves.
+  Fate Try(Connection& connection, std::vector<Job>& jobs, std::vector<Outcome>& outcomes,
            bool write, bool saves);
   void Answer(Job& job, Result<> result);
 

@@ -73,6 +73,7 @@ class FakeConnection final : public Connection {
   }
   Result<> Release() override { return {}; }
   Result<> RollbackToSave() override {
+    if (health_ == Health::kRetry) health_ = Health::kGood;
     open_.resize(saved_);
     return {};
   }
@@ -181,9 +182,10 @@ TEST_F(PoolTest, WhatMetAnotherNodeRunsAgainAlone) {
   server_.fault = Health::kRetry;
   server_.faults = 3;
   EXPECT_EQ(Group(abc_), all_good_);
-  EXPECT_EQ(server_.committed, abc_);
-  EXPECT_EQ(server_.commits, 4);
-  EXPECT_EQ(database_->stats().retries, 3);
+  const std::vector<std::string> want = {"a", "c", "b"};
+  EXPECT_EQ(server_.committed, want);
+  EXPECT_EQ(server_.commits, 3) << "the holder's, the group's without it, and its own";
+  EXPECT_EQ(database_->stats().retries, 1);
 }
 
 TEST_F(PoolTest, WhatIsAlwaysInTheWayIsTheStoreInTheEnd) {

@@ -228,6 +228,7 @@ class PostgresConnection final : public Connection {
   Result<> Begin(bool write) override {
     if (health_ != Health::kLost) health_ = Health::kGood;
     writing_ = write;
+    must_restart_ = false;
     return Simple(write ? "BEGIN" : "BEGIN ISOLATION LEVEL REPEATABLE READ READ ONLY");
   }
 
@@ -246,7 +247,13 @@ class PostgresConnection final : public Connection {
   }
   Result<> Save() override { return Simple("SAVEPOINT job"); }
   Result<> Release() override { return Simple("RELEASE job"); }
-  Result<> RollbackToSave() override { return Simple("ROLLBACK TO job; RELEASE job"); }
+  Result<> RollbackToSave() override {
+    if (must_restart_) return Fail(Code::kStore, "the transaction must start again");
+    PTG_RUN(Simple("ROLLBACK TO job; RELEASE job"));
+    // The locks that were in the way are let go with the savepoint.
+    if (health_ == Health::kRetry) health_ = Health::kGood;
+    return {};
+  }
 
   Result<Rows> Execute(const Statement& statement, std::vector<Value> values) override {
     PTG_RUN(CheckValues(values));
@@ -363,6 +370,7 @@ class PostgresConnection final : public Connection {
       return Fail(Code::kStore, "the database does not answer");
     }
     if (retry) Worsen(Health::kRetry);
+    if (state == "40001") must_restart_ = true;
     if (state.starts_with("22")) return Fail(Code::kBadRequest, "the database refuses a value");
     return Fail(Code::kStore, "the database failed");
   }
@@ -373,6 +381,7 @@ class PostgresConnection final : public Connection {
   std::unordered_map<std::string, std::string> prepared_;
   uint64_t next_name_ = 0;
   bool writing_ = false;
+  bool must_restart_ = false;  // A serialization failure: no savepoint helps.
 };
 
 }  // namespace
