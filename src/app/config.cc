@@ -94,7 +94,9 @@ std::vector<int> ReadVersions(const Section& s, std::vector<int> fallback) {
     }
     out.push_back(static_cast<int>(version));
   }
-  if (out.empty()) s.Fault("versions", s.Found("versions"), "[2, 1], [2] or [1]");
+  if (s.Found("versions") == "an empty list") {
+    s.Fault("versions", "an empty list", "[2, 1], [2] or [1]");
+  }
   return out;
 }
 
@@ -117,7 +119,7 @@ void ReadX402(const Section& s, const NetworkNames& names, X402Config& to) {
         to.facilitator_urls.push_back(*std::move(good));
       }
     }
-  } else if (s.Has("facilitator") && who.empty()) {
+  } else if (s.Found("facilitator") == "an empty list") {
     s.Fault("facilitator", s.Found("facilitator"), "\"local\", a URL or a list of URLs");
   }
   to.facilitator_token = s.OneSecret("facilitator_token");

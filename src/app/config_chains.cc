@@ -126,7 +126,7 @@ void ReadPayTo(const Section& s, const NetworkNames& names, X402Config& to) {
 void ReadChains(const Section& chains, const NetworkNames& names, std::vector<ChainConfig>& to) {
   for (const auto& [name, node] : chains.Members()) {
     if (node->kind != TomlNode::Kind::kTable) continue;
-    const Section s(chains.context(), node, "chain." + QuoteToml(name));
+    const Section s(chains.context(), node, "chain." + ShownKey(name));
     const auto network = names.Find(name);
     if (!network) {
       s.Fault("", QuoteToml(name), std::string(kNetworkForm));

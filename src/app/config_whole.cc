@@ -10,6 +10,11 @@ std::string Named(const chain::ChainId& network) {
   return '"' + (name ? std::string(*name) : network.Caip2()) + '"';
 }
 
+std::string Shown(const chain::ChainId& network) {
+  const auto name = network.V1Name();
+  return ShownKey(name ? *name : network.Caip2());
+}
+
 // Dollars to six decimals in a token of fewer: exact, or nothing.
 bool Exact(Money price, uint8_t decimals) {
   int64_t least = 1;
@@ -28,7 +33,7 @@ struct Whole {
 
   // A network that is paid on must be one we can price, and, when we settle ourselves, reach.
   void Network(const PayTo& to) const {
-    const std::string key = "x402.pay_to." + Named(to.network);
+    const std::string key = "x402.pay_to." + Shown(to.network);
     if (to.network.family() != chain::Family::kEvm) {
       config.warnings.push_back(config.file + ':' + std::to_string(to.line) + ": " + key +
                                 ": Solana is not in this version; nothing is offered on it");
@@ -48,7 +53,7 @@ struct Whole {
         Fault(to.line, key, "no [chain." + Named(to.network) + "]",
               "its rpc and signer, because x402.facilitator is \"local\"");
       } else if (!chain->has_signer) {
-        Fault(chain->line, "chain." + Named(to.network) + ".signer", "nothing",
+        Fault(chain->line, "chain." + Shown(to.network) + ".signer", "nothing",
               "\"env:NAME\" or \"file:path\", because x402.facilitator is \"local\"");
       }
     } else if (config.x402.check_receipts && chain == nullptr) {
