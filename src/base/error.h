@@ -72,6 +72,7 @@ enum class Code : uint16_t {
   kFacilitatorPolicy,
   kUnsupported,
   kPaymentLapsed,
+  kPaymentRefused,
   kCount_,
 };
 

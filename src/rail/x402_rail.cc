@@ -268,7 +268,7 @@ Task<deal::Grant> X402Rail::Verify(const deal::Credential& credential, const dea
              co_await facilitator_.Verify(chosen.payment, chosen.requirements, by));
   if (!answer.valid) {
     const Code code =
-        answer.code.value_or(problem::CodeOfReason(answer.reason, Code::kPaymentRequirements));
+        answer.code.value_or(problem::CodeOfReason(answer.reason, Code::kPaymentRefused));
     std::string detail = answer.message.empty()
                              ? "the facilitator refused the payment: " + answer.reason
                              : answer.message;

@@ -71,7 +71,11 @@ Result<x402::VerifyAnswer> ReadVerify(int status, std::string_view body, const E
     return Fail(Code::kFacilitatorAnswer, said + " without a verdict");
   }
   if (!answer->valid) {
-    if (answer->reason.empty()) answer->reason = "unexpected_verify_error";
+    // Its own failure in the middle of judging, which judges nothing.
+    if (answer->reason.starts_with("unexpected_")) {
+      return Fail(Code::kFacilitatorUnreachable, said + ": " + answer->reason);
+    }
+    if (answer->reason.empty()) answer->reason = "invalid_payment";
     return answer;
   }
   if (!IsSuccess(status)) {

@@ -53,7 +53,10 @@ TEST(ReadVerify, OnlyABooleanTrueIsAYes) {
        "some_other_word"},
       {412, R"({"isValid":false,"invalidReason":"permit2_allowance_required"})", Code::kCount_,
        false, "permit2_allowance_required"},
-      {200, R"({"isValid":false})", Code::kCount_, false, "unexpected_verify_error"},
+      {200, R"({"isValid":false})", Code::kCount_, false, "invalid_payment"},
+      // What others answer when their own chain is away.
+      {200, R"({"isValid":false,"invalidReason":"unexpected_verify_error"})",
+       Code::kFacilitatorUnreachable, false, ""},
   };
   for (const auto& c : cases) {
     const auto answer = ReadVerify(c.status, c.body, Asked());

@@ -109,6 +109,8 @@ constexpr std::array kRows = {
     Row{Code::kUnsupported, "unsupported", 501, -32004, "", "", "Not supported"},
     Row{Code::kPaymentLapsed, "payment_lapsed", 402, 402, "payment_lapsed", "payment_lapsed",
         "The payment lapsed without a charge"},
+    Row{Code::kPaymentRefused, "payment_refused", 402, 402, "invalid_payment", "invalid_payment",
+        "The facilitator refused the payment"},
 };
 
 constexpr bool EveryCodeHasItsRow() {
@@ -138,6 +140,8 @@ Code CodeOfReason(std::string_view reason, Code otherwise) {
   for (const Row& row : kRows) {
     // It shares its reason with a signature that is somebody else's, which is what others mean.
     if (row.code == Code::kPaymentSignatureForm) continue;
+    // Only a gateway knows which resource a payment is shown for, and only a payment is refused.
+    if (row.code == Code::kPaymentResource || row.http != 402) continue;
     if (!reason.empty() && (row.reason_v2 == reason || row.reason_v1 == reason)) return row.code;
   }
   return otherwise;
