@@ -229,8 +229,23 @@ const nonces = { buyer: 0, facilitator: 0 };
 async function send(name, change, { next = true } = {}) {
   const raw = await who[name].signTransaction({ ...kTransaction, nonce: nonces[name], ...change });
   const said = await same("eth_sendRawTransaction", [raw]);
-  if (next && said.result) nonces[name] += 1;
-  return { raw, hash: keccak256(raw) };
+  const hash = keccak256(raw);
+  if (next && said.result) {
+    nonces[name] += 1;
+    await mined(hash);
+  }
+  return { raw, hash };
+}
+
+// anvil takes a transaction before it mines it, even where it mines at once.
+async function mined(hash) {
+  for (const node of nodes) {
+    if (!(await ask(node, "anvil_getAutomine")).result) continue;
+    await rig.until(async () => (await ask(node, "eth_getTransactionReceipt", hash)).result, {
+      everyMs: 5,
+      label: `${node.name} mines ${hash}`,
+    });
+  }
 }
 
 // --------------------------------------------------------------------------------- the table
