@@ -1,0 +1,623 @@
+// When settling goes wrong: a facilitator of somebody else with every kind of outage, a process that dies
+// in the middle, a client that breaks off. Nothing is served unpaid, nobody is charged twice, and whoever
+// paid gets what he paid for.
+import assert from "node:assert/strict";
+import fs from "node:fs";
+import http from "node:http";
+import os from "node:os";
+import path from "node:path";
+import { after, before, describe, test } from "node:test";
+import { books, offersOf, payHeader, paymentV1, paymentV2 } from "../rig/src/pay.mjs";
+import { receiptOf, startOfficialFacilitator } from "../rig/src/peers.mjs";
+import { sellerConfig, startPontage } from "../rig/src/pontage.mjs";
+import { request, talk, whole } from "../rig/src/raw.mjs";
+import * as rig from "../rig/src/rig.mjs";
+import { startUpstream } from "../rig/src/upstream.mjs";
+
+let chain;
+before(async () => {
+  chain = await rig.up();
+});
+after(() => chain?.stop());
+
+const balance = () => rig.tokenBalance(chain.rpc, "payee");
+const sleep = (ms) => new Promise((resolve) => setTimeout(resolve, ms));
+
+// ------------------------------------------------------------------------------- remote facilitators
+
+// A facilitator that answers as `facilitator.verify` and `.settle` say: functions (req body, response)
+// that answer by themselves or return {status, json | text}. By default it passes on to the official one.
+async function startFacilitator(official) {
+  const own = { calls: [] };
+  own.pass = (what) => async (body) => {
+    const answer = await fetch(`${official.url}/${what}`, {
+      method: "POST",
+      headers: { "content-type": "application/json" },
+      body: JSON.stringify(body),
+    });
+    return { status: answer.status, text: await answer.text() };
+  };
+  own.reset = () => {
+    own.verify = own.pass("verify");
+    own.settle = own.pass("settle");
+    own.calls.length = 0;
+  };
+  own.reset();
+  const serve = async (req, res) => {
+    let text = "";
+    for await (const chunk of req) text += chunk;
+    const what = req.url.slice(1);
+    if (what === "supported") {
+      const kinds = [
+        { x402Version: 2, scheme: "exact", network: rig.EVM_NETWORK },
+        { x402Version: 1, scheme: "exact", network: rig.EVM_NETWORK_V1 },
+      ];
+      return res.setHeader("content-type", "application/json").end(JSON.stringify({ kinds, extensions: [], signers: {} }));
+    }
+    own.calls.push({ what, text });
+    const said = await own[what](JSON.parse(text), res, req);
+    if (!said) return undefined;
+    const type = said.text === undefined || said.text.startsWith("{") ? "application/json" : "text/html";
+    res.writeHead(said.status ?? 200, { "content-type": type, ...said.headers });
+    return res.end(said.text ?? JSON.stringify(said.json));
+  };
+  const listen = async (port) => {
+    const server = http.createServer((req, res) => serve(req, res).catch(() => res.destroy()));
+    await new Promise((resolve, reject) => server.listen(port, "127.0.0.1", resolve).once("error", reject));
+    own.stop = () =>
+      new Promise((resolve) => {
+        server.close(resolve);
+        server.closeAllConnections();
+      });
+    return server.address().port;
+  };
+  own.port = await listen(0);
+  own.url = `http://127.0.0.1:${own.port}`;
+  own.start = () => listen(own.port);
+  own.count = (what) => own.calls.filter((call) => call.what === what).length;
+  return own;
+}
+
+const kRoutes = `
+[[route]]
+match = "GET /paid/*"
+price = "$0.001"
+[[route]]
+match = "GET /before/*"
+price = "$0.001"
+settle = "before"
+`;
+
+describe("a facilitator of somebody else", () => {
+  let official, remote, upstream, server;
+  before(async () => {
+    official = await startOfficialFacilitator(chain.rpc);
+    remote = await startFacilitator(official);
+    upstream = await startUpstream();
+    server = await startPontage(
+      sellerConfig({
+        rpc: chain.rpc,
+        upstream: upstream.url,
+        routes: kRoutes,
+        x402: `facilitator = "${remote.url}"\nsettle_timeout = "2s"\ncheck_receipts = true`,
+      }),
+    );
+  });
+  after(async () => {
+    await server?.stop();
+    await upstream?.stop();
+    await remote?.stop();
+    await official?.stop();
+  });
+
+  let n = 0;
+  async function pay({ where = "paid", make = paymentV2 } = {}) {
+    n += 1;
+    const url = `${server.url}/${where}/${n}`;
+    const headers = payHeader(await make(await offersOf(url)));
+    const ask = async () => {
+      const answer = await fetch(url, { headers });
+      const text = await answer.text();
+      const problem = answer.headers.get("content-type")?.includes("json") ? JSON.parse(text) : {};
+      return { status: answer.status, code: problem.code, receipt: receiptOf(answer), headers: answer.headers, text };
+    };
+    return { ask, path: `/${where}/${n}`, row: async () => (await books(server)).find((row) => row.resource === `/${where}/${n}`) };
+  }
+  async function during(work) {
+    const had = await balance();
+    const ran = upstream.requests.length;
+    const value = await work();
+    return { value, gained: (await balance()) - had, runs: upstream.requests.length - ran };
+  }
+
+  test("the official facilitator serves us, in both versions and orders", async () => {
+    remote.reset();
+    for (const make of [paymentV2, paymentV1]) {
+      for (const where of ["paid", "before"]) {
+        const { value, gained, runs } = await during(async () => (await pay({ where, make })).ask());
+        assert.equal(value.status, 200, value.text);
+        assert.equal(value.receipt.success, true);
+        assert.equal(gained, 1000n);
+        assert.equal(runs, 1);
+      }
+    }
+  });
+
+  const yes = (body) => ({ isValid: true, payer: body.paymentPayload.payload.authorization.from });
+  const hangUp = (_, res) => void res.destroy();
+  const hang = () => undefined;
+  // What /verify may say that is not a plain yes, and what the buyer hears of it.
+  const kVerify = {
+    "says no": [() => ({ json: { isValid: false, invalidReason: "invalid_exact_evm_signature" } }), [402]],
+    "says no without a reason": [() => ({ json: { isValid: false } }), [402]],
+    "says no with status 400": [() => ({ status: 400, json: { isValid: false, invalidReason: "invalid_payload" } }), [402]],
+    "says no for insufficient funds in its own words": [() => ({ json: { isValid: false, invalidReason: "no_money" } }), [402]],
+    'says isValid: "true"': [() => ({ json: { isValid: "true" } }), [502]],
+    "says isValid: 1": [() => ({ json: { isValid: 1 } }), [502]],
+    "answers an empty object": [() => ({ json: {} }), [502]],
+    "answers null": [() => ({ text: "null" }), [502]],
+    "answers 200 that is not JSON": [() => ({ text: "<html>fine</html>" }), [502]],
+    "answers 500 with a page": [() => ({ status: 500, text: "<html>oops</html>" }), [502, 503]],
+    "answers 500 and calls it valid": [(body) => ({ status: 500, json: yes(body) }), [502, 503]],
+    "answers 404": [() => ({ status: 404, text: "no" }), [502]],
+    "answers 429": [() => ({ status: 429, json: { error: "slow down" } }), [503]],
+    "answers for another payer": [() => ({ json: { isValid: true, payer: rig.evmAddress("mallory") } }), [502]],
+    "answers a list": [() => ({ text: "[true]" }), [502]],
+    "answers two values of one key": [() => ({ text: '{"isValid":false,"isValid":true}' }), [502]],
+    "answers a megabyte": [() => ({ text: `{"isValid":true,"x":"${"x".repeat(1 << 20)}"}` }), [502]],
+    "redirects": [() => ({ status: 302, text: "", headers: { location: "https://evil.example/" } }), [502]],
+    "hangs up": [hangUp, [502]],
+    "hangs up in the middle of its answer": [
+      (body, res) => void res.writeHead(200, { "content-length": 999 }).write("{", () => res.destroy()),
+      [502],
+    ],
+  };
+  for (const [name, [verify, statuses]] of Object.entries(kVerify)) {
+    test(`/verify ${name}: nothing is served, and the same payment is good afterwards`, async () => {
+      remote.reset();
+      remote.verify = verify;
+      const payment = await pay();
+      const { value, gained, runs } = await during(payment.ask);
+      assert.ok(statuses.includes(value.status), `${value.status} ${value.text}`);
+      assert.equal(gained, 0n);
+      assert.equal(runs, 0);
+      assert.equal(remote.count("settle"), 0);
+      if (value.status === 503) assert.ok(value.headers.get("retry-after"));
+      assert.equal(value.headers.has("payment-required"), value.status === 402);
+      remote.reset();
+      const again = await during(payment.ask);
+      assert.equal(again.value.status, 200, again.value.text);
+      assert.equal(again.gained, 1000n);
+      assert.equal(again.runs, 1);
+    });
+  }
+
+  test("/verify says nothing at all: 503 or 504 in time, nothing served", { timeout: 30_000 }, async () => {
+    remote.reset();
+    remote.verify = hang;
+    const payment = await pay();
+    const { value, gained, runs } = await during(payment.ask);
+    assert.ok([503, 504].includes(value.status), `${value.status}`);
+    assert.equal(gained, 0n);
+    assert.equal(runs, 0);
+  });
+
+  test("a facilitator that is down is an outage, and used again within a second of its return", async () => {
+    remote.reset();
+    await remote.stop();
+    const payment = await pay();
+    for (let k = 0; k < 3; k += 1) {
+      const { value, runs } = await during(payment.ask);
+      assert.equal(value.status, 503, value.text);
+      assert.ok(value.headers.get("retry-after"));
+      assert.equal(value.headers.get("payment-required"), null, "an outage invites no second signature");
+      assert.equal(runs, 0);
+    }
+    await remote.start();
+    const back = Date.now();
+    const served = await rig.until(
+      async () => {
+        const answer = await payment.ask();
+        return answer.status === 200 ? answer : undefined;
+      },
+      { withinMs: 3_000, everyMs: 50, label: "served after the return" },
+    );
+    assert.ok(served.receipt.success);
+    assert.ok(Date.now() - back < 2_000, `${Date.now() - back} ms`);
+  });
+
+  // What /settle may say when nothing is certain. The money may have moved (`moves`) or not.
+  const moved = (say) => async (body, res) => {
+    await remote.pass("settle")(body);
+    return say(body, res);
+  };
+  const kUnclear = {
+    "hangs up": hangUp,
+    "answers 500 with a page": () => ({ status: 500, text: "<html>oops</html>" }),
+    "answers 200 that is not JSON": () => ({ text: "<html>fine</html>" }),
+    "answers an empty object": () => ({ json: {} }),
+    'says success: "true"': () => ({ json: { success: "true", transaction: "0x1", network: rig.EVM_NETWORK } }),
+    "says success on another network": () => ({
+      json: { success: true, transaction: `0x${"1".repeat(64)}`, network: rig.OTHER_EVM.network },
+    }),
+    "says success for another payer": () => ({
+      json: { success: true, transaction: `0x${"1".repeat(64)}`, network: rig.EVM_NETWORK, payer: rig.evmAddress("mallory") },
+    }),
+    "says success without a transaction": () => ({ json: { success: true, transaction: "", network: rig.EVM_NETWORK } }),
+    "says it is pending, for ever": () => ({
+      json: { success: false, errorReason: "settlement_pending", transaction: `0x${"2".repeat(64)}`, network: rig.EVM_NETWORK },
+    }),
+    "says an unexpected error": () => ({
+      json: { success: false, errorReason: "unexpected_settle_error", transaction: "", network: rig.EVM_NETWORK },
+    }),
+  };
+  const untilClosed = (payment) =>
+    rig.until(
+      async () => {
+        const row = await payment.row();
+        return ["settled", "expired"].includes(row.state) ? row : undefined;
+      },
+      { withinMs: 15_000, everyMs: 200, label: "reconciled" },
+    );
+
+  for (const [name, say] of Object.entries(kUnclear)) {
+    for (const where of ["paid", "before"]) {
+      test(`/settle ${name}, and the money moved (${where}): the buyer is charged once and served once`, async () => {
+        remote.reset();
+        remote.settle = moved(say);
+        const payment = await pay({ where });
+        const first = await during(payment.ask);
+        assert.equal(first.gained, 1000n);
+        // With our own look at the chain the success is found at once; else it is pending, then owed.
+        if (first.value.status === 200) {
+          assert.equal(first.value.receipt.success, true);
+          assert.equal(first.runs, 1);
+        } else {
+          assert.equal(first.value.status, 503, first.value.text);
+          assert.ok(first.value.headers.get("retry-after"));
+          assert.equal(first.value.receipt.errorReason, "settlement_pending");
+          assert.equal(first.value.headers.get("payment-required"), null);
+          remote.reset();
+          assert.equal((await untilClosed(payment)).state, "settled");
+          const owed = await during(payment.ask);
+          assert.equal(owed.value.status, 200, owed.value.text);
+          assert.equal(owed.gained, 0n);
+          assert.equal(owed.runs, 1);
+        }
+        await rig.until(async () => (await payment.row()).delivery === "delivered", { label: "delivery noted" });
+        const again = await during(payment.ask);
+        assert.equal(again.value.status, 402);
+        assert.equal(again.value.code, "payment_already_used");
+        assert.equal(again.gained, 0n);
+        assert.equal(again.runs, 0);
+      });
+    }
+  }
+
+  for (const [name, say] of Object.entries(kUnclear)) {
+    test(`/settle ${name}, and nothing moved: 503, no offer, and the payment redeems once it is settled`, async () => {
+      remote.reset();
+      remote.settle = say;
+      const payment = await pay();
+      const first = await during(payment.ask);
+      assert.equal(first.value.status, 503, first.value.text);
+      assert.ok(!first.value.text.includes('"n"'), "nothing of the content");
+      assert.ok(first.value.headers.get("retry-after"));
+      assert.equal(first.value.code, "settlement_pending");
+      assert.equal(first.value.receipt.success, false);
+      assert.equal(first.value.receipt.errorReason, "settlement_pending");
+      assert.equal(first.value.headers.get("payment-required"), null);
+      assert.equal(first.gained, 0n);
+      const meanwhile = await payment.ask();
+      assert.ok([503, 409].includes(meanwhile.status), `${meanwhile.status} ${meanwhile.text}`);
+      remote.reset();
+      const row = await untilClosed(payment);
+      assert.equal(row.state, "settled");
+      assert.equal(row.delivery, "owed");
+      const all = await during(() => Promise.all(Array.from({ length: 10 }, payment.ask)));
+      assert.equal(all.value.filter((one) => one.status === 200).length, 1, JSON.stringify(all.value.map((one) => [one.status, one.code])));
+      assert.equal(all.runs, 1);
+      assert.equal(all.gained, 0n);
+      const served = all.value.find((one) => one.status === 200);
+      assert.equal(served.receipt.success, true);
+    });
+  }
+
+  test("/settle says it is pending once, then success: asked exactly once more, with the same bytes", async () => {
+    remote.reset();
+    let asked = 0;
+    remote.settle = async (body) => {
+      asked += 1;
+      if (asked > 1) return remote.pass("settle")(body);
+      const json = { success: false, errorReason: "settlement_pending", transaction: "", network: rig.EVM_NETWORK };
+      return { json };
+    };
+    const { value, gained, runs } = await during(async () => (await pay()).ask());
+    assert.equal(value.status, 200, value.text);
+    assert.equal(gained, 1000n);
+    assert.equal(runs, 1);
+    const settles = remote.calls.filter((call) => call.what === "settle");
+    assert.equal(settles.length, 2);
+    assert.equal(settles[0].text, settles[1].text);
+  });
+
+  test("/settle refuses: 402 with the failed receipt, no content, no offer", async () => {
+    remote.reset();
+    remote.settle = () => ({
+      json: { success: false, errorReason: "invalid_exact_evm_insufficient_balance", transaction: "", network: rig.EVM_NETWORK },
+    });
+    const payment = await pay();
+    const { value, gained } = await during(payment.ask);
+    assert.equal(value.status, 402, value.text);
+    assert.equal(value.receipt.success, false);
+    assert.equal(value.receipt.errorReason, "invalid_exact_evm_insufficient_balance");
+    assert.equal(value.headers.get("payment-required"), null);
+    assert.ok(!value.text.includes('"n"'));
+    assert.equal(gained, 0n);
+    // The work was done for it, so it does not run again; before, it had not been.
+    const again = await during(payment.ask);
+    assert.notEqual(again.value.status, 200);
+    assert.equal(again.runs, 0);
+    const early = await pay({ where: "before" });
+    const refused = await during(early.ask);
+    assert.equal(refused.value.status, 402);
+    assert.equal(refused.runs, 0);
+    remote.reset();
+    assert.equal((await early.ask()).status, 200, "no work was done, so the payment may come again");
+  });
+
+  test("a success that is not on the chain is not believed", { timeout: 30_000 }, async () => {
+    remote.reset();
+    remote.settle = (body) => ({
+      json: {
+        success: true,
+        transaction: `0x${"3".repeat(64)}`,
+        network: rig.EVM_NETWORK,
+        payer: body.paymentPayload.payload.authorization.from,
+      },
+    });
+    const payment = await pay();
+    const { value, gained } = await during(payment.ask);
+    assert.equal(value.status, 503, value.text);
+    assert.equal(gained, 0n);
+    remote.reset();
+    assert.equal((await untilClosed(payment)).state, "settled");
+    assert.equal((await payment.ask()).status, 200);
+  });
+});
+
+describe("several facilitators", () => {
+  test("the next one serves where the first is down", async () => {
+    const official = await startOfficialFacilitator(chain.rpc);
+    const upstream = await startUpstream();
+    const server = await startPontage(
+      sellerConfig({
+        rpc: chain.rpc,
+        upstream: upstream.url,
+        routes: kRoutes,
+        x402: `facilitator = ["http://127.0.0.1:1", "${official.url}"]`,
+      }),
+    );
+    try {
+      const had = await balance();
+      const url = `${server.url}/paid/next`;
+      for (let k = 0; k < 3; k += 1) {
+        const answer = await fetch(url, { headers: payHeader(await paymentV2(await offersOf(url))) });
+        assert.equal(answer.status, 200);
+        await answer.text();
+      }
+      assert.equal((await balance()) - had, 3000n);
+    } finally {
+      await server.stop();
+      await upstream.stop();
+      await official.stop();
+    }
+  });
+});
+
+// ------------------------------------------------------------------------------------ crash and break
+
+describe("a process that dies", () => {
+  let upstream, dir, server;
+  const gate = { wait: undefined };
+  const config = () =>
+    sellerConfig({ rpc: chain.rpc, upstream: upstream.url, routes: kRoutes, x402: 'settle_timeout = "5s"' });
+  before(async () => {
+    dir = fs.mkdtempSync(path.join(os.tmpdir(), "ptg-crash-"));
+    upstream = await startUpstream(async (req, res) => {
+      await gate.wait;
+      res.setHeader("content-type", "application/json").end(JSON.stringify({ key: req.headers["idempotency-key"] }));
+    });
+    server = await startPontage(config(), { dir });
+  });
+  after(async () => {
+    await server?.stop();
+    await upstream?.stop();
+    fs.rmSync(dir, { recursive: true, force: true });
+  });
+
+  const rowOf = async (resource) => (await books(server)).find((row) => row.resource === resource);
+  const closed = (resource) =>
+    rig.until(
+      async () => {
+        const row = await rowOf(resource);
+        return row && ["settled", "expired", "voided"].includes(row.state) ? row : undefined;
+      },
+      { withinMs: 40_000, everyMs: 250, label: `closed: ${resource}` },
+    );
+
+  test("while the upstream works: nobody is charged, and the payment lapses", { timeout: 60_000 }, async () => {
+    const url = `${server.url}/paid/slow`;
+    const headers = payHeader(await paymentV2(await offersOf(url)));
+    const had = await balance();
+    let open;
+    gate.wait = new Promise((resolve) => (open = resolve));
+    const ran = upstream.requests.length;
+    const lost = fetch(url, { headers }).catch((error) => error);
+    await rig.until(() => upstream.requests.length > ran, { label: "the upstream works" });
+    await server.kill();
+    assert.ok((await lost) instanceof Error);
+    open();
+    gate.wait = undefined;
+    server = await startPontage(config(), { dir });
+    const row = await closed("/paid/slow");
+    assert.equal(row.state, "expired", "its buyer got nothing and pays nothing");
+    assert.equal(await balance(), had);
+    const again = await fetch(`${server.url}/paid/slow`, { headers });
+    assert.equal(again.status, 402);
+    assert.ok(again.headers.has("payment-required"), "he may sign a new one");
+    assert.equal((await again.json()).code, "payment_lapsed");
+    assert.equal(await balance(), had);
+  });
+
+  test("between the upstream's answer and the settlement: settled, owed, redeemed once", { timeout: 90_000 }, async () => {
+    // No block comes, so settling waits for its receipt.
+    await rig.rpcCall(chain.rpc, "evm_setAutomine", false);
+    const had = await balance();
+    const url = `${server.url}/paid/unsettled`;
+    const headers = payHeader(await paymentV2(await offersOf(url)));
+    const ran = upstream.requests.length;
+    const lost = fetch(url, { headers }).catch((error) => error);
+    await rig.until(async () => (await rowOf("/paid/unsettled"))?.stage === "answered", { label: "answered" });
+    await server.kill();
+    await lost;
+    const key = upstream.requests.at(-1).headers["idempotency-key"];
+    await rig.rpcCall(chain.rpc, "evm_setAutomine", true);
+    await rig.rpcCall(chain.rpc, "anvil_mine", "0x1");
+    server = await startPontage(config(), { dir });
+    const row = await closed("/paid/unsettled");
+    assert.equal(row.state, "settled");
+    assert.equal(row.delivery, "owed");
+    assert.equal((await balance()) - had, 1000n, "charged once");
+    assert.equal(upstream.requests.length - ran, 1);
+    const other = await fetch(`${server.url}/paid/other`, { headers });
+    assert.equal(other.status, 402, "owed to the same request only");
+    const answers = await Promise.all(Array.from({ length: 10 }, () => fetch(`${server.url}/paid/unsettled`, { headers })));
+    const served = answers.filter((answer) => answer.status === 200);
+    assert.equal(served.length, 1);
+    assert.equal((await served[0].json()).key, key, "the same idempotency key");
+    assert.equal(receiptOf(served[0]).transaction, row.transaction);
+    assert.equal(upstream.requests.length - ran, 2);
+    assert.equal((await balance()) - had, 1000n, "not charged again");
+    await rig.until(async () => (await rowOf("/paid/unsettled")).delivery !== "redeeming", { label: "noted" });
+    const after = await fetch(`${server.url}/paid/unsettled`, { headers });
+    assert.equal(after.status, 402);
+    assert.equal((await after.json()).code, "payment_already_used");
+  });
+
+  test("under load: every payment is charged at most once and served or owed", { timeout: 90_000 }, async () => {
+    const had = await balance();
+    const payments = [];
+    const offers = await offersOf(`${server.url}/paid/load`);
+    for (let k = 0; k < 30; k += 1) payments.push(payHeader(await paymentV1(offers)));
+    const got = payments.map(() => false);
+    const ask = (k) =>
+      fetch(`${server.url}/paid/load`, { headers: payments[k] })
+        .then(async (answer) => {
+          await answer.text();
+          if (answer.status === 200) got[k] = true;
+          return answer.status;
+        })
+        .catch(() => 0);
+    const asked = payments.map((_, k) => ask(k));
+    await Promise.race(asked); // Somebody has his answer: the others are at every stage.
+    await server.kill();
+    await Promise.all(asked);
+    server = await startPontage(config(), { dir });
+    await rig.until(
+      async () => {
+        const rows = (await books(server, "--limit", "1000")).filter((row) => row.resource === "/paid/load");
+        return rows.every((row) => ["settled", "expired", "voided"].includes(row.state));
+      },
+      { withinMs: 40_000, everyMs: 500, label: "all closed" },
+    );
+    const statuses = await Promise.all(payments.map((_, k) => (got[k] ? 200 : ask(k))));
+    const rows = (await books(server, "--limit", "1000")).filter((row) => row.resource === "/paid/load");
+    const settled = rows.filter((row) => row.state === "settled");
+    assert.equal((await balance()) - had, BigInt(settled.length) * 1000n, "the books are the chain's");
+    // Whoever was charged holds his goods; the others were told to sign anew and paid nothing.
+    for (const [k, status] of statuses.entries()) {
+      assert.ok(status === 200 || status === 402, `${k}: ${status}`);
+    }
+    assert.equal(statuses.filter((status) => status === 200).length, settled.length);
+  });
+});
+
+describe("a client that breaks off", () => {
+  let upstream, server;
+  const kPiece = Buffer.alloc(64 << 10, "x");
+  before(async () => {
+    upstream = await startUpstream(async (req, res) => {
+      res.writeHead(200, { "content-type": "text/event-stream" });
+      if (req.url.includes("short")) return res.end("data: 1\n\n");
+      for (let k = 0; k < 200 && !res.destroyed; k += 1) {
+        if (!res.write(kPiece)) await Promise.race([new Promise((r) => res.once("drain", r)), new Promise((r) => res.once("close", r))]);
+      }
+      return res.end();
+    });
+    server = await startPontage(sellerConfig({ rpc: chain.rpc, upstream: upstream.url, routes: kRoutes }));
+  });
+  after(async () => {
+    await server?.stop();
+    await upstream?.stop();
+  });
+
+  test("in the middle of its answer is redeemed once, and never again", { timeout: 60_000 }, async () => {
+    const url = `${server.url}/paid/long`;
+    const headers = payHeader(await paymentV2(await offersOf(url)));
+    const had = await balance();
+    const raw = request("GET /paid/long", Object.entries(headers).map(([name, value]) => `${name}: ${value}`));
+    const rowOf = async () => (await books(server)).find((row) => row.resource === "/paid/long");
+    const first = await talk(server.url, raw, { until: (text) => text.length > 100_000, withinMs: 10_000 });
+    assert.deepEqual(first.statuses, [200]);
+    await rig.until(async () => (await rowOf()).delivery === "broken", { label: "broken is written down" });
+    assert.equal((await balance()) - had, 1000n);
+    const second = await fetch(url, { headers });
+    assert.equal(second.status, 200);
+    assert.equal((await second.arrayBuffer()).byteLength, 200 * kPiece.length);
+    assert.equal(receiptOf(second).success, true);
+    await rig.until(async () => ["delivered", "redeemed"].includes((await rowOf()).delivery), { label: "closed" });
+    const third = await fetch(url, { headers });
+    assert.equal(third.status, 402);
+    assert.equal((await third.json()).code, "payment_already_used");
+    assert.equal((await balance()) - had, 1000n);
+    assert.equal(upstream.count("/paid/long"), 2);
+  });
+
+  test("twice has had his second chance", { timeout: 60_000 }, async () => {
+    const url = `${server.url}/paid/twice`;
+    const headers = payHeader(await paymentV2(await offersOf(url)));
+    const raw = request("GET /paid/twice", Object.entries(headers).map(([name, value]) => `${name}: ${value}`));
+    const rowOf = async () => (await books(server)).find((row) => row.resource === "/paid/twice");
+    for (const delivery of ["broken", "redeemed"]) {
+      const heard = await talk(server.url, raw, { until: (text) => text.length > 100_000, withinMs: 10_000 });
+      assert.deepEqual(heard.statuses, [200]);
+      await rig.until(async () => (await rowOf()).delivery === delivery, { label: delivery });
+    }
+    const third = await fetch(url, { headers });
+    assert.equal(third.status, 402);
+    await third.text();
+    assert.equal(upstream.count("/paid/twice"), 2);
+  });
+
+  test("before its answer: charged once, and the answer is owed or redeemable once", { timeout: 60_000 }, async () => {
+    const url = `${server.url}/paid/short`;
+    const headers = payHeader(await paymentV2(await offersOf(url)));
+    const had = await balance();
+    const raw = request("GET /paid/short", Object.entries(headers).map(([name, value]) => `${name}: ${value}`));
+    await talk(server.url, raw, { cut: true });
+    const rowOf = async () => (await books(server)).find((row) => row.resource === "/paid/short");
+    const row = await rig.until(
+      async () => {
+        const now = await rowOf();
+        return now && !["held", "in_doubt"].includes(now.state) && now.delivery !== "pending" ? now : undefined;
+      },
+      { label: "closed" },
+    );
+    const charged = (await balance()) - had;
+    assert.equal(charged, row.state === "settled" ? 1000n : 0n);
+    const again = await talk(server.url, raw, { until: whole, withinMs: 5_000 });
+    assert.equal((await balance()) - had, 1000n, `never twice (${row.state} ${row.delivery}) ${again.text}`);
+    assert.ok(again.statuses[0] === 200 || row.delivery === "delivered", `${row.delivery}: ${again.text.slice(0, 200)}`);
+  });
+});
