@@ -112,7 +112,7 @@ constexpr db::Statement kOweOrphans{
 // how many, $7 when to look at a held row again.
 #define PTG_NEEDS_FINISHING                                                    \
   " state IN ('held', 'in_doubt') AND ((look_ms > 0 AND look_ms <= $2)"        \
-  " OR (node <> $1 AND look_ms = 0 AND node NOT IN"                            \
+  " OR (node <> $1 AND (look_ms = 0 OR state = 'held') AND node NOT IN"        \
   "     (SELECT id FROM node WHERE heartbeat_ms >= $3))"                       \
   " OR (node = $1 AND look_ms = 0 AND stage = 'answered' AND updated_ms < $4)" \
   " OR (node = $1 AND look_ms = 0 AND updated_ms < $5 AND valid_before_ms < $5))"

@@ -404,6 +404,16 @@ TEST_P(LedgerStoreTest, OrphansAreWhatDeadNodesLeftBehind) {
   EXPECT_EQ(Orphans(At(165'000)), want);
 }
 
+TEST_P(LedgerStoreTest, WhoDiesWhileFinishingIsFollowedAtOnce) {
+  Beat(At(100'000, "node_a"));
+  ASSERT_TRUE(Held(Sample("pay_1"), At(70'000, "node_dead")));
+  const std::vector<std::string> want = {"pay_1"};
+  EXPECT_EQ(Orphans(At(100'000, "node_a")), want);
+  Beat(At(101'000, "node_b"));
+  EXPECT_TRUE(Orphans(At(101'000, "node_b")).empty());
+  EXPECT_EQ(Orphans(At(100'001 + Ledger::kNodeSilence.count(), "node_b")), want);
+}
+
 TEST_P(LedgerStoreTest, APaymentInDoubtIsLookedAtAgainAtGrowingSteps) {
   Beat(At(0));
   ASSERT_TRUE(Held(Sample("pay_1"), At(0)));

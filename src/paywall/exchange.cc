@@ -89,13 +89,17 @@ Task<> Exchange::Run(Call call) {
   row.valid_before = grant->valid_before;
   Result<ledger::Ledger::Reserved> reserved =
       co_await ledger_.Reserve(row, In(options_.store_timeout));
-  if (!reserved) co_return co_await call.reply.Problem(reserved.error());
+  if (!reserved) {
+    // Perhaps it was written and only its confirmation was lost: nobody works on it.
+    NoteVoid(row, Slug(reserved.error()), 0);
+    co_return co_await call.reply.Problem(reserved.error());
+  }
   if (!reserved->held) {
     Call again{call.route,      call.quote, call.rails, call.head,
                *captured->body, call.work,  call.reply};
     co_return co_await Recall(again, rail, *grant, std::move(reserved->row));
   }
-  Held held{call, rail, std::move(row), std::move(captured->body)};
+  Held held{call, rail, std::move(row), std::move(captured->body), std::nullopt};
   if (call.route.settle_before) co_return co_await SellBefore(held);
   co_return co_await SellAfter(held);
 }
@@ -198,6 +202,8 @@ Task<> Exchange::SellBefore(Held& held) {
     // As below; but nothing was asked of the upstream yet, so the sale will be owed.
     Log(LogLevel::kError, "ledger.commit_failed",
         {{"payment", held.row.id.str()}, {"detail", committed.error().detail()}});
+    books.delivery = Delivery::kOwed;
+    NoteCommit(held.row, std::move(books));
     co_return co_await call.reply.Problem(committed.error());
   }
   const auto [name, value] = held.rail.ReceiptHeader(held.row.protocol, settlement.receipt);
@@ -244,12 +250,12 @@ Task<> Exchange::Settled(Held& held, Answer& answer, Settlement settlement) {
   books.receipt = settlement.receipt;
   if (call.route.replay_answer && answer.complete) books.answer = ToStored(answer);
   const Result<> committed =
-      co_await ledger_.Commit(held.row.id, std::move(books), In(options_.store_timeout));
+      co_await ledger_.Commit(held.row.id, books, In(options_.store_timeout));
   if (!committed) {
-    // The money moved and the row still says held: the sweeper will find it settled. The goods
-    // leave.
+    // The money moved and the row still says held: the goods leave, and the books are told later.
     Log(LogLevel::kError, "ledger.commit_failed",
         {{"payment", held.row.id.str()}, {"detail", committed.error().detail()}});
+    held.uncommitted = std::move(books);
   }
   co_return co_await Serve(held, answer, settlement.receipt, Delivery::kBroken);
 }
@@ -263,7 +269,7 @@ Task<> Exchange::Serve(Held& held, Answer& answer, const std::string& receipt, D
       co_await Deliver(held.call.reply, answer, shown, held.call.route.answer_timeout, clock_);
   Delivery final = outcome.value_or(Delivery::kOwed);
   if (final == Delivery::kBroken) final = on_break;
-  NoteDelivery(held.row, final);
+  NoteDelivery(held.row, final, std::move(held.uncommitted));
   co_return {};
 }
 
@@ -280,6 +286,7 @@ Task<> Exchange::NotSettled(Held& held, const Settlement& settlement, bool work_
     if (!noted) {
       Log(LogLevel::kError, "ledger.doubt_failed",
           {{"payment", held.row.id.str()}, {"detail", noted.error().detail()}});
+      NoteDoubt(held.row, settlement.transaction);
     }
     auto [name, value] = held.rail.ReceiptHeader(held.row.protocol, PendingReceipt(held.row));
     headers.emplace_back(std::string(name), std::move(value));
@@ -296,65 +303,13 @@ Task<> Exchange::NotSettled(Held& held, const Settlement& settlement, bool work_
   if (!noted) {
     Log(LogLevel::kError, "ledger.close_failed",
         {{"payment", held.row.id.str()}, {"detail", noted.error().detail()}});
+    work_done ? NoteExpired(held.row, why) : NoteVoid(held.row, why, 0);
   }
   auto [name, value] = held.rail.ReceiptHeader(held.row.protocol, settlement.receipt);
   headers.emplace_back(std::string(name), std::move(value));
   const Error failed = Error(Code::kSettleFailed, "the payment could not be settled: " + why)
                            .Because(settlement.reason);
   co_return co_await call.reply.Problem(failed, std::move(headers));
-}
-
-// What the numbers and the log say of money that has moved.
-void Exchange::NoteSettled(const Held& held, const std::string& transaction) {
-  const Call& call = held.call;
-  Count("settled", call);
-  metrics_
-      .CounterOf(
-          "pontage_revenue_micros_total", "Settled payments in millionths of a dollar.",
-          {{"route", call.route.match}, {"network", held.row.network}, {"asset", held.row.asset}})
-      .Add(static_cast<uint64_t>(held.row.price.micros()));
-  Log(LogLevel::kInfo, "payment.settled",
-      {{"payment", held.row.id.str()},
-       {"request_id", call.reply.id().str()},
-       {"route", call.route.match},
-       {"payer", held.row.payer},
-       {"amount", held.row.amount.ToDecimal()},
-       {"network", held.row.network},
-       {"transaction", transaction}});
-}
-
-// Notes are written behind the answer: nobody waits for them, and the writer takes them in order.
-void Exchange::NoteAnswered(const ledger::Reservation& row, int status) {
-  const auto note = [](ledger::Ledger& l, ReservationId id, int s, Deadline by) -> Task<> {
-    co_return co_await l.Answered(id, s, by);
-  };
-  Loop::Current()->Spawn(note(ledger_, row.id, status, In(options_.store_timeout)),
-                         "ledger.answered");
-}
-
-void Exchange::NoteVoid(const ledger::Reservation& row, std::string why, int status) {
-  const auto note = [](ledger::Ledger& l, ReservationId id, std::string slug, int s,
-                       Deadline by) -> Task<> {
-    co_return co_await l.Void(id, std::move(slug), s, by);
-  };
-  Loop::Current()->Spawn(note(ledger_, row.id, std::move(why), status, In(options_.store_timeout)),
-                         "ledger.void");
-}
-
-void Exchange::NoteDelivery(const ledger::Reservation& row, Delivery outcome) {
-  const auto note = [](ledger::Ledger& l, ReservationId id, Delivery d, Deadline by) -> Task<> {
-    co_return co_await l.Deliver(id, d, by);
-  };
-  if (outcome != Delivery::kDelivered) {
-    Log(LogLevel::kWarn, "payment.undelivered",
-        {{"payment", row.id.str()}, {"delivery", ledger::ToString(outcome)}});
-  }
-  metrics_
-      .CounterOf("pontage_deliveries_total", "Paid answers by what became of them.",
-                 {{"outcome", ledger::ToString(outcome)}})
-      .Add();
-  Loop::Current()->Spawn(note(ledger_, row.id, outcome, In(options_.store_timeout)),
-                         "ledger.deliver");
 }
 
 }  // namespace pontage::paywall

@@ -1,6 +1,8 @@
 #pragma once
 
+#include <functional>
 #include <memory>
+#include <optional>
 #include <string>
 #include <string_view>
 
@@ -55,6 +57,8 @@ class Exchange {
     const rail::Rail& rail;
     ledger::Reservation row;
     std::unique_ptr<net::BodySource> body;
+    // The settlement that the books could not be told yet.
+    std::optional<ledger::Ledger::Settlement> uncommitted;
   };
 
   Task<> Refuse(Call& call, const Error& why);
@@ -75,7 +79,14 @@ class Exchange {
   void NoteSettled(const Held& held, const std::string& transaction);
   void NoteAnswered(const ledger::Reservation& row, int status);
   void NoteVoid(const ledger::Reservation& row, std::string why, int status);
-  void NoteDelivery(const ledger::Reservation& row, ledger::Delivery outcome);
+  void NoteExpired(const ledger::Reservation& row, std::string why);
+  void NoteDoubt(const ledger::Reservation& row, std::string transaction);
+  void NoteCommit(const ledger::Reservation& row, ledger::Ledger::Settlement books);
+  // `uncommitted` is written first.
+  void NoteDelivery(const ledger::Reservation& row, ledger::Delivery outcome,
+                    std::optional<ledger::Ledger::Settlement> uncommitted = std::nullopt);
+  // Written by the current loop, again and again while the store is away.
+  void NoteLater(std::function<Task<>(Deadline)> write, std::string_view what);
   void Count(std::string_view stage, const Call& call);
   Deadline In(Millis d) const { return Deadline::In(clock_, d); }
 

@@ -337,6 +337,39 @@ TEST_F(ExchangeTest, ACrashAfterTheAnswerSettlesAndOwes) {
   EXPECT_EQ(rail_->moved["n1"], 1);
 }
 
+// The store as it is while it is away: no statement of the ledger works.
+constexpr db::Statement kAway{"test.away", "ALTER TABLE reservation RENAME TO away"};
+constexpr db::Statement kBack{"test.back", "ALTER TABLE away RENAME TO reservation"};
+
+TEST_F(ExchangeTest, WhatTheStoreMissedIsWrittenWhenItIsBack) {
+  const auto run = [this](const db::Statement& statement) {
+    const auto body = [&statement](db::Tx& tx) -> Result<> {
+      PTG_RUN(tx.Run(statement));
+      return {};
+    };
+    ASSERT_THAT(database_->WriteNow(body), IsOk());
+  };
+  work_.during = [&] { run(kAway); };
+  const auto closed = [&](const std::string& payment) {
+    run(kBack);
+    for (int i = 0; i < 200 && Row(payment).state == State::kHeld; ++i) {
+      EXPECT_THAT(loop_.RunUntilDone(Sleep(Millis(20))), IsOk());
+    }
+    EXPECT_THAT(loop_.RunUntilDone(Sleep(Millis(50))), IsOk());
+    return Row(payment);
+  };
+  const auto served = Buy("served");
+  EXPECT_EQ(served->status, 200) << "the money has moved: the goods leave";
+  const ledger::Reservation sold = closed("served");
+  EXPECT_EQ(sold.state, State::kSettled);
+  EXPECT_EQ(sold.delivery, Delivery::kDelivered);
+
+  work_.status = 500;
+  EXPECT_EQ(Buy("failed")->status, 500);
+  run(kBack);
+  for (int i = 0; i < 200 && Buy("failed")->status == 409; ++i) run(kBack);
+}
+
 TEST(FieldsTest, WhatIsOursNeverComesFromTheUpstream) {
   net::Headers headers;
   for (const char* name :

@@ -56,7 +56,7 @@ Task<> Exchange::Recall(Call& call, const rail::Rail& rail, const deal::Grant& c
         co_await Capture(call.body, options_.body_hold, In(call.route.answer_timeout));
     if (!captured) co_return co_await call.reply.Problem(captured.error());
     if (RequestDigest(row.method, row.resource, captured->first) == row.request_digest) {
-      Held held{call, rail, std::move(row), std::move(captured->body)};
+      Held held{call, rail, std::move(row), std::move(captured->body), std::nullopt};
       co_return co_await Redeem(std::move(held));
     }
     co_return co_await ShowUsed(call, rail, version, row,

@@ -1,5 +1,7 @@
 #include "paywall/sweeper.h"
 
+#include <algorithm>
+
 #include "base/log.h"
 #include "base/try.h"
 
@@ -24,6 +26,7 @@ Task<> Sweeper::Run() {
     const Result<size_t> closed = co_await Sweep();
     if (!closed) Log(LogLevel::kWarn, "sweep.failed", {{"detail", closed.error().detail()}});
     (void)co_await Measure();
+    if (closed && *closed == kBatch) continue;
     (void)co_await stop_.Wait(Deadline::In(clock_, kEvery));
   }
   co_return {};
@@ -31,16 +34,27 @@ Task<> Sweeper::Run() {
 
 Task<size_t> Sweeper::Sweep() {
   PTG_CO_TRY(const std::vector<ledger::Reservation> rows, co_await ledger_.Orphans(kBatch, By()));
-  size_t closed = 0;
-  for (const ledger::Reservation& row : rows) {
+  if (rows.empty()) co_return 0;
+  const auto pass = std::make_shared<Pass>();
+  pass->rows = rows;
+  pass->workers = std::min(rows.size(), kAtOnce);
+  for (size_t i = 0; i < pass->workers; ++i) Loop::Current()->Spawn(WorkOff(pass), "sweep");
+  PTG_CO_RUN(co_await pass->done.Wait(Deadline::Never()));
+  co_return pass->closed;
+}
+
+Task<> Sweeper::WorkOff(std::shared_ptr<Pass> pass) {
+  while (pass->next < pass->rows.size()) {
+    const ledger::Reservation& row = pass->rows[pass->next++];
     const Result<bool> done = co_await Finish(row);
-    if (done && *done) ++closed;
+    if (done && *done) ++pass->closed;
     if (!done) {
       Log(LogLevel::kWarn, "sweep.later",
           {{"payment", row.id.str()}, {"detail", done.error().detail()}});
     }
   }
-  co_return closed;
+  if (--pass->workers == 0) pass->done.Set();
+  co_return {};
 }
 
 Task<bool> Sweeper::Finish(const ledger::Reservation& row) {

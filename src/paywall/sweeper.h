@@ -2,6 +2,7 @@
 
 #include <functional>
 #include <memory>
+#include <vector>
 
 #include "io/timer.h"
 #include "ledger/ledger.h"
@@ -30,6 +31,15 @@ class Sweeper {
   Task<size_t> Sweep();
 
  private:
+  // One pass, worked off by several at once: a settlement is mostly waiting for a block.
+  struct Pass {
+    std::vector<ledger::Reservation> rows;
+    size_t next = 0;
+    size_t closed = 0;
+    size_t workers = 0;
+    Event done;
+  };
+  Task<> WorkOff(std::shared_ptr<Pass> pass);
   Task<bool> Finish(const ledger::Reservation& row);
   Task<bool> Collect(const rail::Rail& rail, const ledger::Reservation& row);
   Task<bool> Close(const ledger::Reservation& row, const deal::Settlement& settlement);
@@ -37,7 +47,9 @@ class Sweeper {
   Deadline By() const { return Deadline::In(clock_, Millis(30'000)); }
 
   // How many open rows one pass takes over; the next pass follows at once when there were as many.
-  static constexpr size_t kBatch = 64;
+  static constexpr size_t kBatch = 128;
+  // How many of them at once: of what a new payment may need from the chain this leaves the most.
+  static constexpr size_t kAtOnce = 32;
   static constexpr Millis kEvery{1'000};
   // An authorization that ran out may still be in a block that we have not seen.
   static constexpr Millis kAfterExpiry{60'000};
