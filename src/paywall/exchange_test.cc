@@ -367,7 +367,11 @@ TEST_F(ExchangeTest, WhatTheStoreMissedIsWrittenWhenItIsBack) {
   work_.status = 500;
   EXPECT_EQ(Buy("failed")->status, 500);
   run(kBack);
-  for (int i = 0; i < 200 && Buy("failed")->status == 409; ++i) run(kBack);
+  work_.during = nullptr;
+  work_.status = 200;
+  int status = 409;
+  for (int i = 0; i < 100 && status == 409; ++i) status = Buy("failed")->status;
+  EXPECT_EQ(status, 200) << "nothing was charged, so the payment is good again";
 }
 
 TEST(FieldsTest, WhatIsOursNeverComesFromTheUpstream) {

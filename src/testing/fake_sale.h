@@ -1,5 +1,6 @@
 #pragma once
 
+#include <functional>
 #include <map>
 #include <memory>
 #include <optional>
@@ -65,10 +66,12 @@ class FakeWork final : public paywall::Work {
   bool unreachable = false;
   bool breaks_in_body = false;
   std::vector<std::string> keys;
+  std::function<void()> during;  // while it works
 
   Task<std::unique_ptr<net::ClientResponse>> Run(const std::string& idempotency_key,
                                                  net::BodySource&, Deadline) override {
     keys.push_back(idempotency_key);
+    if (during) during();
     if (unreachable) co_return Fail(Code::kUpstreamUnreachable, "nobody listens");
     auto response = std::make_unique<Response>(body, breaks_in_body);
     response->head().status = status;

@@ -1,0 +1,123 @@
+// What an exchange tells the log, the numbers and, behind the answer, the books.
+#include <algorithm>
+
+#include "base/log.h"
+#include "base/try.h"
+#include "io/timer.h"
+#include "paywall/exchange.h"
+
+namespace pontage::paywall {
+namespace {
+
+using ledger::Delivery;
+
+// A store that is away for longer than this has been restored from somewhere else. How many wait is
+// bounded by the requests that ran when it went: without it nothing new is reserved.
+constexpr Millis kInsistFor{3'600'000};
+constexpr Millis kFirstPause{250};
+constexpr Millis kLongestPause{4'000};
+
+bool IsOutage(const Error& error) {
+  return error.code() == Code::kStore || error.code() == Code::kTimeout ||
+         error.code() == Code::kOverloaded;
+}
+
+using Write = std::function<Task<>(Deadline)>;
+
+// Writes until it is written or the books say otherwise. A note that was lost would leave its row
+// to the sweeper, which cannot know that this process is done with it and waits for minutes.
+Task<> Insist(const Clock& clock, Millis patience, Write write) {
+  const Deadline end = Deadline::In(clock, kInsistFor);
+  Millis pause = kFirstPause;
+  for (;;) {
+    const Result<> written = co_await write(Deadline::In(clock, patience));
+    if (written || !IsOutage(written.error()) || end.Passed(clock)) co_return written;
+    PTG_CO_RUN(co_await Sleep(pause));
+    pause = std::min(pause * 2, kLongestPause);
+  }
+}
+
+// Both, in this order; the second only says something about what the first wrote.
+Task<> InsistBoth(const Clock& clock, Millis patience, Write first, Write second) {
+  PTG_CO_RUN(co_await Insist(clock, patience, std::move(first)));
+  co_return co_await Insist(clock, patience, std::move(second));
+}
+
+}  // namespace
+
+void Exchange::NoteLater(std::function<Task<>(Deadline)> write, std::string_view what) {
+  Loop::Current()->Spawn(Insist(clock_, options_.store_timeout, std::move(write)), what);
+}
+
+// What the numbers and the log say of money that has moved.
+void Exchange::NoteSettled(const Held& held, const std::string& transaction) {
+  const Call& call = held.call;
+  Count("settled", call);
+  metrics_
+      .CounterOf(
+          "pontage_revenue_micros_total", "Settled payments in millionths of a dollar.",
+          {{"route", call.route.match}, {"network", held.row.network}, {"asset", held.row.asset}})
+      .Add(static_cast<uint64_t>(held.row.price.micros()));
+  Log(LogLevel::kInfo, "payment.settled",
+      {{"payment", held.row.id.str()},
+       {"request_id", call.reply.id().str()},
+       {"route", call.route.match},
+       {"payer", held.row.payer},
+       {"amount", held.row.amount.ToDecimal()},
+       {"network", held.row.network},
+       {"transaction", transaction}});
+}
+
+// Notes are written behind the answer: nobody waits for them, and the writer takes them in order.
+void Exchange::NoteAnswered(const ledger::Reservation& row, int status) {
+  NoteLater([&l = ledger_, id = row.id, status](Deadline by) { return l.Answered(id, status, by); },
+            "ledger.answered");
+}
+
+void Exchange::NoteVoid(const ledger::Reservation& row, std::string why, int status) {
+  NoteLater([&l = ledger_, id = row.id, why = std::move(why),
+             status](Deadline by) { return l.Void(id, why, status, by); },
+            "ledger.void");
+}
+
+void Exchange::NoteExpired(const ledger::Reservation& row, std::string why) {
+  NoteLater([&l = ledger_, id = row.id,
+             why = std::move(why)](Deadline by) { return l.Expire(id, why, by); },
+            "ledger.expire");
+}
+
+void Exchange::NoteDoubt(const ledger::Reservation& row, std::string transaction) {
+  NoteLater([&l = ledger_, id = row.id, transaction = std::move(transaction)](
+                Deadline by) { return l.Doubt(id, transaction, "settlement_pending", by); },
+            "ledger.doubt");
+}
+
+void Exchange::NoteCommit(const ledger::Reservation& row, ledger::Ledger::Settlement books) {
+  NoteLater([&l = ledger_, id = row.id,
+             books = std::move(books)](Deadline by) { return l.Commit(id, books, by); },
+            "ledger.commit");
+}
+
+void Exchange::NoteDelivery(const ledger::Reservation& row, Delivery outcome,
+                            std::optional<ledger::Ledger::Settlement> uncommitted) {
+  if (outcome != Delivery::kDelivered) {
+    Log(LogLevel::kWarn, "payment.undelivered",
+        {{"payment", row.id.str()}, {"delivery", ledger::ToString(outcome)}});
+  }
+  metrics_
+      .CounterOf("pontage_deliveries_total", "Paid answers by what became of them.",
+                 {{"outcome", ledger::ToString(outcome)}})
+      .Add();
+  Write deliver = [&l = ledger_, id = row.id, outcome](Deadline by) {
+    return l.Deliver(id, outcome, by);
+  };
+  if (!uncommitted) return NoteLater(std::move(deliver), "ledger.deliver");
+  Write commit = [&l = ledger_, id = row.id, books = *std::move(uncommitted)](Deadline by) {
+    return l.Commit(id, books, by);
+  };
+  Loop::Current()->Spawn(
+      InsistBoth(clock_, options_.store_timeout, std::move(commit), std::move(deliver)),
+      "ledger.commit");
+}
+
+}  // namespace pontage::paywall
