@@ -139,9 +139,10 @@ class PoolTest : public ::testing::Test {
       if (--left == 0) loop.Stop();
       co_return {};
     };
+    const auto before = database_->stats().write_jobs;
     loop.Spawn(hold(), "hold");
     // The writer has taken it once its transaction has begun; give it no chance to take others too.
-    while (database_->stats().write_jobs == 0) std::this_thread::yield();
+    while (database_->stats().write_jobs == before) std::this_thread::yield();
     for (const std::string& name : names) loop.Spawn(write(name), "write");
     all_queued.count_down();
     loop.Run();
