@@ -87,6 +87,7 @@ struct House::Impl {
   // Loops outlive what runs on them and the clients that hang on them, so they come first.
   Runtime runtime;
   obs::Registry metrics;
+  UnixMs lock_asked;
   std::unique_ptr<db::WriterLock> writer_lock;
   std::unique_ptr<db::Database> database;
   std::unique_ptr<ledger::Ledger> ledger;
@@ -137,6 +138,7 @@ Result<> House::Impl::OpenStore() {
   PTG_TRY(writer_lock, db::AcquireWriterLock(config.store.url, db::WriterLock::Mode::kServe));
   PTG_TRY(database, db::Database::Open(config.store.url, db::Options{}, clock));
   PTG_TRY(const db::MigrateReport report, db::Migrate(*database, clock));
+  lock_asked = clock.Now();
   if (report.from != report.to) {
     Log(LogLevel::kInfo, "store.migrated",
         {{"engine", database->engine()}, {"from", report.from}, {"to", report.to}});
@@ -199,8 +201,10 @@ Result<> House::Impl::Build() {
   // A fresh process says that it lives before it takes a row.
   const Deadline by = Deadline::In(clock, Millis(10'000));
   PTG_RUN(runtime.loop(0).RunUntilDone(ledger->Heartbeat(by)));
-  if (writer_lock->alone()) {
-    PTG_RUN(runtime.loop(0).RunUntilDone(ledger->ForgetOtherNodes(clock.Now(), by)));
+  // Who beat before we were alone is dead; who came since is not. A lock at PostgreSQL is lost with
+  // its session, and clocks of other machines differ: there only silence tells.
+  if (writer_lock->alone() && database->engine() == "sqlite") {
+    PTG_RUN(runtime.loop(0).RunUntilDone(ledger->ForgetOtherNodes(lock_asked, by)));
   }
   return {};
 }

@@ -1,6 +1,8 @@
 #include "db/writer_lock.h"
 
+#include <condition_variable>
 #include <fcntl.h>
+#include <mutex>
 #include <thread>
 #include <unistd.h>
 
@@ -17,6 +19,8 @@ namespace {
 // Two that start at once: each is exclusive for a moment while it finds out whether it is alone.
 constexpr int kTries = 20;
 constexpr Millis kPause{25};
+// How often a server looks whether its lock's session still lives.
+constexpr Millis kKeep{2'000};
 
 Error Busy(WriterLock::Mode mode) {
   return mode == WriterLock::Mode::kServe
@@ -61,24 +65,34 @@ constexpr Statement kUnlock{"lock.unlock", "SELECT pg_advisory_unlock($1)"};
 class SessionLock final : public WriterLock {
  public:
   explicit SessionLock(std::unique_ptr<Connection> session) : session_(std::move(session)) {}
+  ~SessionLock() override {
+    {
+      const std::lock_guard lock(mutex_);
+      stopping_ = true;
+      wake_.notify_all();
+    }
+    if (keeper_.joinable()) keeper_.join();
+  }
+  SessionLock(const SessionLock&) = delete;
+  SessionLock& operator=(const SessionLock&) = delete;
 
   Result<> Lock(Mode mode) {
     PTG_TRY(const Rows schema, session_->Run(kSchema));
     // One lock for each schema: it is one database of ours.
     uint32_t hash = 2166136261;
     for (const char c : schema.at(0).Text(0)) hash = (hash ^ static_cast<uint8_t>(c)) * 16777619;
-    const int64_t key = int64_t{8402002} << 32 | hash;
+    key_ = int64_t{8402002} << 32 | hash;
     for (int i = 0; i < kTries; ++i) {
-      PTG_TRY(const bool alone, Is(kTryAlone, key));
+      PTG_TRY(const bool alone, Is(kTryAlone));
       if (alone) {
         alone_ = true;
         if (mode == Mode::kMigrate) return {};
-        PTG_TRY(const bool shared, Is(kTryShared, key));
-        PTG_RUN(session_->Run(kUnlock, key));
+        PTG_TRY(const bool shared, Is(kTryShared));
+        PTG_RUN(session_->Run(kUnlock, key_));
         if (shared) return {};
       }
       if (mode == Mode::kServe) {
-        PTG_TRY(const bool shared, Is(kTryShared, key));
+        PTG_TRY(const bool shared, Is(kTryShared));
         if (shared) return {};
       }
       std::this_thread::sleep_for(kPause);
@@ -86,12 +100,36 @@ class SessionLock final : public WriterLock {
     return Fail(Busy(mode));
   }
 
+  // A server that went away and came back has forgotten the lock, and whoever copies the database
+  // must still find it. Called once, after Lock(kServe).
+  void Keep() {
+    keeper_ = std::thread([this] {
+      std::unique_lock lock(mutex_);
+      while (!wake_.wait_for(lock, kKeep, [this] { return stopping_; })) {
+        lock.unlock();
+        if (!session_->Run(kSchema)) (void)TakeAgain();
+        lock.lock();
+      }
+    });
+  }
+
  private:
-  Result<bool> Is(const Statement& statement, int64_t key) {
-    PTG_TRY(const Rows rows, session_->Run(statement, key));
+  Result<bool> Is(const Statement& statement) {
+    PTG_TRY(const Rows rows, session_->Run(statement, key_));
     return rows.at(0).Bool(0);
   }
-  std::unique_ptr<Connection> session_;
+  Result<> TakeAgain() {
+    PTG_RUN(session_->Reconnect());
+    PTG_RUN(Is(kTryShared));
+    return {};
+  }
+
+  std::unique_ptr<Connection> session_;  // the keeper's, once there is one
+  int64_t key_ = 0;
+  std::mutex mutex_;
+  std::condition_variable wake_;
+  bool stopping_ = false;
+  std::thread keeper_;
 };
 
 }  // namespace
@@ -102,6 +140,7 @@ Result<std::unique_ptr<WriterLock>> AcquireWriterLock(std::string_view url, Writ
     PTG_TRY(auto session, ConnectPostgres(parsed.where));
     auto lock = std::make_unique<SessionLock>(std::move(session));
     PTG_RUN(lock->Lock(mode));
+    if (mode == WriterLock::Mode::kServe) lock->Keep();
     return lock;
   }
   if (parsed.where == ":memory:") {

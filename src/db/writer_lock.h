@@ -11,7 +11,8 @@ namespace pontage::db {
 // number may serve at once (one process for SQLite as a rule, many nodes for PostgreSQL); who
 // copies the database to another place must be alone. Reading and small commands beside a running
 // server need no lock. It goes with the process, however that ends: an flock on `<file>-writer`, or
-// an advisory lock of a session of its own.
+// an advisory lock of a session of its own, which is made and locked again within seconds when the
+// server comes back from an outage.
 class WriterLock {
  public:
   enum class Mode { kServe, kMigrate };

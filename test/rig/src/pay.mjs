@@ -84,6 +84,26 @@ export async function payOnce(url, init = {}, { version = 2, ...how } = {}) {
   return fetch(url, { ...init, headers: { ...init.headers, ...payHeader(payment) } });
 }
 
+// The header of a fresh payment for `url`.
+export const sign = async (url, make = paymentV2, init = undefined) => payHeader(await make(await offersOf(url, init)));
+
+// One request read to its end: {status, code, type, headers, receipt, text}; `code` of a problem, and
+// the receipt decoded, undefined where there is none.
+export async function ask(url, headers = {}, init = {}) {
+  const answer = await fetch(url, { ...init, headers });
+  const text = await answer.text();
+  const type = answer.headers.get("content-type") ?? "";
+  const receipt = answer.headers.get("payment-response") ?? answer.headers.get("x-payment-response");
+  return {
+    status: answer.status,
+    code: type.includes("json") ? JSON.parse(text).code : undefined,
+    type,
+    headers: answer.headers,
+    receipt: receipt ? decode(receipt) : undefined,
+    text,
+  };
+}
+
 // The rows of the books, newest first, by `pontage payments`.
 export async function books(server, ...args) {
   const done = await run(["payments", "--json", "--config", server.file, ...args], {

@@ -1,0 +1,88 @@
+// Databases for tests, on the PostgreSQL of PTG_TEST_POSTGRES, and a server of one's own for tests that
+// kill it.
+import { execFile, spawn } from "node:child_process";
+import { randomBytes } from "node:crypto";
+import fs from "node:fs";
+import path from "node:path";
+import { promisify } from "node:util";
+
+const kBin = "/usr/lib/postgresql/15/bin";
+const call = promisify(execFile);
+
+// The server that `./dev test` started; a test that needs one fails where there is none.
+export function serverUrl() {
+  const url = process.env.PTG_TEST_POSTGRES;
+  if (!url) throw new Error("PTG_TEST_POSTGRES is not set: ./dev test starts a PostgreSQL and sets it");
+  return url;
+}
+
+// Runs SQL at `url`; resolves to its rows, each a list of texts.
+export async function sql(url, text) {
+  const args = ["-X", "-q", "-A", "-t", "-F", "\t", "-v", "ON_ERROR_STOP=1", "-d", url, "-c", text];
+  const { stdout } = await call(path.join(kBin, "psql"), args);
+  return stdout.split("\n").filter(Boolean).map((line) => line.split("\t"));
+}
+
+// The server's URL with another database. By text: a URL without a host is none to `URL`.
+export const databaseUrl = (server, name) => server.replace(/^(\w+:\/\/[^/]*\/)[^?]*/, `$1${name}`);
+
+// A new, empty database: {url, name, rows(sql), count(table), drop()}. `password` is in the URL; the
+// server trusts everybody and does not look at it.
+export async function createDatabase({ server = serverUrl(), password } = {}) {
+  const name = `ptg_${randomBytes(6).toString("hex")}`;
+  await sql(server, `CREATE DATABASE ${name}`);
+  let url = databaseUrl(server, name);
+  if (password) url = url.replace("postgres@", `postgres:${password}@`);
+  return {
+    url,
+    name,
+    rows: (text) => sql(url, text),
+    count: async (table) => Number((await sql(url, `SELECT count(*) FROM ${table}`))[0][0]),
+    drop: () => sql(server, `DROP DATABASE IF EXISTS ${name} WITH (FORCE)`),
+  };
+}
+
+// A PostgreSQL of one's own on a unix socket: {url, kill(), start(), stop()}. kill takes all its
+// processes at once, as a crash does; start recovers from it. The server refuses to run as root.
+export async function startPostgres() {
+  const dir = fs.mkdtempSync("/tmp/ptg-pg-");
+  const as = {};
+  if (process.getuid() === 0) {
+    for (const id of ["uid", "gid"]) {
+      const { stdout } = await call("id", [id === "uid" ? "-u" : "-g", "postgres"]);
+      as[id] = Number(stdout);
+    }
+    fs.chownSync(dir, as.uid, as.gid);
+  }
+  fs.chmodSync(dir, 0o755);
+  const data = path.join(dir, "data");
+  const options = { cwd: "/", ...as };
+  await call(`${kBin}/initdb`, ["-D", data, "-U", "postgres", "-A", "trust", "-E", "UTF8", "--locale=C", "--no-sync"], options);
+  const own = { url: `postgresql://postgres@/postgres?host=${dir}` };
+  let server;
+  const abandon = () => server?.kill("SIGQUIT");
+  process.once("exit", abandon);
+  own.start = async () => {
+    const set = ["listen_addresses=", "fsync=off", "max_connections=100", "shared_buffers=16MB"].flatMap((one) => ["-c", one]);
+    server = spawn(`${kBin}/postgres`, ["-D", data, "-k", dir, ...set], { ...options, stdio: ["ignore", "ignore", "pipe"] });
+    let said = "";
+    server.stderr.on("data", (text) => (said += text));
+    const gone = new Promise((resolve) => server.once("exit", resolve));
+    own.kill = async () => {
+      server.kill("SIGQUIT"); // Immediate: nobody is asked, nothing is written down.
+      await gone;
+    };
+    const end = Date.now() + 20_000;
+    while (!(await sql(own.url, "SELECT 1").catch(() => undefined))) {
+      if (Date.now() > end || server.exitCode !== null) throw new Error(`PostgreSQL did not start\n${said}`);
+      await new Promise((resolve) => setTimeout(resolve, 50));
+    }
+  };
+  own.stop = async () => {
+    process.removeListener("exit", abandon);
+    await own.kill();
+    fs.rmSync(dir, { recursive: true, force: true });
+  };
+  await own.start();
+  return own;
+}
