@@ -107,7 +107,11 @@ class SessionLock final : public WriterLock {
       std::unique_lock lock(mutex_);
       while (!wake_.wait_for(lock, kKeep, [this] { return stopping_; })) {
         lock.unlock();
-        if (!session_->Run(kSchema)) (void)TakeAgain();
+        if (!session_->Run(kSchema)) {
+          held_ = false;
+          (void)session_->Reconnect();
+        }
+        if (!held_) held_ = Is(kTryShared).value_or(false);
         lock.lock();
       }
     });
@@ -118,14 +122,10 @@ class SessionLock final : public WriterLock {
     PTG_TRY(const Rows rows, session_->Run(statement, key_));
     return rows.at(0).Bool(0);
   }
-  Result<> TakeAgain() {
-    PTG_RUN(session_->Reconnect());
-    PTG_RUN(Is(kTryShared));
-    return {};
-  }
 
   std::unique_ptr<Connection> session_;  // the keeper's, once there is one
   int64_t key_ = 0;
+  bool held_ = true;  // the keeper's
   std::mutex mutex_;
   std::condition_variable wake_;
   bool stopping_ = false;
