@@ -115,6 +115,9 @@ struct House::Impl {
   Result<> ListenAll();
   Result<> ListenOn(size_t loop, const std::string& address, uint16_t& port);
   net::Handler HandlerOf(size_t loop);
+  std::function<std::string()> NewRequestIds() {
+    return [this] { return std::string(NewIdText("req", clock, rng)); };
+  }
   Task<bool> BuiltIn(net::RequestHead& head, net::BodySource& body, paywall::Reply& reply);
   Task<> Watch();
 };
@@ -135,10 +138,10 @@ Result<> House::Impl::RefuseForgottenMigration() const {
 
 Result<> House::Impl::OpenStore() {
   PTG_RUN(RefuseForgottenMigration());
+  lock_asked = clock.Now();
   PTG_TRY(writer_lock, db::AcquireWriterLock(config.store.url, db::WriterLock::Mode::kServe));
   PTG_TRY(database, db::Database::Open(config.store.url, db::Options{}, clock));
   PTG_TRY(const db::MigrateReport report, db::Migrate(*database, clock));
-  lock_asked = clock.Now();
   if (report.from != report.to) {
     Log(LogLevel::kInfo, "store.migrated",
         {{"engine", database->engine()}, {"from", report.from}, {"to", report.to}});
@@ -239,6 +242,7 @@ Result<> House::Impl::ListenOn(size_t loop, const std::string& address, uint16_t
   OnLoop(runtime.loop(loop), [&] {
     auto server =
         std::make_unique<net::Server>(runtime.loop(loop), net::ServerLimits{}, HandlerOf(loop));
+    server->NameRefusals(NewRequestIds());
     listening = server->Listen(address);
     if (listening) port = server->port();
     loops[loop].servers.push_back(std::move(server));
@@ -266,6 +270,7 @@ Result<> House::Impl::ListenAll() {
   OnLoop(runtime.loop(0), [&] {
     metrics_server = std::make_unique<net::Server>(runtime.loop(0), net::ServerLimits{},
                                                    gateway::MetricsHandler(*deps));
+    metrics_server->NameRefusals(NewRequestIds());
     listening = metrics_server->Listen(config.server.metrics_listen);
     if (listening) {
       metrics_url = UrlOf(WithPort(config.server.metrics_listen, metrics_server->port()));

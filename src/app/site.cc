@@ -41,6 +41,7 @@ Result<std::shared_ptr<const gateway::Site>> BuildSite(const Config& config,
   for (const UpstreamConfig& from : config.upstreams) {
     gateway::Upstream upstream;
     upstream.name = from.name;
+    upstream.connect_timeout = from.connect_timeout;
     PTG_TRY(upstream.url, net::ParseUrl(from.url));
     for (const auto& [name, value] : from.headers) {
       upstream.headers.emplace_back(name, value.Clone());

@@ -27,6 +27,17 @@ bool ParseAddress(std::string_view text, std::array<uint8_t, 16>& out) {
   return inet_pton(AF_INET, copy.c_str(), out.data() + 12) == 1;
 }
 
+// All values of a list field, as one: a proxy may add a line of its own instead of appending, and
+// what stands in the first line alone is then the client's word.
+std::string WholeList(const net::Headers& headers, std::string_view name) {
+  std::string list;
+  for (size_t i = 0; i < headers.size(); ++i) {
+    if (!EqualsNoCase(headers.at(i).name, name)) continue;
+    list.append(list.empty() ? "" : ", ").append(headers.at(i).value);
+  }
+  return list;
+}
+
 // RFC 7239 §6: an IPv6 address is quoted and in brackets.
 std::string ForwardedNode(const std::string& address) {
   return address.find(':') == address.npos ? address : "\"[" + address + "]\"";
@@ -35,9 +46,17 @@ std::string ForwardedNode(const std::string& address) {
 void AddForwarding(net::RequestHead& to, const net::RequestHead& from,
                    const TrustedProxies& trusted) {
   const bool believe = trusted.Trusts(from.peer_address);
+  if (!believe) {
+    // A stranger's word about himself, under any of the names in use.
+    std::vector<std::string> claims{"X-Real-IP"};
+    for (size_t i = 0; i < to.headers.size(); ++i) {
+      const std::string_view name = to.headers.at(i).name;
+      if (EqualsNoCase(name.substr(0, 12), "X-Forwarded-")) claims.emplace_back(name);
+    }
+    for (const std::string& name : claims) to.headers.Remove(name);
+  }
   const auto theirs = [&](std::string_view name) -> std::string {
-    const auto value = from.headers.Get(name);
-    return believe && value ? std::string(*value) : std::string();
+    return believe ? WholeList(from.headers, name) : std::string();
   };
   const auto append = [](std::string list, const std::string& one) {
     return list.empty() ? one : list + ", " + one;
@@ -95,9 +114,8 @@ bool TrustedProxies::Trusts(std::string_view address) const {
 
 std::string ClientAddress(const net::RequestHead& head, const TrustedProxies& trusted) {
   std::string client = head.peer_address;
-  const auto list = head.headers.Get("X-Forwarded-For");
-  if (!list) return client;
-  std::string_view rest = *list;
+  const std::string list = WholeList(head.headers, "X-Forwarded-For");
+  std::string_view rest = list;
   while (trusted.Trusts(client) && !rest.empty()) {
     const size_t comma = rest.rfind(',');
     std::string_view last = comma == rest.npos ? rest : rest.substr(comma + 1);
@@ -111,6 +129,14 @@ std::string ClientAddress(const net::RequestHead& head, const TrustedProxies& tr
   return client;
 }
 
+bool StaysHere(std::string_view name, const rail::RailSet& rails, const ForwardOptions& options) {
+  if (paywall::IsHopByHop(name) || paywall::IsPaymentField(name) || rails.IsOwnHeader(name)) {
+    return true;
+  }
+  return !options.pass_authorization &&
+         (EqualsNoCase(name, "Authorization") || EqualsNoCase(name, "X-API-Key"));
+}
+
 net::RequestHead UpstreamHead(const net::RequestHead& head, std::string target,
                               const rail::RailSet& rails, const TrustedProxies& trusted,
                               const ForwardOptions& options) {
@@ -118,14 +144,16 @@ net::RequestHead UpstreamHead(const net::RequestHead& head, std::string target,
   out.method = head.method;
   out.target = std::move(target);
   const std::vector<std::string> connection = paywall::ConnectionFields(head.headers);
+  if (options.pass_upgrade && head.minor_version == 1 && Named(connection, "Upgrade")) {
+    // HTTP/2 is no switch for us to pass on: we would not understand what follows.
+    const std::string protocol(head.headers.Get("Upgrade").value_or(""));
+    if (!protocol.empty() && !EqualsNoCase(protocol.substr(0, 2), "h2")) {
+      out.headers.Add("Upgrade", protocol);
+    }
+  }
   for (size_t i = 0; i < head.headers.size(); ++i) {
     const net::Headers::Field field = head.headers.at(i);
-    if (paywall::IsHopByHop(field.name) || Named(connection, field.name)) continue;
-    if (paywall::IsPaymentField(field.name) || rails.IsOwnHeader(field.name)) continue;
-    if (!options.pass_authorization &&
-        (EqualsNoCase(field.name, "Authorization") || EqualsNoCase(field.name, "X-API-Key"))) {
-      continue;
-    }
+    if (StaysHere(field.name, rails, options) || Named(connection, field.name)) continue;
     // The body's source answers the expectation, and the client library frames anew.
     if (EqualsNoCase(field.name, "Expect") || EqualsNoCase(field.name, "Content-Length")) continue;
     if (EqualsNoCase(field.name, "Host")) continue;

@@ -38,7 +38,11 @@ std::string ClientAddress(const net::RequestHead& head, const TrustedProxies& tr
 struct ForwardOptions {
   bool pass_authorization = false;  // Authorization and X-API-Key are the upstream's business
   std::string idempotency_key;      // set on paid work, in place of whatever came
+  bool pass_upgrade = false;        // a protocol switch that the client asks for is asked for
 };
+// Whether a field of a request goes no further than here: what pays, what belongs to this
+// connection. Of heads and of trailers.
+bool StaysHere(std::string_view name, const rail::RailSet& rails, const ForwardOptions& options);
 net::RequestHead UpstreamHead(const net::RequestHead& head, std::string target,
                               const rail::RailSet& rails, const TrustedProxies& trusted,
                               const ForwardOptions& options);

@@ -85,6 +85,58 @@ TEST(UpstreamHeadTest, ForwardingFieldsAreBelievedFromTrustedPeersOnly) {
   EXPECT_EQ(friendly.headers.Get("X-Forwarded-Host"), "shop.example");
 }
 
+// A proxy that adds a line of its own instead of appending: the first line is the client's word.
+TEST(ClientAddressTest, ASecondLineIsTheEndOfTheList) {
+  const auto proxies = TrustedProxies::Make({"10.0.0.0/8"});
+  const net::RequestHead head =
+      Head({{"X-Forwarded-For", "6.6.6.6"}, {"X-Forwarded-For", "1.2.3.4"}});
+  EXPECT_EQ(ClientAddress(head, *proxies), "1.2.3.4");
+  const rail::RailSet rails = Rails();
+  const net::RequestHead out = UpstreamHead(head, "/", rails, *proxies, ForwardOptions());
+  EXPECT_EQ(out.headers.Get("X-Forwarded-For"), "6.6.6.6, 1.2.3.4, 10.0.0.9");
+  EXPECT_EQ(out.headers.Count("X-Forwarded-For"), 1U);
+}
+
+TEST(UpstreamHeadTest, AStrangersOtherClaimsAreDropped) {
+  const rail::RailSet rails = Rails();
+  const net::RequestHead head =
+      Head({{"X-Real-IP", "6.6.6.6"}, {"x-forwarded-port", "1"}, {"X-Forwarded-Prefix", "/"}});
+  const TrustedProxies nobody;
+  const net::RequestHead out = UpstreamHead(head, "/", rails, nobody, ForwardOptions());
+  for (const char* gone : {"X-Real-IP", "X-Forwarded-Port", "X-Forwarded-Prefix"}) {
+    EXPECT_FALSE(out.headers.Has(gone)) << gone;
+  }
+  const auto proxies = TrustedProxies::Make({"10.0.0.0/8"});
+  const net::RequestHead kept = UpstreamHead(head, "/", rails, *proxies, ForwardOptions());
+  EXPECT_EQ(kept.headers.Get("X-Forwarded-Prefix"), "/");
+}
+
+TEST(UpstreamHeadTest, AProtocolSwitchIsAskedForWhereItCanBe) {
+  const rail::RailSet rails = Rails();
+  const TrustedProxies nobody;
+  ForwardOptions can;
+  can.pass_upgrade = true;
+  const struct {
+    const char *connection, *upgrade;
+    int minor;
+    bool allowed, passed;
+  } cases[] = {
+      {"keep-alive, Upgrade", "websocket", 1, true, true},
+      {"keep-alive", "websocket", 1, true, false},
+      {"Upgrade", "websocket", 0, true, false},
+      {"Upgrade", "websocket", 1, false, false},
+      {"Upgrade", "h2c", 1, true, false},
+  };
+  for (const auto& c : cases) {
+    net::RequestHead head = Head({{"Connection", c.connection}, {"Upgrade", c.upgrade}});
+    head.minor_version = c.minor;
+    const ForwardOptions options = c.allowed ? can : ForwardOptions();
+    const net::RequestHead out = UpstreamHead(head, "/", rails, nobody, options);
+    EXPECT_EQ(out.headers.Has("Upgrade"), c.passed) << c.connection << ' ' << c.upgrade;
+    EXPECT_FALSE(out.headers.Has("Connection"));
+  }
+}
+
 TEST(ClientAddressTest, TheLastAddressThatIsNotTrusted) {
   const auto proxies = TrustedProxies::Make({"10.0.0.0/8"});
   const TrustedProxies nobody;

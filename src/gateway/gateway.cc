@@ -35,6 +35,7 @@ Task<> Gateway::Handle(net::RequestHead& head, net::BodySource& body, net::Respo
   const SteadyMs start = deps_.clock.Steady();
   const RequestId id(NewIdText("req", deps_.clock, deps_.rng));
   Reply reply(out, id, head);
+  reply.set_client(body);
   // The trace goes on through us: what the client began, or one that begins here.
   bool continued = false;
   const obs::TraceContext trace =
@@ -94,7 +95,7 @@ Task<> Gateway::Answer(net::RequestHead& head, net::BodySource& body, Reply& rep
   quote.method = head.method;
   quote.resource = target->key + target->query;
   quote.resource_url = site->public_url + target->forward + target->query;
-  UpstreamWork work(client_, site->upstreams[route.upstream], *target, head, *site);
+  UpstreamWork work(client_, site->upstreams[route.upstream], *target, head, *site, deps_.clock);
   paywall::Call call{route, quote, *site->rails, head, body, work, reply};
   co_return co_await exchange_.Run(std::move(call));
 }
@@ -102,7 +103,7 @@ Task<> Gateway::Answer(net::RequestHead& head, net::BodySource& body, Reply& rep
 Task<> Gateway::Forward(const Site& site, const catalog::Route& route,
                         const catalog::Target& target, net::RequestHead& head,
                         net::BodySource& body, Reply& reply) {
-  UpstreamWork work(client_, site.upstreams[route.upstream], target, head, site);
+  UpstreamWork work(client_, site.upstreams[route.upstream], target, head, site, deps_.clock);
   work.PassInterim(reply.out());
   const std::string no_key;
   Result<std::unique_ptr<net::ClientResponse>> response =

@@ -27,6 +27,7 @@ struct Upstream {
   net::Url url;                                         // its path is a prefix of what is forwarded
   std::vector<std::pair<std::string, Secret>> headers;  // the seller's own, put on every request
   bool pass_authorization = false;
+  Millis connect_timeout{5'000};
 };
 
 // One configuration, judged and ready: immutable, shared by the loops, replaced whole on reload.

@@ -21,6 +21,19 @@ Task<> PassOn(net::ResponseWriter& out, net::ResponseHead head) {
 
 }  // namespace
 
+Task<std::string_view> KeptApart::Read(Deadline by) {
+  PTG_CO_TRY(const std::string_view piece, co_await body_.Read(by));
+  if (piece.empty()) {
+    trailers_ = {};
+    const net::Headers& all = body_.trailers();
+    for (size_t i = 0; i < all.size(); ++i) {
+      const net::Headers::Field field = all.at(i);
+      if (!StaysHere(field.name, rails_, options_)) trailers_.Add(field.name, field.value);
+    }
+  }
+  co_return piece;
+}
+
 void UpstreamWork::PassInterim(net::ResponseWriter& out) {
   interim_ = [&out](const net::ResponseHead& head) { return PassOn(out, head); };
 }
@@ -30,15 +43,26 @@ Task<std::unique_ptr<net::ClientResponse>> UpstreamWork::Run(const std::string& 
   ForwardOptions options;
   options.pass_authorization = upstream_.pass_authorization;
   options.idempotency_key = idempotency_key;
+  // With a body under way nobody could tell where the other protocol begins.
+  options.pass_upgrade = body.empty();
   net::RequestHead head =
       UpstreamHead(head_, Join(upstream_.url.path, target_.forward) + target_.query, *site_.rails,
                    site_.trusted, options);
   for (const auto& [name, value] : upstream_.headers) head.headers.Set(name, value.Reveal());
-  const net::Client::Interim* interim = interim_ ? &interim_ : nullptr;
-  net::BodySource* source = body.empty() ? nullptr : &body;
+  net::Client::SendOptions how;
+  how.interim = interim_ ? &interim_ : nullptr;
+  how.connect_timeout = upstream_.connect_timeout;
+  how.patience = by.Left(clock_);
+  net::BodySource* source = nullptr;
+  if (!body.empty()) source = &body_.emplace(body, *site_.rails, options);
   PTG_CO_TRY(std::unique_ptr<net::ClientResponse> response,
-             co_await client_.Send(upstream_.url, head, source, by, interim));
-  paywall::CleanAnswer(response->head().headers);
+             co_await client_.Send(upstream_.url, head, source, by, how));
+  net::ResponseHead& answer = response->head();
+  // What is switched to, or could be, is told to the client as it is.
+  const bool names_protocol = answer.status == 101 || answer.status == 426;
+  const std::string protocol(names_protocol ? answer.headers.Get("Upgrade").value_or("") : "");
+  paywall::CleanAnswer(answer.headers);
+  if (!protocol.empty()) answer.headers.Add("Upgrade", protocol);
   co_return response;
 }
 

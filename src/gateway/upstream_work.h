@@ -1,17 +1,41 @@
 #pragma once
 
+#include <optional>
+
 #include "catalog/path.h"
 #include "gateway/gateway.h"
 #include "paywall/work.h"
 
 namespace pontage::gateway {
 
+// A request's body whose trailers have lost what stays here.
+class KeptApart final : public net::BodySource {
+ public:
+  KeptApart(net::BodySource& body, const rail::RailSet& rails, const ForwardOptions& options)
+      : body_(body), rails_(rails), options_(options) {}
+  Task<std::string_view> Read(Deadline by) override;
+  std::optional<uint64_t> length() const override { return body_.length(); }
+  bool empty() const override { return body_.empty(); }
+  const net::Headers& trailers() const override { return trailers_; }
+
+ private:
+  net::BodySource& body_;
+  const rail::RailSet& rails_;
+  const ForwardOptions options_;
+  net::Headers trailers_;
+};
+
 // "Forward this request to its upstream", as work that can be sold. Lives as long as the request.
 class UpstreamWork final : public paywall::Work {
  public:
   UpstreamWork(net::Client& client, const Upstream& upstream, const catalog::Target& target,
-               const net::RequestHead& head, const Site& site)
-      : client_(client), upstream_(upstream), target_(target), head_(head), site_(site) {}
+               const net::RequestHead& head, const Site& site, const Clock& clock)
+      : client_(client),
+        upstream_(upstream),
+        target_(target),
+        head_(head),
+        site_(site),
+        clock_(clock) {}
 
   // 1xx answers go to the client too; for free work only, since nothing of a paid answer may leave
   // before it is settled.
@@ -26,7 +50,9 @@ class UpstreamWork final : public paywall::Work {
   const catalog::Target& target_;
   const net::RequestHead& head_;
   const Site& site_;
+  const Clock& clock_;
   net::Client::Interim interim_;
+  std::optional<KeptApart> body_;  // of the run, as the upstream sees it
 };
 
 }  // namespace pontage::gateway

@@ -51,7 +51,7 @@ struct Client::Impl {
   Impl(Loop& loop, ClientLimits limits) : pool(std::make_shared<Pool>(loop, limits)) {}
 
   // A connection to `url`: out of the pool unless `fresh`.
-  Task<std::unique_ptr<Exchange>> Open(const Url& url, bool fresh, Deadline by) {
+  Task<std::unique_ptr<Exchange>> Open(const Url& url, bool fresh, Millis timeout, Deadline by) {
     std::string key = url.tls ? "s" : "p";
     key += url.Authority();
     if (!fresh) {
@@ -60,7 +60,8 @@ struct Client::Impl {
       }
     }
     Loop& loop = pool->loop();
-    by = Sooner(by, Deadline::In(loop.clock(), pool->limits().connect_timeout));
+    if (timeout == Millis(0)) timeout = pool->limits().connect_timeout;
+    by = Sooner(by, Deadline::In(loop.clock(), timeout));
     const auto unreachable = [&url](const Error& error) {
       return Fail(Code::kUpstreamUnreachable,
                   "cannot connect to " + url.Authority() + ": " + error.detail());
@@ -87,11 +88,18 @@ Client::Client(Loop& loop, ClientLimits limits) : impl_(std::make_unique<Impl>(l
 Client::~Client() { impl_->pool->Close(); }
 
 Task<std::unique_ptr<ClientResponse>> Client::Send(const Url& url, const RequestHead& head,
+                                                   BodySource* body, Deadline by) {
+  const SendOptions plain;
+  co_return co_await Send(url, head, body, by, plain);
+}
+
+Task<std::unique_ptr<ClientResponse>> Client::Send(const Url& url, const RequestHead& head,
                                                    BodySource* body, Deadline by,
-                                                   const Interim* interim) {
+                                                   SendOptions options) {
   for (bool fresh = false;; fresh = true) {
-    PTG_CO_TRY(std::unique_ptr<Exchange> exchange, co_await impl_->Open(url, fresh, by));
-    const Result<> answered = co_await exchange->Run(url, head, body, by, interim);
+    PTG_CO_TRY(std::unique_ptr<Exchange> exchange,
+               co_await impl_->Open(url, fresh, options.connect_timeout, by));
+    const Result<> answered = co_await exchange->Run(url, head, body, by, options);
     if (answered) co_return std::unique_ptr<ClientResponse>(std::move(exchange));
     const bool broken = answered.error().code() == Code::kConnection;
     if (fresh || !broken || !exchange->MayRepeat()) co_return Fail(answered.error());
@@ -102,8 +110,7 @@ Task<Client::Whole> Client::Fetch(const Url& url, RequestHead head, std::string 
                                   size_t max_body, Deadline by) {
   StringBody source(std::move(body));
   if (head.target.empty()) head.target = url.path;
-  PTG_CO_TRY(const std::unique_ptr<ClientResponse> response,
-             co_await Send(url, head, &source, by, nullptr));
+  PTG_CO_TRY(const std::unique_ptr<ClientResponse> response, co_await Send(url, head, &source, by));
   Result<std::string> text = co_await ReadAll(response->body(), max_body, by);
   if (!text && text.error().code() == Code::kBodyTooLarge) {
     co_return Fail(Code::kUpstreamProtocol,

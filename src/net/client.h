@@ -42,6 +42,8 @@ class ClientResponse {
   virtual BodySource& body() = 0;
   // After a 101: the raw bytes both ways.
   virtual Task<> WriteRaw(std::string_view bytes, Deadline by) = 0;
+  // After a 101: nothing more will be written; what the other side has to say still comes.
+  virtual void EndRaw() = 0;
 };
 
 // Requests over pooled keep-alive connections of one loop. TLS verifies the certificate and the
@@ -54,6 +56,14 @@ class Client {
   // Called for every 1xx answer but 101.
   using Interim = std::function<Task<>(const ResponseHead&)>;
 
+  struct SendOptions {
+    const Interim* interim = nullptr;  // must outlive Send
+    Millis connect_timeout{0};         // 0: the client's own
+    // Not 0: while a body is on its way to the server, and after its last bytes, the answer's head
+    // may take this long, even past `by`: a large upload is no slow answer.
+    Millis patience{0};
+  };
+
   // Sends `head` (target in origin form; Host, framing and Connection are set here from `url` and
   // `body`) and returns when the final answer's head is there. `body` is streamed at the same time,
   // with back-pressure; it may be null and must outlive the response. A pooled connection that the
@@ -62,8 +72,9 @@ class Client {
   // kUpstreamTimeout (`by` passed), kUpstreamProtocol (what came is no HTTP answer), kConnection
   // (it broke after something was sent: it may have been processed).
   Task<std::unique_ptr<ClientResponse>> Send(const Url& url, const RequestHead& head,
-                                             BodySource* body, Deadline by,
-                                             const Interim* interim = nullptr);
+                                             BodySource* body, Deadline by, SendOptions options);
+  Task<std::unique_ptr<ClientResponse>> Send(const Url& url, const RequestHead& head,
+                                             BodySource* body, Deadline by);
 
   // The whole exchange in memory, bodies up to `max_body`: for JSON APIs.
   struct Whole {

@@ -161,6 +161,44 @@ TEST_F(ClientPoolTest, AnUpstreamThatDoesNotReadHoldsTheUploadBack) {
   Run(run());
 }
 
+// A large upload is no slow answer: the time for the answer begins when the body has arrived.
+TEST_F(ClientPoolTest, AnUploadThatGoesOnIsWaitedFor) {
+  Upstream([](RawPeer& peer, int) -> Task<> {
+    PTG_CO_RUN(co_await peer.ReadUntil("last"));
+    co_return co_await peer.Send(kHello);
+  });
+  class Slow final : public BodySource {
+   public:
+    Task<std::string_view> Read(Deadline) override {
+      if (++reads_ > 6) co_return std::string_view();
+      PTG_CO_RUN(co_await Sleep(Millis(100)));
+      co_return reads_ == 6 ? "last" : "more";
+    }
+    std::optional<uint64_t> length() const override { return std::nullopt; }
+    bool empty() const override { return false; }
+    const Headers& trailers() const override { return trailers_; }
+
+   private:
+    int reads_ = 0;
+    Headers trailers_;
+  };
+  Client client(loop_);
+  const auto run = [&](Millis patience, bool answered) -> Task<> {
+    Slow body;
+    const Url url = ToUpstream();
+    const RequestHead head = Get("POST");
+    Client::SendOptions options;
+    options.patience = patience;
+    const Deadline by = Deadline::In(loop_.clock(), 250ms);
+    const auto got = co_await client.Send(url, head, &body, by, options);
+    EXPECT_EQ(got.has_value(), answered);
+    if (!got) EXPECT_EQ(got.error().code(), Code::kUpstreamTimeout);
+    co_return {};
+  };
+  Run(run(250ms, true));
+  Run(run(Millis(0), false));
+}
+
 // The buyer hung up in the middle of its upload: the upstream must not take what came for a whole.
 TEST_F(ClientPoolTest, ABodyThatFailsBreaksTheRequest) {
   Result<std::string> seen;

@@ -282,7 +282,9 @@ TEST_F(ClientTest, InterimAnswersAreHandedOn) {
     };
     const Url url = ToUpstream();
     const RequestHead head = Get();
-    PTG_CO_TRY(const auto response, co_await client.Send(url, head, nullptr, Soon(), &interim));
+    Client::SendOptions options;
+    options.interim = &interim;
+    PTG_CO_TRY(const auto response, co_await client.Send(url, head, nullptr, Soon(), options));
     EXPECT_EQ(response->head().status, 200);
     EXPECT_THAT(seen, ::testing::ElementsAre(100, 103));
     co_return {};

@@ -58,7 +58,7 @@ http1::Refusal RefusalOf(Code code) {
 }  // namespace
 
 // `why` and the phrase are our own constants: nothing in them needs escaping.
-std::string MinimalAnswer(http1::Refusal refusal) {
+std::string MinimalAnswer(http1::Refusal refusal, std::string_view request_id) {
   const std::string_view phrase = http1::Reason(refusal.status);
   const std::string status = std::to_string(refusal.status);
   std::string body = R"({"type":"about:blank","title":")";
@@ -67,6 +67,7 @@ std::string MinimalAnswer(http1::Refusal refusal) {
   ResponseHead head;
   head.status = refusal.status;
   head.headers.Add("Content-Type", "application/problem+json");
+  if (!request_id.empty()) head.headers.Add("X-Request-Id", request_id);
   if (refusal.status == 503) head.headers.Add("Retry-After", "1");
   http1::WriteOptions options;
   options.length = body.size();
@@ -218,7 +219,7 @@ Task<> Connection::Finish(RequestBody& body, Writer& writer, Next& next) {
 }
 
 Task<> Connection::Refuse(http1::Refusal refusal) {
-  std::string answer = MinimalAnswer(refusal);
+  std::string answer = MinimalAnswer(refusal, shared_->NextRequestId());
   std::array<iovec, 1> pieces{{{answer.data(), answer.size()}}};
   co_return co_await transport_.WriteAll(pieces, shared_->loop.clock(),
                                          shared_->limits.write_timeout, Deadline::Never());

@@ -14,7 +14,7 @@ namespace pontage::net {
 class Connection;
 
 // A whole answer with a problem document, after which the connection closes.
-std::string MinimalAnswer(http1::Refusal refusal);
+std::string MinimalAnswer(http1::Refusal refusal, std::string_view request_id);
 
 // What the connections of a server share.
 struct ServerShared {
@@ -23,6 +23,8 @@ struct ServerShared {
   Loop& loop;
   const ServerLimits limits;
   const Handler handler;
+  std::function<std::string()> request_id;  // for what no handler answers
+  std::string NextRequestId() const { return request_id ? request_id() : std::string(); }
   bool draining = false;
   size_t count = 0;
   IoLink all;   // Connection::everywhere_

@@ -129,7 +129,7 @@ Result<std::string> Exchange::Serialize(const Url& url, const RequestHead& head,
 }
 
 Task<> Exchange::Run(const Url& url, const RequestHead& head, BodySource* body, Deadline by,
-                     const Client::Interim* interim) {
+                     const Client::SendOptions& options) {
   to_head_ = head.method == "HEAD";
   PTG_CO_TRY(lead_, Serialize(url, head, body));
   if (body != nullptr && !body->empty()) {
@@ -139,7 +139,7 @@ Task<> Exchange::Run(const Url& url, const RequestHead& head, BodySource* body, 
     // A server that does not read may still have answered: the reading tells.
     (void)co_await WriteLead({}, {}, by);
   }
-  const Result<> answered = co_await ReadHead(by, interim);
+  const Result<> answered = co_await ReadHead(by, options);
   if (answered) co_return {};
   acknowledged_ =
       transport_.socket().open() && transport_.socket().BytesAcknowledged() > acknowledged_before_;
@@ -200,11 +200,12 @@ Task<> Exchange::UploadPieces(BodySource& body, bool chunked) {
     if (chunked) {
       http1::WriteChunkSize(piece->size(), lead_);
       PTG_CO_RUN(co_await WriteLead(*piece, "\r\n", Deadline::Never()));
-      continue;
+    } else {
+      if (piece->size() > left) break;
+      left -= piece->size();
+      PTG_CO_RUN(co_await WriteLead(*piece, {}, Deadline::Never()));
     }
-    if (piece->size() > left) break;
-    left -= piece->size();
-    PTG_CO_RUN(co_await WriteLead(*piece, {}, Deadline::Never()));
+    uploaded_at_ = pool_->loop().clock().Steady();
   }
   const bool whole = chunked ? http1::WriteLastChunk(&body.trailers(), lead_) : left == 0;
   if (!whole) {
@@ -222,7 +223,8 @@ Task<size_t> Exchange::Fill(Deadline by) {
   co_return count;
 }
 
-Task<> Exchange::ReadHead(Deadline by, const Client::Interim* interim) {
+Task<> Exchange::ReadHead(Deadline by, const Client::SendOptions& options) {
+  const Client::Interim* const interim = options.interim;
   const http1::HeadLimits limits{pool_->limits().head_bytes, pool_->limits().header_fields};
   for (size_t interims = 0; interims < kInterims; ++interims) {
     http1::HeadScanner scanner(limits);
@@ -232,8 +234,17 @@ Task<> Exchange::ReadHead(Deadline by, const Client::Interim* interim) {
       if (!scanned) co_return ProtocolError(scanned.error().why);
       size = *scanned;
       if (size > 0) break;
-      PTG_CO_TRY(const size_t count, co_await Fill(by));
-      if (count == 0) {
+      const Result<size_t> count = co_await Fill(by);
+      if (!count && count.error().code() == Code::kTimeout && uploaded_at_) {
+        // It may still be busy with what we send.
+        const Deadline later(*uploaded_at_ + options.patience);
+        if (!later.Passed(pool_->loop().clock())) {
+          by = later;
+          continue;
+        }
+      }
+      if (!count) co_return Fail(count.error());
+      if (*count == 0) {
         co_return Fail(Code::kConnection, "the upstream closed the connection without an answer");
       }
     }
@@ -333,6 +344,10 @@ Task<> Exchange::WriteRaw(std::string_view bytes, Deadline by) {
   if (answer_.head.status != 101) co_return Fail(Code::kInternal, "the protocol was not switched");
   std::array<iovec, 1> pieces{{{const_cast<char*>(bytes.data()), bytes.size()}}};
   co_return co_await transport_.WriteAll(pieces, pool_->loop().clock(), kUploadPause, by);
+}
+
+void Exchange::EndRaw() {
+  if (answer_.head.status == 101) transport_.ShutdownWrite();
 }
 
 }  // namespace pontage::net

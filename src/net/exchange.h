@@ -46,7 +46,7 @@ class Exchange final : public ClientResponse, private BodySource {
 
   // Sends the request and reads the final answer's head.
   Task<> Run(const Url& url, const RequestHead& head, BodySource* body, Deadline by,
-             const Client::Interim* interim);
+             const Client::SendOptions& options);
   // After Run failed: whether the server certainly knows nothing of the request and nothing of the
   // body is lost, so that it may be sent again on another connection.
   bool MayRepeat() const;
@@ -54,6 +54,7 @@ class Exchange final : public ClientResponse, private BodySource {
   ResponseHead& head() override { return answer_.head; }
   BodySource& body() override { return *this; }
   Task<> WriteRaw(std::string_view bytes, Deadline by) override;
+  void EndRaw() override;
 
  private:
   enum class State : uint8_t { kHead, kBody, kEnd, kBroken };
@@ -68,7 +69,7 @@ class Exchange final : public ClientResponse, private BodySource {
   Task<> UploadPieces(BodySource& body, bool chunked);
   Task<> WriteLead(std::string_view body, std::string_view after, Deadline by);
   void FlushLeadSoon();
-  Task<> ReadHead(Deadline by, const Client::Interim* interim);
+  Task<> ReadHead(Deadline by, const Client::SendOptions& options);
   Result<> Accept(size_t head_size);
   Task<std::string_view> ReadPlain(Deadline by);
   Task<std::string_view> ReadChunk(Deadline by);
@@ -99,7 +100,8 @@ class Exchange final : public ClientResponse, private BodySource {
   std::optional<Error> source_error_;
   std::shared_ptr<Exchange*> self_;  // for what is posted to the loop
   bool uploading_ = false;
-  Fork upload_;  // last: it uses the others and ends first
+  std::optional<SteadyMs> uploaded_at_;  // when the server last took something of the body
+  Fork upload_;                          // last: it uses the others and ends first
 };
 
 }  // namespace pontage::net

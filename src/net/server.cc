@@ -38,7 +38,7 @@ struct Server::Impl {
     if (s.count >= s.limits.connections) {
       if (s.idle.alone()) {
         // Everybody is at work: say so, in one attempt.
-        const std::string answer = MinimalAnswer({503, "too many connections"});
+        const std::string answer = MinimalAnswer({503, "too many connections"}, s.NextRequestId());
         const iovec piece{const_cast<char*>(answer.data()), answer.size()};
         socket.TryWrite({&piece, 1});
         socket.ShutdownWrite();
@@ -72,6 +72,10 @@ Server::Server(Loop& loop, ServerLimits limits, Handler handler)
 Server::~Server() {
   impl_->listener.Close();
   impl_->shared->draining = true;
+}
+
+void Server::NameRefusals(std::function<std::string()> request_id) {
+  impl_->shared->request_id = std::move(request_id);
 }
 
 Result<> Server::Listen(std::string_view address) {

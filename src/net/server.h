@@ -64,6 +64,9 @@ class Server {
  public:
   Server(Loop& loop, ServerLimits limits, Handler handler);
   ~Server();
+  // Gives the X-Request-Id of what is refused before any handler sees it (bad framing, heads that
+  // never end, too many connections). Before Listen.
+  void NameRefusals(std::function<std::string()> request_id);
   // "127.0.0.1:8402", "[::1]:0", ":8402" (all addresses). Port 0 picks one. kConfig when it is no
   // address, kConnection when it is taken.
   Result<> Listen(std::string_view address);

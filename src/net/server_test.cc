@@ -87,6 +87,8 @@ TEST_F(ServerTest, ARefusalIsAProblemAndTheEnd) {
     EXPECT_THAT(*got, HasSubstr("\"code\":\""));
     EXPECT_EQ(got->find("\"code\":"), got->rfind("\"code\":")) << "more than one answer";
   }
+  server_->NameRefusals([] { return std::string("req_7"); });
+  EXPECT_THAT(Talk("GET\r\n\r\n", true).value_or("reset"), HasSubstr("X-Request-Id: req_7\r\n"));
   const auto large = Talk("GET / HTTP/1.1\r\nX: " + std::string(70'000, 'x'), true);
   EXPECT_THAT(large.value_or("reset"), StartsWith("HTTP/1.1 431 "));
   EXPECT_FALSE(called);

@@ -1,9 +1,8 @@
 #include "paywall/delivery.h"
 
-#include <charconv>
-
 #include "base/try.h"
 #include "paywall/fields.h"
+#include "paywall/tunnel.h"
 
 namespace pontage::paywall {
 namespace {
@@ -12,16 +11,6 @@ using codec::Json;
 
 bool StartsWithNoCase(std::string_view text, std::string_view prefix) {
   return net::EqualsNoCase(text.substr(0, prefix.size()), prefix);
-}
-
-// What the upstream announced, also where no body follows (HEAD).
-std::optional<uint64_t> AnnouncedLength(const net::ResponseHead& head) {
-  const auto text = head.headers.Get("Content-Length");
-  if (!text) return std::nullopt;
-  uint64_t n = 0;
-  const auto [end, ec] = std::from_chars(text->data(), text->data() + text->size(), n);
-  if (ec != std::errc() || end != text->data() + text->size()) return std::nullopt;
-  return n;
 }
 
 // How often a silent event stream is looked at: a client that left should not hold the upstream's
@@ -88,10 +77,13 @@ Task<ledger::Delivery> Deliver(Reply& reply, Answer& answer, const std::optional
   reply.Decorate(head, false);
   reply.set_status(head.status);
   net::ResponseWriter& out = reply.out();
+  if (head.status == 101 && reply.client() != nullptr) {
+    co_return co_await Tunnel(reply, *answer.response, std::move(head), idle, clock);
+  }
   std::optional<uint64_t> size =
       answer.complete ? std::optional<uint64_t>(answer.held.size()) : body.length();
-  // A HEAD answer announces what GET would have sent.
-  if (answer.complete && answer.held.empty()) size = AnnouncedLength(head).value_or(0);
+  // A HEAD answer announces what GET would have sent; of a size nobody named it says nothing.
+  if (answer.complete && body.empty()) size = body.length();
   const bool events = MustStream(head, std::nullopt, 0);
   if (!co_await out.Head(std::move(head), size)) co_return ledger::Delivery::kBroken;
   if (!answer.held.empty() && !co_await out.Write(answer.held)) {

@@ -170,7 +170,10 @@ Task<> Exchange::SellAfter(Held& held) {
     const Result<> whole =
         co_await Hold(answer, call.route.hold_max, In(call.route.answer_timeout));
     if (!whole) {
-      const Error broken(Code::kUpstreamProtocol, "the upstream broke off its answer");
+      const Error broken =
+          whole.error().code() == Code::kUpstreamTimeout
+              ? whole.error()
+              : Error(Code::kUpstreamProtocol, "the upstream broke off its answer");
       NoteVoid(held.row, Slug(broken), status);
       co_return co_await call.reply.Problem(broken);
     }

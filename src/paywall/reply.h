@@ -31,6 +31,9 @@ class Reply {
   Task<> Send(int status, std::string_view content_type, std::string body, HeaderList headers = {});
 
   net::ResponseWriter& out() const { return out_; }
+  // What the client sends after a protocol switch; nullptr where none can happen.
+  net::BodySource* client() const { return client_; }
+  void set_client(net::BodySource& client) { client_ = &client; }
   const RequestId& id() const { return id_; }
   // Of the answer that was sent; 0 before.
   int status() const { return status_; }
@@ -40,6 +43,7 @@ class Reply {
   net::ResponseWriter& out_;
   const RequestId& id_;
   bool cross_origin_;
+  net::BodySource* client_ = nullptr;
   int status_ = 0;
 };
 

@@ -106,6 +106,7 @@ class FakeWork final : public paywall::Work {
     net::ResponseHead& head() override { return head_; }
     net::BodySource& body() override { return body_; }
     Task<> WriteRaw(std::string_view, Deadline) override { co_return {}; }
+    void EndRaw() override {}
 
    private:
     net::ResponseHead head_;
