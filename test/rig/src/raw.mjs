@@ -47,3 +47,35 @@ export function whole(text) {
   const length = /content-length: (\d+)/i.exec(text.slice(0, at));
   return length ? text.length >= at + 4 + Number(length[1]) : text.endsWith("0\r\n\r\n");
 }
+
+// A server that speaks bytes: `onRequest(socket, head, nth)` runs for each request head that ends on a
+// connection (bodies are not looked at), nth counting from 1 on each connection. Returns {url, port,
+// sockets (all ever accepted), heads, stop}.
+export async function startRawServer(onRequest) {
+  const own = { sockets: [], heads: [], onRequest };
+  const server = net.createServer({ allowHalfOpen: true }, (socket) => {
+    own.sockets.push(socket);
+    let text = "";
+    let nth = 0;
+    socket.on("error", () => socket.destroy());
+    socket.on("end", () => socket.end());
+    socket.on("data", (data) => {
+      text += data.toString("latin1");
+      for (let at = text.indexOf("\r\n\r\n"); at >= 0; at = text.indexOf("\r\n\r\n")) {
+        const head = text.slice(0, at);
+        text = text.slice(at + 4);
+        own.heads.push(head);
+        own.onRequest(socket, head, (nth += 1));
+      }
+    });
+  });
+  await new Promise((resolve, reject) => server.listen(0, "127.0.0.1", resolve).once("error", reject));
+  own.port = server.address().port;
+  own.url = `http://127.0.0.1:${own.port}`;
+  own.stop = () =>
+    new Promise((resolve) => {
+      server.close(resolve);
+      for (const socket of own.sockets) socket.destroy();
+    });
+  return own;
+}
