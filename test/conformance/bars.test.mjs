@@ -2,7 +2,7 @@
 // whatever spelling it is sent; many payments at once are all served.
 import assert from "node:assert/strict";
 import { after, before, test } from "node:test";
-import { books, decode, offersOf, payHeader, paymentV1, paymentV2, payOnce } from "../rig/src/pay.mjs";
+import { books, decode, during as duringSale, offersOf, payHeader, paymentV1, paymentV2, payOnce } from "../rig/src/pay.mjs";
 import { fetchV2, receiptOf } from "../rig/src/peers.mjs";
 import { sellerConfig, startPontage } from "../rig/src/pontage.mjs";
 import * as rig from "../rig/src/rig.mjs";
@@ -42,16 +42,7 @@ after(async () => {
   await chain?.stop();
 });
 
-async function during(work) {
-  const had = await rig.tokenBalance(chain.rpc, "payee");
-  const ran = upstream.requests.length;
-  const value = await work();
-  return {
-    value,
-    gained: (await rig.tokenBalance(chain.rpc, "payee")) - had,
-    runs: upstream.requests.length - ran,
-  };
-}
+const during = (work) => duringSale({ chain, upstream }, work);
 
 // Sends the same path with each of `headers` at once; returns the answers as {status, code, receipt}.
 function atOnce(path, headers) {

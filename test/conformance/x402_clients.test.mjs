@@ -5,7 +5,7 @@ import http from "node:http";
 import { after, before, beforeEach, describe, test } from "node:test";
 import { parsePaymentRequired } from "@x402/core/schemas";
 import { PaymentRequirementsSchema } from "x402/types";
-import { books, decode, offersOf } from "../rig/src/pay.mjs";
+import { books, decode, during as duringSale, offersOf } from "../rig/src/pay.mjs";
 import { fetchV1, fetchV2, receiptOf } from "../rig/src/peers.mjs";
 import { sellerConfig, startPontage } from "../rig/src/pontage.mjs";
 import * as rig from "../rig/src/rig.mjs";
@@ -84,17 +84,7 @@ after(async () => {
   await chain?.stop();
 });
 
-// What the payee gained and how often the upstream ran while `work` did.
-async function during(work) {
-  const had = await rig.tokenBalance(chain.rpc, "payee");
-  const ran = upstream.requests.length;
-  const value = await work();
-  return {
-    value,
-    gained: (await rig.tokenBalance(chain.rpc, "payee")) - had,
-    runs: upstream.requests.length - ran,
-  };
-}
+const during = (work) => duringSale({ chain, upstream }, work);
 
 const clients = { v2: fetchV2, v1: fetchV1 };
 const networkOf = { v2: rig.EVM_NETWORK, v1: rig.EVM_NETWORK_V1 };

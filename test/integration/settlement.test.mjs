@@ -7,7 +7,7 @@ import http from "node:http";
 import os from "node:os";
 import path from "node:path";
 import { after, before, describe, test } from "node:test";
-import { books, offersOf, payHeader, paymentV1, paymentV2 } from "../rig/src/pay.mjs";
+import { books, during as duringSale, offersOf, payHeader, paymentV1, paymentV2 } from "../rig/src/pay.mjs";
 import { receiptOf, startOfficialFacilitator } from "../rig/src/peers.mjs";
 import { sellerConfig, startPontage } from "../rig/src/pontage.mjs";
 import { request, talk, whole } from "../rig/src/raw.mjs";
@@ -123,12 +123,7 @@ describe("a facilitator of somebody else", () => {
     };
     return { ask, path: `/${where}/${n}`, row: async () => (await books(server)).find((row) => row.resource === `/${where}/${n}`) };
   }
-  async function during(work) {
-    const had = await balance();
-    const ran = upstream.requests.length;
-    const value = await work();
-    return { value, gained: (await balance()) - had, runs: upstream.requests.length - ran };
-  }
+  const during = (work) => duringSale({ chain, upstream }, work);
 
   test("the official facilitator serves us, in both versions and orders", async () => {
     remote.reset();

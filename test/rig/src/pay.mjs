@@ -3,6 +3,7 @@
 import { randomBytes } from "node:crypto";
 import * as config from "./config.mjs";
 import { run } from "./pontage.mjs";
+import { tokenBalance } from "./rig.mjs";
 
 export const encode = (value) => Buffer.from(JSON.stringify(value), "utf8").toString("base64");
 export const decode = (text) => JSON.parse(Buffer.from(text, "base64").toString("utf8"));
@@ -101,6 +102,18 @@ export async function ask(url, headers = {}, init = {}) {
     headers: answer.headers,
     receipt: receipt ? decode(receipt) : undefined,
     text,
+  };
+}
+
+// What the payee gained and how often the upstream ran while `work` did: {value, gained, runs}.
+export async function during({ chain, upstream }, work) {
+  const had = await tokenBalance(chain.rpc, "payee");
+  const ran = upstream.requests.length;
+  const value = await work();
+  return {
+    value,
+    gained: (await tokenBalance(chain.rpc, "payee")) - had,
+    runs: upstream.requests.length - ran,
   };
 }
 
