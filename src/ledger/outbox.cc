@@ -19,6 +19,9 @@ constexpr db::Statement kTake{"outbox.take",
                               " (SELECT id FROM outbox WHERE done_ms IS NULL AND next_ms <= $1"
                               "  ORDER BY next_ms, id LIMIT $3)"
                               " RETURNING id, kind, key, payload, created_ms, attempts"};
+constexpr db::Statement kRead{
+    "outbox.read",
+    "SELECT id, kind, payload, created_ms, attempts, done_ms FROM outbox WHERE key = $1"};
 constexpr db::Statement kDone{
     "outbox.done", "UPDATE outbox SET done_ms = COALESCE(done_ms, $2) WHERE id = $1 RETURNING id"};
 constexpr db::Statement kLater{
@@ -54,6 +57,21 @@ Result<std::vector<OutboxEntry>> TakeFromOutbox(db::Tx& tx, UnixMs now, Millis l
   // RETURNING has no order.
   std::ranges::sort(entries, {}, [](const OutboxEntry& e) { return std::pair(e.created, e.id); });
   return entries;
+}
+
+Result<std::optional<OutboxStatus>> ReadOutbox(db::Tx& tx, const std::string& key) {
+  PTG_TRY(const db::Rows rows, tx.Run(kRead, key));
+  if (rows.empty()) return std::optional<OutboxStatus>();
+  const db::Row& row = rows.front();
+  OutboxStatus status;
+  status.entry = {.id = row.Text(0),
+                  .kind = row.Text(1),
+                  .key = key,
+                  .payload = row.Text(2),
+                  .created = UnixMs(row.Int(3)),
+                  .attempts = row.Int(4)};
+  if (!row.IsNull(5)) status.told = UnixMs(row.Int(5));
+  return std::optional(std::move(status));
 }
 
 Result<> OutboxDone(db::Tx& tx, const std::string& id, UnixMs now) {

@@ -1,5 +1,6 @@
 #pragma once
 
+#include <optional>
 #include <string>
 #include <vector>
 
@@ -27,6 +28,12 @@ Result<bool> AddToOutbox(db::Tx& tx, const OutboxEntry& entry, UnixMs now);
 // then it is due again, unless OutboxDone or OutboxLater was called.
 Result<std::vector<OutboxEntry>> TakeFromOutbox(db::Tx& tx, UnixMs now, Millis lease, size_t limit);
 
+// For people: the entry of that key with how often it was tried and when it was told.
+struct OutboxStatus {
+  OutboxEntry entry;
+  std::optional<UnixMs> told;
+};
+Result<std::optional<OutboxStatus>> ReadOutbox(db::Tx& tx, const std::string& key);
 // It has been told. kNotFound when there is no such entry.
 Result<> OutboxDone(db::Tx& tx, const std::string& id, UnixMs now);
 // It could not be told: due again at `next`.

@@ -73,6 +73,11 @@ constexpr db::Statement kWindBack{
     "UPDATE outgoing_transaction SET state = 'replaced', updated_ms = $4 WHERE chain = $1 AND"
     " signer = $2 AND nonce >= $3 AND state IN ('mined', 'failed')"};
 
+constexpr db::Statement kAttempts{
+    "settle.outgoing_attempts",
+    "SELECT hash, signer, nonce, state, block, receipt_status, created_ms FROM"
+    " outgoing_transaction WHERE purpose = $1 ORDER BY created_ms, id LIMIT 100"};
+
 constexpr std::array<std::string_view, 4> kStates{"sent", "settled", "told", "failed"};
 
 Result<PendingState> ParseState(std::string_view text) {
@@ -185,6 +190,22 @@ Result<> MarkBroadcast(db::Tx& tx, const std::string& id, UnixMs now) {
 Result<> MarkMined(db::Tx& tx, const std::string& id, uint64_t block, bool ok, UnixMs now) {
   PTG_RUN(tx.Run(kMined, id, static_cast<int64_t>(block), int64_t{ok}, now.ms()));
   return {};
+}
+
+Result<std::vector<Attempt>> ReadAttempts(db::Tx& tx, const std::string& key) {
+  PTG_TRY(const db::Rows rows, tx.Run(kAttempts, key));
+  std::vector<Attempt> attempts;
+  for (const db::Row& row : rows) {
+    Attempt& a = attempts.emplace_back();
+    a.hash = row.Text(0);
+    a.signer = row.Text(1);
+    a.nonce = static_cast<uint64_t>(row.Int(2));
+    a.state = row.Text(3);
+    if (!row.IsNull(4)) a.block = row.Int(4);
+    if (!row.IsNull(5)) a.ok = row.Int(5) == 1;
+    a.created = UnixMs(row.Int(6));
+  }
+  return attempts;
 }
 
 Result<bool> MendNonce(db::Tx& tx, const Signer& signer, uint64_t count, UnixMs now) {

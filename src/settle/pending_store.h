@@ -77,6 +77,17 @@ Result<chain::SignedEvmTransaction> ReplaceTransaction(
 Result<std::vector<Outgoing>> OpenTransactions(db::Tx& tx, const Signer& signer, UnixMs before);
 Result<> MarkBroadcast(db::Tx& tx, const std::string& id, UnixMs now);
 Result<> MarkMined(db::Tx& tx, const std::string& id, uint64_t block, bool ok, UnixMs now);
+// For people: every transaction that was signed for the payment `key`, oldest first; at most 100.
+struct Attempt {
+  std::string hash;
+  std::string signer;
+  uint64_t nonce = 0;
+  std::string state;  // signed, broadcast, mined, replaced, failed
+  std::optional<int64_t> block;
+  std::optional<bool> ok;  // what the receipt said
+  UnixMs created;
+};
+Result<std::vector<Attempt>> ReadAttempts(db::Tx& tx, const std::string& key);
 // Makes the chain's count the next nonce when nothing of the signer is open and our own count is
 // ahead of it: the chain was wound back, or a nonce was lost. False when there was nothing to mend.
 Result<bool> MendNonce(db::Tx& tx, const Signer& signer, uint64_t count, UnixMs now);

@@ -1,4 +1,7 @@
+#include <cerrno>
+#include <cstring>
 #include <filesystem>
+#include <unistd.h>
 
 #include "app/cli/commands.h"
 #include "base/try.h"
@@ -46,12 +49,34 @@ struct Exam {
   }
 };
 
-void ExamineStore(Exam& exam) {
-  const std::string shown = RedactUrl(exam.config.store.url);
-  constexpr std::string_view kSqlite = "sqlite:";
-  const std::string& url = exam.config.store.url;
-  if (url.starts_with(kSqlite) && !std::filesystem::exists(url.substr(kSqlite.size()))) {
+// SQLite writes the file and, beside it, its log: both must be allowed to whoever asks. False when
+// that settles the matter, for better or worse.
+bool ExamineFile(Exam& exam, const std::string& file, const std::string& shown) {
+  const std::filesystem::path parent = std::filesystem::path(file).parent_path();
+  const std::string folder = parent.empty() ? "." : parent.string();
+  if (access(folder.c_str(), W_OK | X_OK) != 0) {
+    exam.Bad("store", "no file can be made in " + folder + ": " + std::strerror(errno),
+             "make the folder, owned by whoever runs this, or change store.url");
+    return false;
+  }
+  if (!std::filesystem::exists(file)) {
     exam.Ok("store", shown + " is made at the first start");
+    return false;
+  }
+  if (access(file.c_str(), R_OK | W_OK) != 0) {
+    exam.Bad("store", "cannot write " + file + ": " + std::strerror(errno),
+             "run as its owner, or change store.url");
+    return false;
+  }
+  return true;
+}
+
+void ExamineStore(Exam& exam) {
+  const std::string& url = exam.config.store.url;
+  const std::string shown = RedactUrl(url);
+  const auto parsed = db::ParseUrl(url);
+  if (parsed && parsed->engine == db::Engine::kSqlite && parsed->where != ":memory:" &&
+      !ExamineFile(exam, parsed->where, shown)) {
     return;
   }
   auto database = db::Database::Open(url, {}, Clock::System());

@@ -29,7 +29,9 @@ Result<std::optional<crypto::PrivateKey>> BuyerKey(const std::string& reference)
     text = sources.environment(reference.substr(4)).value_or("");
     if (text.empty()) return Fail(Code::kUsage, reference + " is not set");
   } else if (reference.starts_with("file:")) {
-    PTG_TRY(text, sources.read_file(reference.substr(5)));
+    auto read = sources.read_file(reference.substr(5));
+    if (!read) return Fail(Code::kUsage, read.error().detail());
+    text = *std::move(read);
   } else {
     return Fail(
         Error(Code::kUsage, "--key does not take the key itself").Want("env:NAME or file:PATH"));
@@ -55,6 +57,10 @@ Result<std::string> BodyOf(const std::string& data) {
 
 Result<buyer::Wanted> WantedOf(const PayOptions& options) {
   buyer::Wanted wanted;
+  if (const auto url = net::ParseUrl(options.url); !url) {
+    return Fail(Error(Code::kUsage, "no URL to buy from: " + options.url)
+                    .Want("http:// or https://, a host and a path"));
+  }
   wanted.url = options.url;
   wanted.method = !options.method.empty() ? options.method : options.data.empty() ? "GET" : "POST";
   PTG_TRY(wanted.body, BodyOf(options.data));

@@ -3,9 +3,12 @@
 #include "app/cli/commands.h"
 #include "app/cli/text.h"
 #include "base/try.h"
+#include "codec/hex.h"
 #include "codec/json.h"
 #include "db/migrate.h"
 #include "ledger/ledger.h"
+#include "ledger/outbox.h"
+#include "settle/pending_store.h"
 
 // What the books say, for people and for scripts. Reads only.
 namespace pontage::app {
@@ -16,9 +19,9 @@ using ledger::Reservation;
 
 // The store of the configuration, opened to read. One that was never made is not made now.
 Result<std::unique_ptr<db::Database>> OpenBooks(const Config& config) {
-  constexpr std::string_view kSqlite = "sqlite:";
   const std::string& url = config.store.url;
-  if (url.starts_with(kSqlite) && !std::filesystem::exists(url.substr(kSqlite.size()))) {
+  PTG_TRY(const db::Url parsed, db::ParseUrl(url));
+  if (parsed.engine == db::Engine::kSqlite && !std::filesystem::exists(parsed.where)) {
     return Fail(Code::kNotFound, "there are no books at " + url + ": nothing was served with it");
   }
   PTG_TRY(auto database, db::Database::Open(url, {}, Clock::System()));
@@ -125,18 +128,31 @@ Result<ledger::Ledger::Filter> FilterOf(const PaymentsOptions& options) {
   return filter;
 }
 
-// Found rows, each with its history.
+// Found rows, each with its history, the transactions signed for it (where our own facilitator
+// settles) and what others are to be told of it.
 struct Told {
   Reservation row;
   std::vector<ledger::Ledger::Event> history;
+  std::vector<settle::Attempt> attempts;
+  std::optional<ledger::OutboxStatus> outbox;
 };
+
+Result<> ReadMore(db::Database& database, Told& told) {
+  const std::string once = codec::ToHex(told.row.once_key);
+  const std::string fact = "payment.settled:" + told.row.id.str();
+  return database.ReadNow([&](db::Tx& tx) -> Result<> {
+    PTG_TRY(told.attempts, settle::ReadAttempts(tx, once));
+    PTG_TRY(told.outbox, ledger::ReadOutbox(tx, fact));
+    return {};
+  });
+}
 
 Task<std::vector<Told>> Tell(ledger::Ledger& books, std::string name, Deadline by) {
   PTG_CO_TRY(std::vector<Reservation> rows, co_await books.Find(std::move(name), by));
   std::vector<Told> out;
   for (Reservation& row : rows) {
     PTG_CO_TRY(auto history, co_await books.History(row.id, by));
-    out.push_back({std::move(row), std::move(history)});
+    out.push_back({std::move(row), std::move(history), {}, std::nullopt});
   }
   co_return out;
 }
@@ -164,6 +180,43 @@ void ExplainToPerson(const Told& told, const chain::AssetRegistry& assets) {
     PrintLine("    " + event.at.Rfc3339() + "  " + event.what +
               (event.detail.empty() ? "" : "  " + event.detail));
   }
+  if (!told.attempts.empty()) PrintLine("  transactions");
+  for (const settle::Attempt& a : told.attempts) {
+    PrintLine("    " + a.created.Rfc3339() + "  " + a.hash + "  nonce " + std::to_string(a.nonce) +
+              "  " + a.state + (a.block ? " in block " + std::to_string(*a.block) : "") +
+              (a.ok == false ? ", reverted" : ""));
+  }
+  if (!told.outbox) return;
+  PrintLine("  to tell\n    " + told.outbox->entry.created.Rfc3339() + "  " +
+            told.outbox->entry.kind + "  " +
+            (told.outbox->told ? "told " + told.outbox->told->Rfc3339() : "not told") + " after " +
+            std::to_string(told.outbox->entry.attempts) + " attempts");
+}
+
+Json AttemptsJson(const std::vector<settle::Attempt>& attempts) {
+  Json list = Json::Array();
+  for (const settle::Attempt& a : attempts) {
+    Json json = Json::Object({{"at", a.created.Rfc3339()},
+                              {"transaction", a.hash},
+                              {"signer", a.signer},
+                              {"nonce", a.nonce},
+                              {"state", a.state}});
+    if (a.block) json.Set("block", *a.block);
+    if (a.ok) json.Set("succeeded", *a.ok);
+    list.Push(std::move(json));
+  }
+  return list;
+}
+
+Json OutboxJson(const std::optional<ledger::OutboxStatus>& status) {
+  Json list = Json::Array();
+  if (!status) return list;
+  Json json = Json::Object({{"kind", status->entry.kind},
+                            {"at", status->entry.created.Rfc3339()},
+                            {"attempts", status->entry.attempts}});
+  if (status->told) json.Set("told", status->told->Rfc3339());
+  list.Push(std::move(json));
+  return list;
 }
 
 }  // namespace
@@ -205,12 +258,15 @@ int Explain(const CommonOptions& common, const ExplainOptions& options) {
   if (!database) return FailWith(common, database.error());
   Loop loop;
   ledger::Ledger books(**database, "cli", Clock::System(), Rng::System());
-  const auto told =
+  auto told =
       loop.RunUntilDone(Tell(books, options.name, Deadline::In(Clock::System(), Millis(30'000))));
   if (!told) return FailWith(common, told.error());
   if (told->empty()) {
     return FailWith(common, Error(Code::kNotFound, "the books have nothing under " + options.name)
                                 .Want("a payment's id, a request id or a transaction hash"));
+  }
+  for (Told& one : *told) {
+    if (const auto more = ReadMore(**database, one); !more) return FailWith(common, more.error());
   }
   const chain::AssetRegistry assets = config->Assets();
   Json list = Json::Array();
@@ -228,6 +284,8 @@ int Explain(const CommonOptions& common, const ExplainOptions& options) {
           {{"at", event.at.Rfc3339()}, {"what", event.what}, {"detail", event.detail}}));
     }
     json.Set("history", std::move(history));
+    json.Set("transactions", AttemptsJson(one.attempts));
+    json.Set("outbox", OutboxJson(one.outbox));
     list.Push(std::move(json));
   }
   if (WantsJson(common)) PrintJson(Json::Object({{"payments", std::move(list)}}));
