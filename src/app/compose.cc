@@ -2,6 +2,7 @@
 
 #include <algorithm>
 #include <atomic>
+#include <list>
 #include <map>
 #include <optional>
 #include <sched.h>
@@ -18,6 +19,7 @@
 #include "facilitator/facilitator_api.h"
 #include "gateway/gateway.h"
 #include "gateway/status.h"
+#include "io/fork.h"
 #include "io/runtime.h"
 #include "io/timer.h"
 #include "ledger/ledger.h"
@@ -27,6 +29,9 @@
 
 namespace pontage::app {
 namespace {
+
+// How often a loop that stops looks whether it may.
+constexpr Millis kStopPoll{10};
 
 size_t ThreadsOf(const Config& config) {
   if (config.server.threads > 0) return config.server.threads;
@@ -50,6 +55,18 @@ void OnLoop(Loop& loop, std::move_only_function<void()> fn) {
     done.notify_one();
   });
   done.wait(false);
+}
+
+// Whether something changed that a running process keeps as it was.
+bool NeedsRestart(const Config& from, const Config& to) {
+  const auto network_and_rpc = [](const ChainConfig& a, const ChainConfig& b) {
+    return a.network == b.network && a.rpc == b.rpc;
+  };
+  return from.server.listen != to.server.listen ||
+         from.server.metrics_listen != to.server.metrics_listen || from.store.url != to.store.url ||
+         from.x402.local_facilitator != to.x402.local_facilitator ||
+         from.x402.facilitator_urls != to.x402.facilitator_urls ||
+         !std::ranges::equal(from.chains, to.chains, network_and_rpc);
 }
 
 std::string WithPort(std::string_view address, uint16_t port) {
@@ -103,6 +120,7 @@ struct House::Impl {
   std::vector<std::string> urls;
   std::string metrics_url;
   std::atomic<bool> ready{false};
+  std::atomic<size_t> serving{0};  // loops that have not drained yet
   bool started = false;
 
   bool gateway_role() const { return Has(roles, "gateway"); }
@@ -120,6 +138,8 @@ struct House::Impl {
   }
   Task<bool> BuiltIn(net::RequestHead& head, net::BodySource& body, paywall::Reply& reply);
   Task<> Watch();
+  Task<> DrainLoop(size_t loop, Deadline by);
+  void BreakOff();
 };
 
 // Beside a SQLite file with rows an empty PostgreSQL is a forgotten migration: payments that were
@@ -355,6 +375,14 @@ Result<> House::Reload(Config config) {
   if (!h.gateway_role()) return {};
   const std::string url =
       config.server.public_url.empty() ? h.urls.front() : config.server.public_url;
+  // A price on a network that this process cannot settle on would be an offer nobody can take.
+  for (const ChainConfig& chain : config.chains) {
+    if (h.config.ChainOf(chain.network) != nullptr || config.PayToOf(chain.network) == nullptr) {
+      continue;
+    }
+    return Fail(Error(Code::kConfig, "network " + chain.network.Caip2() + " is new")
+                    .Want("a restart, which takes new [chain] sections"));
+  }
   PTG_TRY(std::shared_ptr<const gateway::Site> site,
           BuildSite(config, url, h.chains->facilitator(), h.clock));
   SetLogLevel(config.server.log_level);
@@ -364,38 +392,62 @@ Result<> House::Reload(Config config) {
       if (i == 0) h.site = site;
     });
   }
-  if (config.server.listen != h.config.server.listen || config.store.url != h.config.store.url) {
+  if (NeedsRestart(h.config, config)) {
     Log(LogLevel::kWarn, "config.needs_restart",
-        {{"detail", "listeners and store change at the next start"}});
+        {{"detail", "listeners, store, facilitator and chains change at the next start"}});
   }
   h.config = std::move(config);
   Log(LogLevel::kInfo, "config.reloaded", {{"routes", h.site->routes.size()}});
   return {};
 }
 
-void House::Stop() {
+// One loop's part of stopping. All its listeners close at once, whatever the first of them still
+// has to finish.
+Task<> House::Impl::DrainLoop(size_t loop, Deadline by) {
+  std::list<Fork> drains;
+  for (const auto& server : loops[loop].servers) drains.emplace_back(server->Drain(by));
+  const auto running = [](const Fork& drain) { return !drain.result(); };
+  while (std::ranges::any_of(drains, running)) PTG_CO_RUN(co_await Sleep(kStopPoll));
+  // Notes to the ledger that nobody waits for are written before the loop ends.
+  for (int tries = 0; tries < 50 && Loop::Current()->spawned() > 4; ++tries) {
+    PTG_CO_RUN(co_await Sleep(kStopPoll));
+  }
+  --serving;
+  if (loop != 0) co_return {};
+  // What all loops share ends when the last of them has served: a payment may still be settling.
+  while (serving > 0) PTG_CO_RUN(co_await Sleep(kStopPoll));
+  if (sweeper) sweeper->Stop();
+  co_return co_await chains->Stop();
+}
+
+// Whoever is still being answered is broken off: a second drain that waits for nobody.
+void House::Impl::BreakOff() {
+  for (size_t i = 0; i < runtime.size(); ++i) {
+    runtime.loop(i).Post([this, i] {
+      for (const auto& server : loops[i].servers) {
+        runtime.loop(i).Spawn(server->Drain(Deadline::In(clock, Millis(0))), "drain.now");
+      }
+    });
+  }
+}
+
+void House::Stop(const std::function<bool()>& hurry) {
   Impl& h = *impl_;
   if (!h.started) return;
   h.started = false;
   h.ready = false;
   const Deadline by = Deadline::In(h.clock, h.config.server.drain_timeout);
+  h.serving = h.runtime.size();
   // Every loop drains at once; each says when it is done.
   std::atomic<size_t> open{h.runtime.size()};
   for (size_t i = 0; i < h.runtime.size(); ++i) {
     h.runtime.loop(i).Post([&h, i, by, &open] {
       const auto drain = [](Impl& house, size_t n, Deadline until,
                             std::atomic<size_t>& left) -> Task<> {
-        for (const auto& server : house.loops[n].servers) {
-          const Result<> drained = co_await server->Drain(until);
-          if (!drained)
-            Log(LogLevel::kWarn, "server.drain", {{"detail", drained.error().detail()}});
+        const Result<> drained = co_await house.DrainLoop(n, until);
+        if (!drained) {
+          Log(LogLevel::kWarn, "server.drain", {{"detail", drained.error().detail()}});
         }
-        if (n == 0 && house.sweeper) house.sweeper->Stop();
-        // Notes to the ledger that nobody waits for are written before the loop ends.
-        for (int tries = 0; tries < 50 && Loop::Current()->spawned() > 4; ++tries) {
-          PTG_CO_RUN(co_await Sleep(Millis(10)));
-        }
-        if (n == 0) PTG_CO_RUN(co_await house.chains->Stop());
         --left;
         left.notify_one();
         co_return {};
@@ -403,7 +455,14 @@ void House::Stop() {
       h.runtime.loop(i).Spawn(drain(h, i, by, open), "drain");
     });
   }
-  for (size_t n = open; n > 0; n = open) open.wait(n);
+  for (size_t n = open; n > 0; n = open) {
+    if (!hurry) {
+      open.wait(n);
+    } else if (hurry()) {
+      Log(LogLevel::kWarn, "server.drain", {{"detail", "told again to stop: not waiting"}});
+      h.BreakOff();
+    }
+  }
   for (size_t i = 0; i < h.runtime.size(); ++i) {
     OnLoop(h.runtime.loop(i), [&h, i] {
       if (i == 0) h.metrics_server.reset();

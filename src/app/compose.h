@@ -37,8 +37,10 @@ class House {
   Result<> Reload(Config config);
 
   // Stops accepting, lets running exchanges finish for as long as the configuration allows, stops
-  // the threads. Called once, from the thread that called Start.
-  void Stop();
+  // the threads. Called once, from the thread that called Start. `hurry`, if any, is asked again
+  // and again meanwhile, takes a short while each time, and ends the waiting when it says true:
+  // what still runs is broken off.
+  void Stop(const std::function<bool()>& hurry = {});
 
  private:
   struct Impl;

@@ -1,6 +1,7 @@
 // `pontage serve`: signals and the configuration file around a House.
 #include <csignal>
 #include <ctime>
+#include <utility>
 
 #include <sys/prctl.h>
 #include <sys/resource.h>
@@ -12,6 +13,13 @@
 
 namespace pontage::app {
 namespace {
+
+// How often the file is looked at.
+constexpr Millis kFilePoll{500};
+// How long a stopping process waits for a second signal before it looks whether it may end.
+constexpr Millis kStopPoll{20};
+
+bool Ends(int signal) { return signal == SIGTERM || signal == SIGINT; }
 
 sigset_t OurSignals() {
   sigset_t set;
@@ -86,21 +94,25 @@ Result<> Serve(const std::string& config_path, std::vector<std::string> roles) {
   RaiseDescriptorLimit();
   PTG_TRY(Config config, Load(config_path));
   SetLogLevel(config.server.log_level);
-  FileMark mark = MarkOf(config_path);
+  FileMark loaded = MarkOf(config_path);
+  FileMark seen = loaded;
   PTG_TRY(const std::unique_ptr<House> house,
           House::Make(std::move(config), std::move(roles), Clock::System(), Rng::System()));
   PTG_RUN(house->Start());
   while (true) {
-    const int signal = WaitForSignal(Millis(1'000));
-    if (signal == SIGTERM || signal == SIGINT) break;
+    const int signal = WaitForSignal(kFilePoll);
+    if (Ends(signal)) break;
     const FileMark now = MarkOf(config_path);
-    if (signal == SIGHUP || (now != FileMark{} && now != mark)) {
-      mark = now;
+    // A file that changed is taken once it is at rest: half of one may be a valid one too.
+    const bool at_rest = now == std::exchange(seen, now);
+    if (signal == SIGHUP || (now != FileMark{} && now != loaded && at_rest)) {
+      loaded = now;
       TryReload(*house, config_path);
     }
   }
   Log(LogLevel::kInfo, "server.draining");
-  house->Stop();
+  // Told a second time it does not wait for anybody.
+  house->Stop([] { return Ends(WaitForSignal(kStopPoll)); });
   return {};
 }
 

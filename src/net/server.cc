@@ -104,6 +104,8 @@ Task<> Server::Drain(Deadline by) {
   for (IoLink* link = shared.all.after; link != &shared.all; link = link->after) {
     Connection::OfEverywhere(*link).Abort();
   }
+  // Nobody is waited for any more, by an earlier call with more patience neither.
+  shared.none.Set();
   co_return {};
 }
 

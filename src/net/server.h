@@ -71,7 +71,8 @@ class Server {
   // address, kConnection when it is taken.
   Result<> Listen(std::string_view address);
   // Stops accepting, closes idle connections, lets running exchanges finish (their connections
-  // close after the answer) until `by`, then aborts them.
+  // close after the answer) until `by`, then aborts them. Called again with an earlier `by` it ends
+  // the first call too.
   Task<> Drain(Deadline by);
   uint16_t port() const;
   size_t connections() const;
