@@ -233,9 +233,19 @@ Result<X402Rail::Chosen> X402Rail::Choose(const deal::Credential& credential,
                   .Want(list.front().scheme + " on " + list.front().network));
 }
 
+Result<X402Rail::Chosen> X402Rail::AsAccepted(const deal::Credential& credential) {
+  PTG_TRY(x402::Payment payment, x402::DecodePaymentHeader(credential.value, credential.version));
+  PTG_TRY(x402::Requirements accepted,
+          x402::ParseRequirements(payment.accepted, payment.version, "/accepted"));
+  return Chosen{std::move(payment), std::move(accepted)};
+}
+
 Result<deal::Grant> X402Rail::Claim(const deal::Credential& credential,
                                     const deal::Quote& quote) const {
-  PTG_TRY(const Chosen chosen, Choose(credential, quote));
+  Result<Chosen> offered = Choose(credential, quote);
+  // A price may have changed since: a payment that was used here names the offer it was for.
+  if (!offered) offered = AsAccepted(credential);
+  PTG_TRY(const Chosen chosen, std::move(offered));
   PTG_TRY(const scheme::ExactEvmPayload paid, scheme::ParseExactEvm(chosen.payment.payload));
   PTG_TRY(const chain::ChainId network, chain::ChainId::Parse(chosen.requirements.network));
   PTG_TRY(const crypto::EvmAddress asset, crypto::EvmAddress::Parse(chosen.requirements.asset));

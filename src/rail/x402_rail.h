@@ -75,6 +75,8 @@ class X402Rail final : public Rail {
       : options_(std::move(options)), facilitator_(facilitator), clock_(clock) {}
   Result<Offers> OffersOf(const catalog::Route& route, const chain::AssetRegistry& assets) const;
   Result<Chosen> Choose(const deal::Credential& credential, const deal::Quote& quote) const;
+  // The offer that a version 2 payment says it accepted, whether or not it still stands.
+  static Result<Chosen> AsAccepted(const deal::Credential& credential);
 
   X402Options options_;
   settle::Facilitator& facilitator_;
