@@ -8,6 +8,9 @@
 
 namespace pontage::db {
 
+// What has begun before its deadline may end this much after it.
+inline constexpr Millis kGrace{1'000};
+
 template <typename F>
 auto Database::Run(F body, Deadline by, bool write)
     -> Task<typename std::invoke_result_t<F&, Tx&>::value_type> {
@@ -32,7 +35,10 @@ auto Database::Run(F body, Deadline by, bool write)
     }
   };
   Enqueue(std::move(job), write);
-  co_return co_await completion;
+  // A server that hangs, or the disk under it, keeps its session's thread; nobody else must hang.
+  Error late(Code::kStore, "the database does not answer; what was asked may or may not happen");
+  const Deadline patience = by.at() == Deadline::Never().at() ? by : Deadline(by.at() + kGrace);
+  co_return co_await completion.Until(patience, std::move(late));
 }
 
 template <typename F>

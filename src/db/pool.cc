@@ -166,7 +166,7 @@ void PooledDatabase::Answer(Job& job, Result<> result) { job.done(std::move(resu
 void PooledDatabase::RunGroup(Connection& connection, std::vector<Job> jobs, bool write) {
   std::erase_if(jobs, [this](Job& job) {
     if (!job.by.Passed(clock_)) return false;
-    Answer(job, Fail(Code::kTimeout, "the database had no time for it"));
+    Answer(job, Fail(Code::kStore, "the database had no time for it"));
     return true;
   });
   if (jobs.empty()) return;
@@ -206,7 +206,7 @@ void PooledDatabase::RunAlone(Connection& connection, Job job, bool write) {
   bool reconnected = false;
   for (int attempt = 0; attempt < kMaxTries; ++attempt) {
     if (one.front().by.Passed(clock_)) {
-      last = Error(Code::kTimeout, "the database had no time for it");
+      last = Error(Code::kStore, "the database had no time for it");
       break;
     }
     const Fate fate = Try(connection, one, outcomes, write, false);

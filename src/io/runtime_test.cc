@@ -49,6 +49,26 @@ TEST(CompletionTest, AnotherThreadWakesTheLoop) {
   EXPECT_EQ(loop.RunUntilDone(body()).value(), 42);
 }
 
+TEST(CompletionTest, WhoWillNotWaitForEverGoesOnAndWhatComesLateIsDropped) {
+  Loop loop;
+  std::optional<Completion<int>> slow;
+  const auto body = [&slow]() -> Task<> {
+    slow.emplace();
+    const Deadline soon = Deadline::In(Clock::System(), Millis(20));
+    Error late(Code::kStore, "too late");
+    const Result<int> got = co_await slow->Until(soon, std::move(late));
+    EXPECT_EQ(got.error().code(), Code::kStore);
+    slow->Set(1);
+    Completion<int> quick;
+    quick.Set(2);
+    Error never(Code::kStore, "not this one");
+    const Result<int> in_time = co_await quick.Until(soon, std::move(never));
+    EXPECT_EQ(in_time.value(), 2);
+    co_return {};
+  };
+  EXPECT_TRUE(loop.RunUntilDone(body()).has_value());
+}
+
 // A client hangs up while the database works for it: its coroutine is gone when the answer comes.
 TEST(CompletionTest, AWaiterThatIsGoneIsNotResumed) {
   std::optional<Completion<int>> posted;

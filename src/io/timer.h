@@ -48,12 +48,13 @@ class Completion {
     std::optional<Result<T>> result;
   };
 
-  class Awaiter {
+  class Awaiter final : public DeadlineNode {
    public:
-    explicit Awaiter(std::shared_ptr<State> state) : state_(std::move(state)) {}
+    Awaiter(std::shared_ptr<State> state, Deadline by, std::optional<Error> late)
+        : state_(std::move(state)), by_(by), late_(std::move(late)) {}
     Awaiter(const Awaiter&) = delete;
     Awaiter& operator=(const Awaiter&) = delete;
-    ~Awaiter() {
+    ~Awaiter() override {
       const std::lock_guard lock(state_->mutex);
       state_->waiter = nullptr;
     }
@@ -61,19 +62,33 @@ class Completion {
       const std::lock_guard lock(state_->mutex);
       return state_->result.has_value();
     }
-    bool await_suspend(std::coroutine_handle<> handle) const {
+    bool await_suspend(std::coroutine_handle<> handle) {
       const std::lock_guard lock(state_->mutex);
       if (state_->result) return false;
       state_->waiter = handle;
+      if (late_) state_->loop->Watch(*this, by_);
       return true;
     }
-    Result<T> await_resume() const {
+    Result<T> await_resume() {
+      Unlink();
       const std::lock_guard lock(state_->mutex);
+      if (!state_->result) return std::unexpected(*std::move(late_));
       return *std::move(state_->result);
     }
 
    private:
+    void Expire() override {
+      std::coroutine_handle<> waiter;
+      {
+        const std::lock_guard lock(state_->mutex);
+        waiter = std::exchange(state_->waiter, nullptr);
+      }
+      if (waiter) waiter.resume();
+    }
+
     std::shared_ptr<State> state_;
+    Deadline by_;
+    std::optional<Error> late_;
   };
 
  public:
@@ -96,7 +111,10 @@ class Completion {
   }
 
   // For awaiting, once.
-  Awaiter operator co_await() const { return Awaiter(state_); }
+  Awaiter operator co_await() const { return Awaiter(state_, Deadline::Never(), std::nullopt); }
+  // The same for those who will not wait for ever: `late` once `by` has passed (at the sweep's
+  // grain); a result that comes later is dropped.
+  Awaiter Until(Deadline by, Error late) const { return Awaiter(state_, by, std::move(late)); }
 
  private:
   std::shared_ptr<State> state_;

@@ -74,10 +74,11 @@ Task<> Ledger::Deliver(ReservationId id, Delivery outcome, Deadline by) {
 
 // A redemption whose commit was lost would stay "redeeming" for as long as this node lives, and the
 // buyer without his goods: it is asked again, by the same name, before it is given up.
-Task<Delivery> Ledger::Redeem(ReservationId id, Digest request_digest, Deadline by) {
+Task<Delivery> Ledger::Redeem(ReservationId id, Digest request_digest, Deadline by,
+                              std::string attempt) {
   constexpr int kTries = 3;
   constexpr Millis kPause{200};
-  const std::string attempt = NewIdText("red", clock_, rng_);
+  if (attempt.empty()) attempt = NewIdText("red", clock_, rng_);
   for (int i = 1;; ++i) {
     const Author author{.node = node_, .now = clock_.Now()};
     auto body = [author, id, request_digest, attempt](db::Tx& tx) {
@@ -87,6 +88,14 @@ Task<Delivery> Ledger::Redeem(ReservationId id, Digest request_digest, Deadline 
     if (from || from.error().code() != Code::kStore || i == kTries) co_return from;
     PTG_CO_RUN(co_await Sleep(kPause));
   }
+}
+
+Task<> Ledger::GiveBack(ReservationId id, std::string attempt, Deadline by) {
+  const Author author{.node = node_, .now = clock_.Now()};
+  auto body = [author, id = std::move(id), attempt = std::move(attempt)](db::Tx& tx) {
+    return ledger::GiveBack(tx, author, id, attempt);
+  };
+  co_return co_await database_.Write(std::move(body), by);
 }
 
 Task<std::optional<Ledger::StoredAnswer>> Ledger::Answer(ReservationId id, Deadline by) {

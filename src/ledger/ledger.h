@@ -58,8 +58,12 @@ class Ledger {
   // settled: pending | redeeming -> delivered | broken | owed | redeemed.
   Task<> Deliver(ReservationId id, Delivery outcome, Deadline by);
   // settled and owed or broken, equal digest -> redeeming, by exactly one caller; gives what it was
-  // before. kConflict when another has it or nothing is due.
-  Task<Delivery> Redeem(ReservationId id, Digest request_digest, Deadline by);
+  // before. kConflict when another has it or nothing is due. `attempt`: its name, unique in the
+  // world; one is made when it is empty.
+  Task<Delivery> Redeem(ReservationId id, Digest request_digest, Deadline by,
+                        std::string attempt = {});
+  // After a Redeem of that name whose end was not seen (kStore): if it won, the sale is due again.
+  Task<> GiveBack(ReservationId id, std::string attempt, Deadline by);
 
   Task<std::optional<StoredAnswer>> Answer(ReservationId id, Deadline by);
 

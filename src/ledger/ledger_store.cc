@@ -69,6 +69,10 @@ constexpr db::Statement kRedeem{
     " WHERE id = $1 AND state = 'settled' AND request_digest = $2"
     " AND (delivery IN ('owed', 'broken') OR (delivery = 'redeeming' AND redeemed_by = $5))"
     " RETURNING redeemed_from"};
+constexpr db::Statement kGiveBack{
+    "ledger.give_back",
+    "UPDATE reservation SET delivery = redeemed_from, updated_ms = $3"
+    " WHERE id = $1 AND delivery = 'redeeming' AND redeemed_by = $2 RETURNING delivery"};
 constexpr db::Statement kKeepAnswer{
     "ledger.keep_answer",
     "INSERT INTO stored_answer (reservation, status, head, body) VALUES ($1, $2, $3, $4)"
@@ -322,6 +326,13 @@ Result<Delivery> Redeem(db::Tx& tx, const Author& author, const ReservationId& i
   PTG_TRY(const Delivery from, ParseDelivery(rows.front().Text(0)));
   PTG_RUN(AddEvent(tx, author, id.str(), "redeeming", rows.front().Text(0)));
   return from;
+}
+
+Result<> GiveBack(db::Tx& tx, const Author& author, const ReservationId& id,
+                  const std::string& attempt) {
+  PTG_TRY(const db::Rows rows, tx.Run(kGiveBack, id.str(), attempt, author.now.ms()));
+  if (rows.empty()) return {};
+  return AddEvent(tx, author, id.str(), rows.front().Text(0), "given_back");
 }
 
 Result<> Heartbeat(db::Tx& tx, const Author& author) {

@@ -37,6 +37,9 @@ Result<> Deliver(db::Tx& tx, const Author& author, const ReservationId& id, Deli
 // Exactly one attempt wins; `attempt` is its name, unique in the world, by which it may ask again.
 Result<Delivery> Redeem(db::Tx& tx, const Author& author, const ReservationId& id,
                         const Digest& request_digest, const std::string& attempt);
+// What that attempt made redeeming is due again; nothing when it did not win.
+Result<> GiveBack(db::Tx& tx, const Author& author, const ReservationId& id,
+                  const std::string& attempt);
 
 Result<> Heartbeat(db::Tx& tx, const Author& author);
 // Forgets the heartbeats of all other nodes that are older than `before`.

@@ -4,6 +4,7 @@
 
 #include <gtest/gtest.h>
 
+#include "base/try.h"
 #include "db/migrate.h"
 #include "ledger/outbox.h"
 #include "testing/engines.h"
@@ -402,6 +403,36 @@ TEST_P(LedgerStoreTest, OrphansAreWhatDeadNodesLeftBehind) {
   Beat(At(165'000, "node_b"));
   Beat(At(165'000, "node_a"));
   EXPECT_EQ(Orphans(At(165'000)), want);
+}
+
+TEST_P(LedgerStoreTest, ARedemptionThatIsGivenBackIsDueAgain) {
+  ASSERT_TRUE(Held(Sample("pay_1"), At(1)));
+  const ReservationId id("pay_1");
+  Digest digest = Sample("pay_1").request_digest;
+  const auto body = [&](db::Tx& tx) -> Result<std::vector<Delivery>> {
+    std::vector<Delivery> seen;
+    const auto look = [&]() -> Result<> {
+      PTG_TRY(const auto row, ReadReservation(tx, id));
+      seen.push_back(row->delivery);
+      return {};
+    };
+    const Ledger::Settlement settlement{.transaction = "0x1", .delivery = Delivery::kOwed};
+    PTG_RUN(Commit(tx, At(2), id, settlement, "out_1"));
+    PTG_RUN(Redeem(tx, At(3), id, digest, "red_1"));
+    PTG_RUN(GiveBack(tx, At(4), id, "red_2"));
+    PTG_RUN(look());
+    PTG_RUN(GiveBack(tx, At(5), id, "red_1"));
+    PTG_RUN(look());
+    PTG_RUN(Redeem(tx, At(6), id, digest, "red_2"));
+    PTG_RUN(Deliver(tx, At(7), id, Delivery::kDelivered));
+    PTG_RUN(GiveBack(tx, At(8), id, "red_2"));
+    PTG_RUN(look());
+    return seen;
+  };
+  const auto seen = database_->WriteNow(body);
+  ASSERT_THAT(seen, testing::IsOk());
+  const std::vector<Delivery> want = {Delivery::kRedeeming, Delivery::kOwed, Delivery::kDelivered};
+  EXPECT_EQ(*seen, want);
 }
 
 TEST_P(LedgerStoreTest, WhoDiesWhileFinishingIsFollowedAtOnce) {

@@ -215,7 +215,7 @@ TEST_P(LedgerTest, ADeadlineThatHasPassedIsATimeOutAndChangesNothing) {
   Ledger ledger(*database, "node_a", clock_, Rng::System());
   Loop loop;
   const Deadline past = Deadline::In(clock_, 0ms);
-  EXPECT_THAT(loop.RunUntilDone(ledger.Reserve(Sample(1), past)), FailsWith(Code::kTimeout));
+  EXPECT_THAT(loop.RunUntilDone(ledger.Reserve(Sample(1), past)), FailsWith(Code::kStore));
   const auto reserved = loop.RunUntilDone(ledger.Reserve(Sample(1), never_));
   EXPECT_TRUE(reserved && reserved->held);
 }

@@ -105,13 +105,20 @@ Task<bool> Exchange::Replay(Call& call, const rail::Rail& rail, const ledger::Re
 // An owed sale: the same request runs once more under the same idempotency key, uncharged.
 Task<> Exchange::Redeem(Held held) {
   Call& call = held.call;
-  const Result<Delivery> before =
-      co_await ledger_.Redeem(held.row.id, held.row.request_digest, In(options_.store_timeout));
+  const std::string attempt = NewIdText("red", clock_, rng_);
+  const Result<Delivery> before = co_await ledger_.Redeem(held.row.id, held.row.request_digest,
+                                                          In(options_.store_timeout), attempt);
   if (!before && before.error().code() == Code::kConflict) {
     const Error running(Code::kPaymentInFlight, "the answer to this payment is on its way");
     co_return co_await call.reply.Problem(running);
   }
-  if (!before) co_return co_await call.reply.Problem(before.error());
+  if (!before) {
+    // Perhaps it was written: then nobody works on it, and it must not stay "redeeming".
+    NoteLater([&l = ledger_, id = held.row.id,
+               attempt](Deadline by) { return l.GiveBack(id, attempt, by); },
+              "ledger.give_back");
+    co_return co_await call.reply.Problem(before.error());
+  }
   Log(LogLevel::kInfo, "payment.redeemed",
       {{"payment", held.row.id.str()}, {"before", ledger::ToString(*before)}});
   Result<std::unique_ptr<net::ClientResponse>> response =

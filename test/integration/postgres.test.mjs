@@ -390,3 +390,31 @@ test("PostgreSQL is killed under load: what it kept is true, and it serves again
     { label: "a copy is refused again" },
   );
 });
+
+test("PostgreSQL hangs: who waits is told within seconds, and it goes on where it stopped", { timeout: 120_000 }, async (t) => {
+  const it = Things(t);
+  const own = await startPostgres();
+  it.ends.push(own.stop);
+  const database = await it.database({ server: own.url });
+  const upstream = await it.upstream();
+  const server = await it.pontage(it.config(database.url, upstream));
+  const url = `${server.url}/paid/slow`;
+  const headers = await sign(url, paymentV1);
+  own.freeze();
+  const told = await ask(url, headers);
+  own.thaw();
+  assert.deepEqual([told.status, told.code], [503, "store_unavailable"]);
+  assert.match(told.type, /^application\/problem\+json/);
+  assert.match(told.headers.get("retry-after"), /^\d+$/);
+  assert.equal(upstream.count("/paid/slow"), 0, "nothing runs without books");
+  // The write that hung may have happened; nobody worked on it, so the payment is good again.
+  const answer = await rig.until(
+    async () => {
+      const now = await ask(url, headers);
+      return now.status === 200 ? now : undefined;
+    },
+    { withinMs: 20_000, everyMs: 250, label: "served after all" },
+  );
+  assert.equal(answer.receipt.success, true);
+  assert.equal(upstream.count("/paid/slow"), 1);
+});

@@ -42,7 +42,7 @@ export async function createDatabase({ server = serverUrl(), password } = {}) {
   };
 }
 
-// A PostgreSQL of one's own on a unix socket: {url, kill(), start(), stop()}. kill takes all its
+// A PostgreSQL of one's own on a unix socket: {url, kill(), start(), freeze(), thaw(), stop()}. kill takes all its
 // processes at once, as a crash does; start recovers from it. The server refuses to run as root.
 export async function startPostgres() {
   const dir = fs.mkdtempSync("/tmp/ptg-pg-");
@@ -78,7 +78,22 @@ export async function startPostgres() {
       await new Promise((resolve) => setTimeout(resolve, 50));
     }
   };
+  // All its processes stand still and go on: a disk that hangs.
+  const all = (signal) => {
+    const parentOf = (pid) => {
+      try {
+        return Number(fs.readFileSync(`/proc/${pid}/stat`, "utf8").split(") ").at(-1).split(" ")[1]);
+      } catch {
+        return undefined; // It ended meanwhile.
+      }
+    };
+    const pids = fs.readdirSync("/proc").filter((name) => /^\d+$/.test(name)).map(Number);
+    for (const pid of [...pids.filter((one) => parentOf(one) === server.pid), server.pid]) process.kill(pid, signal);
+  };
+  own.freeze = () => all("SIGSTOP");
+  own.thaw = () => all("SIGCONT");
   own.stop = async () => {
+    own.thaw();
     process.removeListener("exit", abandon);
     await own.kill();
     fs.rmSync(dir, { recursive: true, force: true });
