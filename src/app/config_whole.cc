@@ -1,6 +1,7 @@
 #include <algorithm>
 
 #include "app/config_sections.h"
+#include "catalog/route_table.h"
 
 namespace pontage::app {
 namespace {
@@ -100,12 +101,36 @@ struct Whole {
   }
 };
 
+// What a `match` means is the catalog's: that each has a meaning, and that no two have the same.
+// The first one at fault is the last of the shortest list that is no table.
+void Matches(const Whole& whole) {
+  std::vector<std::string> matches;
+  for (const RouteConfig& route : whole.config.routes) {
+    if (route.match.empty()) return;  // has been named
+    matches.push_back(route.match);
+  }
+  if (catalog::RouteTable::Make(matches)) return;
+  size_t good = 0;
+  for (size_t bad = matches.size(); bad - good > 1;) {
+    const size_t middle = good + (bad - good) / 2;
+    const auto end = matches.begin() + static_cast<std::ptrdiff_t>(middle);
+    (catalog::RouteTable::Make({matches.begin(), end}) ? good : bad) = middle;
+  }
+  matches.resize(good + 1);
+  const auto made = catalog::RouteTable::Make(matches);
+  if (made) return;
+  const Error& why = made.error();
+  whole.Fault(whole.config.routes[good].line, "route.match",
+              QuoteToml(matches[good]) + " (" + why.detail() + ")", why.expected());
+}
+
 }  // namespace
 
 void CheckWhole(const Section& root, Config& config) {
   const Whole whole{.root = root, .config = config};
   for (const PayTo& to : config.x402.pay_to) whole.Network(to);
   for (const RouteConfig& route : config.routes) whole.Route(route);
+  Matches(whole);
 }
 
 }  // namespace pontage::app
