@@ -124,6 +124,8 @@ struct House::Impl {
   bool started = false;
 
   bool gateway_role() const { return Has(roles, "gateway"); }
+  // Without the books nothing is sold. The sweeper is there before `ready` is set.
+  bool StoreAnswers() const { return sweeper == nullptr || sweeper->store_answers(); }
   bool facilitator_role() const { return Has(roles, "facilitator"); }
 
   Result<> Build();
@@ -216,7 +218,7 @@ Result<> House::Impl::Build() {
       .metrics = metrics,
       .clock = clock,
       .rng = rng,
-      .ready = [this] { return ready.load() && chains->ready(); },
+      .ready = [this] { return ready.load() && chains->ready() && StoreAnswers(); },
       .exchange = {.settle_timeout = config.x402.settle_timeout},
       .built_in = [this](const catalog::Target&, net::RequestHead& head, net::BodySource& body,
                          paywall::Reply& reply) { return BuiltIn(head, body, reply); }});
@@ -376,7 +378,9 @@ Result<> House::Reload(Config config) {
   const std::string url =
       config.server.public_url.empty() ? h.urls.front() : config.server.public_url;
   // A price on a network that this process cannot settle on would be an offer nobody can take.
+  const bool needs_chain = config.x402.local_facilitator || config.x402.check_receipts;
   for (const ChainConfig& chain : config.chains) {
+    if (!needs_chain) break;
     if (h.config.ChainOf(chain.network) != nullptr || config.PayToOf(chain.network) == nullptr) {
       continue;
     }

@@ -90,7 +90,8 @@ constexpr std::array kRows = {
     KeyRow{"upstream.headers.*", kString, "", "The header's value."},
     KeyRow{"upstream.connect_timeout", kDuration, "\"5s\"", "How long connecting may take."},
     KeyRow{"upstream.answer_timeout", kDuration, "\"60s\"",
-           "How long until the head of its answer; also the longest silence inside a body."},
+           "How long until the head of its answer, from the last bytes of an upload on; also the "
+           "longest silence inside a body."},
 
     KeyRow{"route", kTables, "", "What is sold."},
     KeyRow{"route.match", kString, "",
