@@ -4,6 +4,7 @@
 
 #include "base/log.h"
 #include "base/try.h"
+#include "io/fork.h"
 
 namespace pontage::paywall {
 
@@ -16,13 +17,9 @@ Sweeper::Sweeper(ledger::Ledger& ledger, Rails rails, obs::Registry& metrics, co
 void Sweeper::Stop() { stop_.Set(); }
 
 Task<> Sweeper::Run() {
-  SteadyMs next_beat = clock_.Steady();
+  // Beside the passes: one of them may wait for a chain for longer than this node may be silent.
+  const Fork beat(Beat());
   while (!stop_.is_set()) {
-    if (clock_.Steady() >= next_beat) {
-      const Result<> beat = co_await ledger_.Heartbeat(By());
-      if (!beat) Log(LogLevel::kWarn, "ledger.unreachable", {{"detail", beat.error().detail()}});
-      next_beat = clock_.Steady() + ledger::Ledger::kHeartbeat;
-    }
     const Result<size_t> closed = co_await Sweep();
     if (!closed) Log(LogLevel::kWarn, "sweep.failed", {{"detail", closed.error().detail()}});
     (void)co_await Measure();
@@ -32,12 +29,25 @@ Task<> Sweeper::Run() {
   co_return {};
 }
 
+Task<> Sweeper::Beat() {
+  while (!stop_.is_set()) {
+    const Deadline by = Deadline::In(clock_, ledger::Ledger::kHeartbeat);
+    const Result<> beat = co_await ledger_.Heartbeat(by);
+    if (!beat) Log(LogLevel::kWarn, "ledger.unreachable", {{"detail", beat.error().detail()}});
+    answered_ = beat.has_value();
+    (void)co_await stop_.Wait(Deadline::In(clock_, ledger::Ledger::kHeartbeat));
+  }
+  co_return {};
+}
+
 Task<size_t> Sweeper::Sweep() {
-  PTG_CO_TRY(const std::vector<ledger::Reservation> rows, co_await ledger_.Orphans(kBatch, By()));
-  if (rows.empty()) co_return 0;
+  const Result<std::vector<ledger::Reservation>> rows = co_await ledger_.Orphans(kBatch, By());
+  answered_ = rows.has_value();
+  if (!rows) co_return Fail(rows.error());
+  if (rows->empty()) co_return 0;
   const auto pass = std::make_shared<Pass>();
-  pass->rows = rows;
-  pass->workers = std::min(rows.size(), kAtOnce);
+  pass->rows = *rows;
+  pass->workers = std::min(pass->rows.size(), kAtOnce);
   for (size_t i = 0; i < pass->workers; ++i) Loop::Current()->Spawn(WorkOff(pass), "sweep");
   PTG_CO_RUN(co_await pass->done.Wait(Deadline::Never()));
   co_return pass->closed;

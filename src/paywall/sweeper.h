@@ -1,5 +1,6 @@
 #pragma once
 
+#include <atomic>
 #include <functional>
 #include <memory>
 #include <vector>
@@ -27,6 +28,8 @@ class Sweeper {
   // Heartbeats and sweeps until Stop.
   Task<> Run();
   void Stop();
+  // Whether the store answered when it was last asked. From any thread.
+  bool store_answers() const { return answered_.load(); }
   // One pass: how many rows were closed. For tests and `pontage reconcile`.
   Task<size_t> Sweep();
 
@@ -39,6 +42,8 @@ class Sweeper {
     size_t workers = 0;
     Event done;
   };
+  // Says every few seconds that this node lives, until Stop.
+  Task<> Beat();
   Task<> WorkOff(std::shared_ptr<Pass> pass);
   Task<bool> Finish(const ledger::Reservation& row);
   Task<bool> Collect(const rail::Rail& rail, const ledger::Reservation& row);
@@ -59,6 +64,7 @@ class Sweeper {
   obs::Registry& metrics_;
   const Clock& clock_;
   Event stop_;
+  std::atomic<bool> answered_{true};
 };
 
 }  // namespace pontage::paywall

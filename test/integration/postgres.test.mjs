@@ -359,7 +359,10 @@ test("PostgreSQL is killed under load: what it kept is true, and it serves again
   assert.ok(refused.every((answer) => answer.status !== 200), "nothing is served without books");
   const health = await fetch(`${server.url}/healthz`);
   assert.equal(health.status, 200, "the process lives");
+  const readiness = async () => (await fetch(`${server.url}/readyz`)).status;
+  await rig.until(async () => (await readiness()) === 503, { label: "not ready" });
   await own.start();
+  await rig.until(async () => (await readiness()) === 200, { label: "ready again" });
 
   await rig.until(
     async () => (await Promise.all(payments.map((payment) => (payment.served ? 200 : tryIt(payment).then(({ status, code }) => (status === 402 && ["payment_already_used", "payment_lapsed"].includes(code) ? 402 : status)))))).every((status) => status === 200 || status === 402),
@@ -398,6 +401,8 @@ test("PostgreSQL hangs: who waits is told within seconds, and it goes on where i
   const database = await it.database({ server: own.url });
   const upstream = await it.upstream();
   const server = await it.pontage(it.config(database.url, upstream));
+  const warm = `${server.url}/paid/first`;
+  assert.equal((await ask(warm, await sign(warm))).status, 200, "everything is up");
   const url = `${server.url}/paid/slow`;
   const headers = await sign(url, paymentV1);
   own.freeze();
