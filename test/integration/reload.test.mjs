@@ -64,6 +64,15 @@ ${more}`;
 const toml = ({ upstream = one, price = "$0.001", more = "", server = "" } = {}) =>
   sellerConfig({ rpc: chain.rpc, upstream: upstream.url, routes: routes(price, more), server });
 const priceOf = async (server) => (await offersOf(`${server.url}/paid/x`)).v2.accepts[0].amount;
+// The addresses of both main listeners; a server counts as started with its first.
+const twoMains = (server) =>
+  rig.until(
+    () => {
+      const urls = server.events("server.listening").filter((said) => said.listener === "main").map((said) => said.url);
+      return urls.length === 2 ? urls : undefined;
+    },
+    { label: "two listeners" },
+  );
 const exit = (promise, ms = 10_000) => Promise.race([promise, sleep(ms).then(() => assert.fail(`it did not end within ${ms} ms`))]);
 
 describe("a new configuration", () => {
@@ -233,7 +242,7 @@ describe("the end", () => {
 
   test("SIGTERM lets what runs finish, on every listener; new ones are refused and it says that it is not ready", async () => {
     const server = await startPontage(toml({ server: 'drain_timeout = "20s"' }).replace('listen = "127.0.0.1:0"', 'listen = ["127.0.0.1:0", "127.0.0.1:0"]'));
-    const [first, second] = server.events("server.listening").filter((said) => said.listener === "main").map((said) => said.url);
+    const [first, second] = await twoMains(server);
     assert.notEqual(first, second);
     assert.equal((await ask(`${server.metricsUrl}/readyz`)).status, 200);
     const idle = talk(first, request("GET /free/x"), { withinMs: 15_000 });
@@ -352,8 +361,7 @@ describe("listeners", () => {
   test("health and readiness are on every listener, metrics on their own alone", async () => {
     const server = await startPontage(toml().replace('listen = "127.0.0.1:0"', 'listen = ["127.0.0.1:0", "127.0.0.1:0"]'));
     try {
-      const mains = server.events("server.listening").filter((said) => said.listener === "main").map((said) => said.url);
-      assert.equal(mains.length, 2);
+      const mains = await twoMains(server);
       for (const url of [...mains, server.metricsUrl]) {
         for (const [where, word] of [["healthz", "ok\n"], ["health", "ok\n"], ["readyz", "ready\n"]]) {
           const answer = await fetch(`${url}/${where}`);
