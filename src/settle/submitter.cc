@@ -104,7 +104,15 @@ Task<codec::Uint256> Submitter::FeePerGas(codec::Uint256& priority, Deadline by)
   co_return std::min(most, options_.max_fee_per_gas);
 }
 
+// How long a payment waits for a signer that is not ready yet, 2 s in all.
+constexpr int kReadyTries = 100;
+constexpr Millis kReadyPause{20};
+
 Task<Submitter::Sent> Submitter::Submit(Job job, Deadline by) {
+  // The first payment may come before our count is known: it was read behind the start.
+  for (int i = 0; i < kReadyTries && !ready_ && !by.Passed(loop_.clock()); ++i) {
+    PTG_CO_RUN(co_await Sleep(kReadyPause));
+  }
   if (!ready_) {
     co_return Fail(Code::kChainUnreachable, "the chain has not answered since we started");
   }
