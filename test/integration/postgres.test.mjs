@@ -29,7 +29,9 @@ const balance = () => rig.tokenBalance(chain.rpc, "payee");
 function Things(t) {
   const ends = [];
   t.after(async () => {
-    for (const end of ends.reverse()) await end();
+    const failed = [];
+    for (const end of ends.reverse()) await Promise.resolve().then(end).catch((error) => failed.push(error));
+    assert.deepEqual(failed, []);
   });
   const things = {
     ends,

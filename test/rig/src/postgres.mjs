@@ -88,7 +88,13 @@ export async function startPostgres() {
       }
     };
     const pids = fs.readdirSync("/proc").filter((name) => /^\d+$/.test(name)).map(Number);
-    for (const pid of [...pids.filter((one) => parentOf(one) === server.pid), server.pid]) process.kill(pid, signal);
+    for (const pid of [...pids.filter((one) => parentOf(one) === server.pid), server.pid]) {
+      try {
+        process.kill(pid, signal);
+      } catch (error) {
+        if (error.code !== "ESRCH") throw error; // One that ended meanwhile.
+      }
+    }
   };
   own.freeze = () => all("SIGSTOP");
   own.thaw = () => all("SIGCONT");
