@@ -49,8 +49,8 @@ export async function run(args, { env = {}, cwd, withinMs = 60_000 } = {}) {
 }
 
 function environment(extra) {
-  const { PATH, HOME, LANG, ASAN_OPTIONS, UBSAN_OPTIONS } = process.env;
-  const given = { PATH, HOME, LANG, ASAN_OPTIONS, UBSAN_OPTIONS, ...extra };
+  const { PATH, HOME, LANG, ASAN_OPTIONS, TSAN_OPTIONS, UBSAN_OPTIONS } = process.env;
+  const given = { PATH, HOME, LANG, ASAN_OPTIONS, TSAN_OPTIONS, UBSAN_OPTIONS, ...extra };
   return Object.fromEntries(Object.entries(given).filter(([, value]) => value !== undefined));
 }
 
