@@ -1,6 +1,7 @@
 #include "gateway/status.h"
 
 #include "base/try.h"
+#include "obs/process.h"
 
 namespace pontage::gateway {
 
@@ -23,7 +24,7 @@ net::Handler MetricsHandler(const GatewayDeps& deps) {
     PTG_CO_TRY(const bool status, co_await AnswerStatus(head, reply, deps.ready));
     if (status) co_return {};
     if (head.target == "/metrics" && (head.method == "GET" || head.method == "HEAD")) {
-      std::string text = deps.metrics.Expose();
+      std::string text = deps.metrics.Expose() + obs::ExposeProcess();
       co_return co_await reply.Send(200, "text/plain; version=0.0.4; charset=utf-8",
                                     std::move(text));
     }

@@ -110,7 +110,7 @@ test("docs/reference/logs.md names every event of the code and no other", () => 
 });
 
 test("docs/reference/metrics.md names every metric of the code and no other", () => {
-  const metrics = inSources(/"(pontage_[a-z0-9_]+)"/g);
+  const metrics = inSources(/"((?:pontage|process)_[a-z0-9_]+)"/g);
   assert.ok(metrics.length > 5, `only ${metrics.length} metrics were found`);
   assertSame("docs/reference/metrics.md", metrics);
 });
