@@ -8,6 +8,7 @@
 #include "net/server.h"
 #include "testing/expect.h"
 #include "testing/fake_evm_chain.h"
+#include "testing/sample_offer.h"
 
 namespace pontage::buyer {
 namespace {
@@ -16,9 +17,9 @@ using codec::Json;
 using testing::FailsWith;
 using testing::IsOk;
 
-constexpr const char* kUsdc = "0x036CbD53842c5426634e7929541eC2318f3dCF7e";
-constexpr const char* kPayee = "0x3C44CdDdB6a900fa2b585dd299e03d12FA4293BC";
-constexpr const char* kKey = "0x59c6995e998f97a5a0044966f0945389dc9e86dae88c7a8412f4603b6b78690d";
+using testing::kKey;
+using testing::kPayee;
+using testing::kUsdc;
 
 // What the seller got, and what he says to the next request.
 struct Request {
@@ -71,21 +72,11 @@ class Seller {
   net::Server server_;
 };
 
-Json Accepts() {
-  return Json::Object({{"scheme", "exact"},
-                       {"network", "eip155:84532"},
-                       {"amount", "10000"},
-                       {"asset", kUsdc},
-                       {"payTo", kPayee},
-                       {"maxTimeoutSeconds", 300},
-                       {"extra", Json::Object({{"name", "USDC"}, {"version", "2"}})}});
-}
-
 Reply Ask402() {
   const Json offer = Json::Object({{"x402Version", 2},
                                    {"error", "Payment required"},
                                    {"resource", Json::Object({{"url", "http://x/"}})},
-                                   {"accepts", Json::Array({Accepts()})}});
+                                   {"accepts", Json::Array({testing::SampleOffer()})}});
   return {
       .status = 402, .headers = {{"PAYMENT-REQUIRED", x402::EncodeHeader(offer)}}, .body = "{}"};
 }

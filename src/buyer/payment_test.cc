@@ -4,6 +4,7 @@
 
 #include "codec/hex.h"
 #include "testing/expect.h"
+#include "testing/sample_offer.h"
 
 namespace pontage::buyer {
 namespace {
@@ -12,19 +13,13 @@ using codec::Json;
 using testing::FailsWith;
 using testing::IsOk;
 
-constexpr const char* kUsdc = "0x036CbD53842c5426634e7929541eC2318f3dCF7e";
-constexpr const char* kPayee = "0x3C44CdDdB6a900fa2b585dd299e03d12FA4293BC";
-// The second account of every local test chain.
-constexpr const char* kKey = "0x59c6995e998f97a5a0044966f0945389dc9e86dae88c7a8412f4603b6b78690d";
+using testing::kKey;
+using testing::kPayee;
 
 Json Accepted() {
-  return Json::Object({{"scheme", "exact"},
-                       {"network", "eip155:84532"},
-                       {"amount", "10000"},
-                       {"asset", kUsdc},
-                       {"payTo", kPayee},
-                       {"maxTimeoutSeconds", 300},
-                       {"extra", Json::Object({{"version", "2"}, {"name", "USDC"}, {"own", 1}})}});
+  Json offer = testing::SampleOffer();
+  offer.Set("extra", Json::Object({{"version", "2"}, {"name", "USDC"}, {"own", 1}}));
+  return offer;
 }
 
 codec::Bytes32 Nonce() {

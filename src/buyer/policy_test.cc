@@ -3,6 +3,7 @@
 #include <gtest/gtest.h>
 
 #include "testing/expect.h"
+#include "testing/sample_offer.h"
 
 namespace pontage::buyer {
 namespace {
@@ -11,18 +12,10 @@ using codec::Json;
 using testing::FailsWith;
 using testing::IsOk;
 
-constexpr const char* kUsdc = "0x036CbD53842c5426634e7929541eC2318f3dCF7e";
-constexpr const char* kPayee = "0x3C44CdDdB6a900fa2b585dd299e03d12FA4293BC";
+using testing::kPayee;
+using testing::kUsdc;
 
-Json Entry() {
-  return Json::Object({{"scheme", "exact"},
-                       {"network", "eip155:84532"},
-                       {"amount", "10000"},
-                       {"asset", kUsdc},
-                       {"payTo", kPayee},
-                       {"maxTimeoutSeconds", 300},
-                       {"extra", Json::Object({{"name", "USDC"}, {"version", "2"}})}});
-}
+Json Entry() { return testing::SampleOffer(); }
 
 Json EntryV1() {
   return Json::Object({{"scheme", "exact"},
