@@ -33,6 +33,8 @@ namespace {
 // How often a loop that stops looks whether it may.
 constexpr Millis kStopPoll{10};
 
+constexpr db::Statement kAskStore{"app.ask_store", "SELECT 1"};
+
 size_t ThreadsOf(const Config& config) {
   if (config.server.threads > 0) return config.server.threads;
   // What this process may really use: a container's limit, not the machine's size.
@@ -120,12 +122,13 @@ struct House::Impl {
   std::vector<std::string> urls;
   std::string metrics_url;
   std::atomic<bool> ready{false};
+  std::atomic<bool> store_answers{true};  // where no sweeper asks it
   std::atomic<size_t> serving{0};  // loops that have not drained yet
   bool started = false;
 
   bool gateway_role() const { return Has(roles, "gateway"); }
-  // Without the books nothing is sold. The sweeper is there before `ready` is set.
-  bool StoreAnswers() const { return sweeper == nullptr || sweeper->store_answers(); }
+  // Without the books nothing is sold or settled. The sweeper is there before `ready` is set.
+  bool StoreAnswers() const { return sweeper ? sweeper->store_answers() : store_answers.load(); }
   bool facilitator_role() const { return Has(roles, "facilitator"); }
 
   Result<> Build();
@@ -140,6 +143,7 @@ struct House::Impl {
   }
   Task<bool> BuiltIn(net::RequestHead& head, net::BodySource& body, paywall::Reply& reply);
   Task<> Watch();
+  Task<> WatchStore();
   Task<> DrainLoop(size_t loop, Deadline by);
   void BreakOff();
 };
@@ -313,6 +317,21 @@ Task<> House::Impl::Watch() {
   co_return {};
 }
 
+// For /readyz, where no sweeper's heartbeat tells.
+Task<> House::Impl::WatchStore() {
+  constexpr Millis kEvery{5'000};
+  while (true) {
+    const auto ask = [](db::Tx& tx) -> Result<> {
+      PTG_RUN(tx.Run(kAskStore));
+      return {};
+    };
+    const Result<> said = co_await database->Read(ask, Deadline::In(clock, kEvery));
+    if (!said) Log(LogLevel::kWarn, "ledger.unreachable", {{"detail", said.error().detail()}});
+    store_answers = said.has_value();
+    PTG_CO_RUN(co_await Sleep(kEvery));
+  }
+}
+
 House::House(std::unique_ptr<Impl> impl) : impl_(std::move(impl)) {}
 
 House::~House() {
@@ -353,7 +372,10 @@ Result<> House::Start() {
     Loop& loop = h.runtime.loop(0);
     h.chains->Start();
     loop.Spawn(h.Watch(), "chains.watch");
-    if (!h.gateway_role()) return;
+    if (!h.gateway_role()) {
+      loop.Spawn(h.WatchStore(), "store.watch");
+      return;
+    }
     h.sweeper = std::make_unique<paywall::Sweeper>(
         *h.ledger, [&h] { return h.site->rails; }, h.metrics, h.clock);
     loop.Spawn(h.sweeper->Run(), "sweeper");

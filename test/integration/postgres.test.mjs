@@ -425,3 +425,18 @@ test("PostgreSQL hangs: who waits is told within seconds, and it goes on where i
   assert.equal(answer.receipt.success, true);
   assert.equal(upstream.count("/paid/slow"), 1);
 });
+
+test("a facilitator alone is not ready while its store is away", { timeout: 60_000 }, async (t) => {
+  const it = Things(t);
+  const own = await startPostgres();
+  it.ends.push(own.stop);
+  const database = await it.database({ server: own.url });
+  const server = await it.pontage(it.config(database.url, await it.upstream()), { args: ["--role", "facilitator"] });
+  const readiness = async () => (await fetch(`${server.url}/readyz`)).status;
+  await rig.until(async () => (await readiness()) === 200, { label: "ready" });
+  await own.kill();
+  await rig.until(async () => (await readiness()) === 503, { label: "not ready", withinMs: 20_000 });
+  assert.equal((await fetch(`${server.url}/healthz`)).status, 200, "the process lives");
+  await own.start();
+  await rig.until(async () => (await readiness()) === 200, { label: "ready again", withinMs: 20_000 });
+});
