@@ -123,7 +123,7 @@ struct House::Impl {
   std::string metrics_url;
   std::atomic<bool> ready{false};
   std::atomic<bool> store_answers{true};  // where no sweeper asks it
-  std::atomic<size_t> serving{0};  // loops that have not drained yet
+  std::atomic<size_t> serving{0};         // loops that have not drained yet
   bool started = false;
 
   bool gateway_role() const { return Has(roles, "gateway"); }
