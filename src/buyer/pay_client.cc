@@ -287,10 +287,10 @@ Task<> PayClient::Judge(Answer answer, const SignedPayment& payment, Purchase& p
                              answer.head.headers.Get("X-PAYMENT-RESPONSE"));
   const std::string words = SellersWords(answer.head, answer.body);
   purchase.body = std::move(answer.body);
+  const Result<> fits = !receipt   ? Fail(receipt.error())
+                        : *receipt ? ReceiptFits(**receipt, payment)
+                                   : Fail(Code::kSettleUnknown, "there is no receipt");
   if (receipt) purchase.receipt = *std::move(receipt);
-  const Result<> fits = !receipt           ? Fail(receipt.error())
-                        : purchase.receipt ? ReceiptFits(*purchase.receipt, payment)
-                                           : Fail(Code::kSettleUnknown, "there is no receipt");
   purchase.charged = fits.has_value();
   if (answer.head.status == 402 || answer.head.status == 412) {
     purchase.outcome = Outcome::kRefused;

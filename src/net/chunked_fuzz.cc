@@ -7,10 +7,8 @@
 
 // However the bytes arrive, the body is the same; what was decoded, encoded again, decodes to the
 // same and ends where it should.
+namespace pontage::net::http1 {
 namespace {
-
-using namespace pontage::net;
-using namespace pontage::net::http1;
 
 struct Decoded {
   std::string body;
@@ -71,3 +69,5 @@ FUZZ_TARGET(chunked) {
   const Decoded again = Decode(encoded, encoded.size());
   PTG_CHECK(again.done && again.consumed == encoded.size() && again.body == whole.body);
 }
+
+}  // namespace pontage::net::http1

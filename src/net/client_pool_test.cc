@@ -9,7 +9,6 @@
 namespace pontage::net {
 namespace {
 
-using ::testing::HasSubstr;
 using testing::RawPeer;
 
 using ClientPoolTest = testing::UpstreamFixture;

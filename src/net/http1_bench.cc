@@ -33,10 +33,12 @@ void BM_WriteResponse(benchmark::State& state) {
   head.status = 200;
   head.headers.Add("Content-Type", "application/json");
   head.headers.Add("PAYMENT-RESPONSE", std::string(static_cast<size_t>(state.range(0)), 'x'));
+  WriteOptions options;
+  options.length = 1024;
   std::string out;
   for (auto _ : state) {
     out.clear();
-    benchmark::DoNotOptimize(WriteResponse(head, {.length = 1024}, out));
+    benchmark::DoNotOptimize(WriteResponse(head, options, out));
   }
   state.SetBytesProcessed(state.iterations() * static_cast<int64_t>(out.size()));
 }

@@ -7,10 +7,8 @@
 
 // However the bytes arrive, they are one request or one refusal; no prefix of a head is another
 // complete head; and what was understood, written out, is understood as the same again.
+namespace pontage::net::http1 {
 namespace {
-
-using namespace pontage::net;
-using namespace pontage::net::http1;
 
 constexpr HeadLimits kLimits{.bytes = 4096, .fields = 16};
 
@@ -83,3 +81,5 @@ FUZZ_TARGET(http1_request) {
   const Parsed<Request> request = ParseRequest(head, kLimits);
   if (request) CheckWritten(*request);
 }
+
+}  // namespace pontage::net::http1

@@ -4,11 +4,11 @@
 #include "net/http1.h"
 #include "testing/fuzz.h"
 
+namespace pontage::net::http1 {
+
 // However the bytes arrive, they are one answer or one refusal; what was understood, written out,
 // is understood as the same again; and a HEAD's answer differs only in having no body.
 FUZZ_TARGET(http1_response) {
-  using namespace pontage::net;
-  using namespace pontage::net::http1;
   const HeadLimits limits{.bytes = 4096, .fields = 16};
 
   HeadScanner at_once(limits);
@@ -46,3 +46,5 @@ FUZZ_TARGET(http1_response) {
   PTG_CHECK(again->head.status == copy.status && again->framing == answer->framing);
   PTG_CHECK(again->length == answer->length);
 }
+
+}  // namespace pontage::net::http1

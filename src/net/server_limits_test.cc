@@ -11,7 +11,6 @@ namespace pontage::net {
 namespace {
 
 using ::testing::HasSubstr;
-using ::testing::Not;
 using testing::RawPeer;
 using ::testing::StartsWith;
 

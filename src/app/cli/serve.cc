@@ -31,8 +31,7 @@ int ServeRoles(const CommonOptions& common, const ServeOptions& options) {
   if (!config) return kFailed;
   if (const auto served = Serve(common.config, *roles); !served) {
     // Standard output carries nothing of a server's: its words are on standard error.
-    CommonOptions quiet = common;
-    return FailWith(quiet, served.error());
+    return FailWith(served.error());
   }
   return kDone;
 }

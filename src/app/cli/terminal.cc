@@ -45,14 +45,19 @@ void PrintLine(std::string_view line) { std::cout << line << '\n' << std::flush;
 void PrintJson(const codec::Json& json) { PrintLine(codec::ToString(json)); }
 void Complain(std::string_view line) { std::cerr << line << '\n' << std::flush; }
 
-int FailWith(const CommonOptions& common, const Error& error) {
+int FailWith(const Error& error) {
   std::string text = "pontage: " + error.detail();
   if (!error.expected().empty()) text += " (expected " + error.expected() + ")";
   Complain(text);
+  return ExitOf(error);
+}
+
+int FailWith(const CommonOptions& common, const Error& error) {
+  const int exit = FailWith(error);
   if (WantsJson(common)) {
     PrintJson(codec::Json::Object({{"error", problem::ToJson(error)}}));
   }
-  return ExitOf(error);
+  return exit;
 }
 
 std::string FormatTable(const std::vector<std::string>& header,

@@ -39,6 +39,8 @@ void PrintLine(std::string_view line);
 void PrintJson(const codec::Json& json);
 // Standard error.
 void Complain(std::string_view line);
+// Standard error in words. Gives ExitOf.
+int FailWith(const Error& error);
 // Standard error in words; with `json` also {"error": {…}} on standard output. Gives ExitOf.
 int FailWith(const CommonOptions& common, const Error& error);
 
