@@ -5,6 +5,7 @@
 #include <vector>
 
 #include <gtest/gtest.h>
+#include <sys/mman.h>
 
 namespace pontage::obs {
 namespace {
@@ -22,13 +23,17 @@ TEST(ProcessTest, CountsDescriptorsAndMemory) {
   const std::string before = ExposeProcess();
   std::vector<int> open(20);
   for (int& fd : open) fd = dup(0);
-  std::vector<char> memory(64 << 20, 1);
+  constexpr size_t kSize = 64 << 20;
+  void* const memory = mmap(nullptr, kSize, PROT_READ | PROT_WRITE,
+                            MAP_PRIVATE | MAP_ANONYMOUS | MAP_POPULATE, -1, 0);
+  ASSERT_NE(memory, MAP_FAILED);
   const std::string after = ExposeProcess();
   for (const int fd : open) close(fd);
+  munmap(memory, kSize);
   EXPECT_EQ(ValueOf(after, "process_open_fds"), ValueOf(before, "process_open_fds") + 20);
   EXPECT_GE(ValueOf(after, "process_max_fds"), ValueOf(after, "process_open_fds"));
   EXPECT_GE(ValueOf(after, "process_resident_memory_bytes"),
-            ValueOf(before, "process_resident_memory_bytes") + (memory.size() / 2));
+            ValueOf(before, "process_resident_memory_bytes") + (kSize / 2));
   EXPECT_EQ(ValueOf(ExposeProcess(), "process_open_fds"), ValueOf(before, "process_open_fds"));
 }
 

@@ -101,6 +101,7 @@ describe("a node that fails", () => {
   }
 
   test("a paid call asks these calls of it and no other", async () => {
+    assert.equal((await (await pay())()).status, 200, "the start has asked what it asks");
     node.methods.clear();
     assert.equal((await (await pay())()).status, 200);
     const others = [...node.methods].filter((method) => !kMethods.includes(method));
