@@ -195,7 +195,7 @@ Result<> House::Impl::BuildApi() {
   }
   facilitator::ApiOptions options;
   // Where the gateway role is off the calls stand at the root too.
-  options.prefix = gateway_role() ? "/facilitator" : "";
+  options.at_root = !gateway_role();
   for (const Secret& token : config.facilitator.tokens) options.tokens.push_back(token.Clone());
   for (const PayTo& to : config.x402.pay_to) {
     const auto address = crypto::EvmAddress::Parse(to.address);

@@ -47,8 +47,12 @@ FacilitatorApi::FacilitatorApi(settle::LocalFacilitator& facilitator,
 
 FacilitatorApi::Call FacilitatorApi::CallOf(std::string_view target) const {
   std::string_view path = target.substr(0, target.find('?'));
-  if (!path.starts_with(options_.prefix)) return Call::kNone;
-  path.remove_prefix(options_.prefix.size());
+  constexpr std::string_view kPrefix = "/facilitator";
+  if (path.starts_with(kPrefix)) {
+    path.remove_prefix(kPrefix.size());
+  } else if (!options_.at_root) {
+    return Call::kNone;
+  }
   if (path == "/verify") return Call::kVerify;
   if (path == "/settle") return Call::kSettle;
   if (path == "/supported") return Call::kSupported;

@@ -20,8 +20,9 @@
 namespace pontage::facilitator {
 
 struct ApiOptions {
-  // In front of /verify, /settle and /supported: "/facilitator", or nothing.
-  std::string prefix = "/facilitator";
+  // /verify, /settle and /supported stand under /facilitator, and with this without it too: where
+  // no gateway has routes of its own there.
+  bool at_root = false;
   // Who may use it (Authorization: Bearer). Without any it serves everybody, but only payments in
   // listed assets to one of `pay_to`: nobody else's sales burn our gas.
   std::vector<Secret> tokens;

@@ -251,6 +251,20 @@ TEST_F(FacilitatorApiTest, BoundsAndMethods) {
   EXPECT_TRUE(busy.headers.Has("Retry-After"));
 }
 
+TEST_F(FacilitatorApiTest, TheRootIsOursOnlyWhereNoGatewayIs) {
+  EXPECT_EQ(Ask("GET", "/supported").status, 404);
+  ApiOptions options = Options();
+  options.at_root = true;
+  const FacilitatorApi alone(*f.facilitator, f.assets, std::move(options), Clock::System(),
+                             Rng::System());
+  for (const char* path : {"/verify", "/settle", "/supported?x=1", "/facilitator/verify"}) {
+    EXPECT_TRUE(alone.Serves(path)) << path;
+  }
+  for (const char* path : {"/", "/facilitator", "/facilitatorverify", "/other/verify"}) {
+    EXPECT_FALSE(alone.Serves(path)) << path;
+  }
+}
+
 TEST_F(FacilitatorApiTest, SupportedListsBothVersionsAndTheSigner) {
   const Got got = Ask("GET", "/facilitator/supported?x=1");
   EXPECT_EQ(got.status, 200);

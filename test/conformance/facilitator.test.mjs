@@ -118,6 +118,16 @@ describe("blocks at once", () => {
     }
   });
 
+  test("it stands at the root and under /facilitator, with no gateway beside it", async () => {
+    const [root, under] = await Promise.all(
+      ["", "/facilitator"].map(async (prefix) => (await fetch(`${facilitator.url}${prefix}/supported`)).json()),
+    );
+    assert.deepEqual(under, root);
+    assert.deepEqual(root.kinds.map((kind) => kind.x402Version).sort(), [1, 2]);
+    const verified = await post(`${facilitator.url}/facilitator/verify`, await sale());
+    assert.equal(verified.json.isValid, true);
+  });
+
   test("an account that delegates to code is refused, though its key signed", async () => {
     const body = await sale();
     const { test: control } = rig.evmClients(chain.rpc);
