@@ -1,6 +1,7 @@
 // What becomes of a payment that is shown again.
 #include "base/log.h"
 #include "base/try.h"
+#include "io/timer.h"
 #include "paywall/exchange.h"
 
 namespace pontage::paywall {
@@ -12,6 +13,14 @@ using ledger::State;
 bool SameRequest(const ledger::Reservation& row, const deal::Quote& quote) {
   return row.method == quote.method && row.resource == quote.resource;
 }
+
+bool OnItsWay(const ledger::Reservation& row) {
+  return row.state == State::kSettled &&
+         (row.delivery == Delivery::kPending || row.delivery == Delivery::kRedeeming);
+}
+
+// The longest of the pauses below; together they are a third of a second.
+constexpr Millis kLongestLook{160};
 
 }  // namespace
 
@@ -47,7 +56,16 @@ Task<> Exchange::Recall(Call& call, const rail::Rail& rail, const deal::Grant& c
     case State::kSettled:
       break;
   }
-  if (row.delivery == Delivery::kPending || row.delivery == Delivery::kRedeeming) {
+  // That an answer has left is written down behind it: who has read it and asks again at once is
+  // not told that it is still on its way.
+  for (Millis pause{5}; OnItsWay(row) && pause <= kLongestLook; pause *= 2) {
+    PTG_CO_RUN(co_await Sleep(pause));
+    Result<std::optional<ledger::Reservation>> now =
+        co_await ledger_.FindByKey(row.once_key, In(options_.store_timeout));
+    if (!now || !*now) break;
+    row = **std::move(now);
+  }
+  if (OnItsWay(row)) {
     const Error running(Code::kPaymentInFlight, "the answer to this payment is on its way");
     co_return co_await call.reply.Problem(running);
   }
