@@ -28,6 +28,8 @@ struct Upstream {
   std::vector<std::pair<std::string, Secret>> headers;  // the seller's own, put on every request
   bool pass_authorization = false;
   Millis connect_timeout{5'000};
+  // With authorities of its own for an https url; null: those of the system.
+  std::shared_ptr<const net::TlsClientContext> tls;
 };
 
 // One configuration, judged and ready: immutable, shared by the loops, replaced whole on reload.

@@ -53,6 +53,7 @@ Task<std::unique_ptr<net::ClientResponse>> UpstreamWork::Run(const std::string& 
   how.interim = interim_ ? &interim_ : nullptr;
   how.connect_timeout = upstream_.connect_timeout;
   how.patience = by.Left(clock_);
+  how.tls = upstream_.tls.get();
   net::BodySource* source = nullptr;
   if (!body.empty()) source = &body_.emplace(body, *site_.rails, options);
   PTG_CO_TRY(std::unique_ptr<net::ClientResponse> response,

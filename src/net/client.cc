@@ -51,8 +51,13 @@ struct Client::Impl {
   Impl(Loop& loop, ClientLimits limits) : pool(std::make_shared<Pool>(loop, limits)) {}
 
   // A connection to `url`: out of the pool unless `fresh`.
-  Task<std::unique_ptr<Exchange>> Open(const Url& url, bool fresh, Millis timeout, Deadline by) {
-    std::string key = url.tls ? "s" : "p";
+  Task<std::unique_ptr<Exchange>> Open(const Url& url, bool fresh, const SendOptions& options,
+                                       Deadline by) {
+    if (url.tls && options.tls == nullptr && !own_tls) own_tls.emplace();
+    const TlsClientContext* const tls =
+        options.tls != nullptr || !url.tls ? options.tls : &*own_tls;
+    // Whom one context believed is a stranger to another.
+    std::string key = url.tls ? "s" + std::to_string(tls->id()) + " " : "p";
     key += url.Authority();
     if (!fresh) {
       if (auto pooled = pool->Take(key)) {
@@ -60,6 +65,7 @@ struct Client::Impl {
       }
     }
     Loop& loop = pool->loop();
+    Millis timeout = options.connect_timeout;
     if (timeout == Millis(0)) timeout = pool->limits().connect_timeout;
     by = Sooner(by, Deadline::In(loop.clock(), timeout));
     const auto unreachable = [&url](const Error& error) {
@@ -70,7 +76,6 @@ struct Client::Impl {
     if (!socket) co_return unreachable(socket.error());
     std::unique_ptr<TlsSession> session;
     if (url.tls) {
-      if (!tls) tls.emplace();
       auto shaken = co_await tls->Connect(*socket, url.host, by);
       if (!shaken) co_return unreachable(shaken.error());
       session = *std::move(shaken);
@@ -80,7 +85,7 @@ struct Client::Impl {
   }
 
   std::shared_ptr<Pool> pool;
-  std::optional<TlsClientContext> tls;
+  std::optional<TlsClientContext> own_tls;
 };
 
 Client::Client(Loop& loop, ClientLimits limits) : impl_(std::make_unique<Impl>(loop, limits)) {}
@@ -97,8 +102,7 @@ Task<std::unique_ptr<ClientResponse>> Client::Send(const Url& url, const Request
                                                    BodySource* body, Deadline by,
                                                    SendOptions options) {
   for (bool fresh = false;; fresh = true) {
-    PTG_CO_TRY(std::unique_ptr<Exchange> exchange,
-               co_await impl_->Open(url, fresh, options.connect_timeout, by));
+    PTG_CO_TRY(std::unique_ptr<Exchange> exchange, co_await impl_->Open(url, fresh, options, by));
     const Result<> answered = co_await exchange->Run(url, head, body, by, options);
     if (answered) co_return std::unique_ptr<ClientResponse>(std::move(exchange));
     const bool broken = answered.error().code() == Code::kConnection;

@@ -10,6 +10,8 @@
 
 namespace pontage::net {
 
+class TlsClientContext;
+
 // scheme://host[:port][/path]. Strict: http or https, no user info, no fragment, no spaces.
 struct Url {
   bool tls = false;
@@ -62,6 +64,9 @@ class Client {
     // Not 0: while a body is on its way to the server, and after its last bytes, the answer's head
     // may take this long, even past `by`: a large upload is no slow answer.
     Millis patience{0};
+    // Whom to believe who an https server is; null: the authorities of the system. Must outlive
+    // Send.
+    const TlsClientContext* tls = nullptr;
   };
 
   // Sends `head` (target in origin form; Host, framing and Connection are set here from `url` and

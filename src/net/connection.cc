@@ -2,6 +2,8 @@
 
 #include <array>
 
+#include <sys/socket.h>
+
 #include "base/log.h"
 #include "base/try.h"
 
@@ -104,18 +106,58 @@ Task<> Connection::Run(std::unique_ptr<Connection> self) {
   ServerShared& shared = *self->shared_;
   const Clock& clock = shared.loop.clock();
   Next next = Next::kPark;
+  if (shared.tls) PTG_CO_RUN(co_await self->ShakeHands(next));
   while (next == Next::kPark && !shared.draining) {
-    // Between requests a connection holds no buffer and no frame but this one.
-    shared.idle.Append(self->parked_);
-    const Deadline idle = Deadline::In(clock, shared.limits.idle_timeout);
-    const Result<> ready = co_await self->transport_.socket().Readable(idle);
-    self->parked_.Unlink();
-    if (!ready) co_return {};
+    if (!self->transport_.HasUnread()) {
+      // Between requests a connection holds no buffer and no frame but this one.
+      shared.idle.Append(self->parked_);
+      const Deadline idle = Deadline::In(clock, shared.limits.idle_timeout);
+      const Result<> ready = co_await self->transport_.socket().Readable(idle);
+      self->parked_.Unlink();
+      if (!ready) co_return {};
+    }
     PTG_CO_RUN(co_await self->Serve(next));
     self->input_.Free();
   }
   if (next == Next::kAbort) self->Abort();
   if (next == Next::kLinger) co_return co_await self->Linger();
+  co_return {};
+}
+
+Task<> Connection::ShakeHands(Next& next) {
+  struct Counted {
+    explicit Counted(size_t& n) : count(n) { ++count; }
+    ~Counted() { --count; }
+    size_t& count;
+  };
+  const Counted counted(shared_->handshakes);
+  shared_->shaking.Append(parked_);
+  next = Next::kClose;
+  const Deadline by = Deadline::In(shared_->loop.clock(), shared_->limits.handshake_timeout);
+  Socket& socket = transport_.socket();
+  if (!co_await socket.Readable(by)) {
+    parked_.Unlink();
+    co_return {};
+  }
+  char first = 0;
+  const bool came = ::recv(socket.fd(), &first, 1, MSG_PEEK | MSG_DONTWAIT) == 1;
+  if (came && first >= 'A' && first <= 'Z') {
+    parked_.Unlink();
+    next = Next::kLinger;
+    const http1::Refusal plain{400, "this port speaks TLS: use https"};
+    co_return co_await Refuse(plain);
+  }
+  // Held here: the next certificate may come while we shake hands.
+  const std::shared_ptr<const TlsServerContext> tls = shared_->tls;
+  auto session = co_await tls->Accept(socket, by);
+  parked_.Unlink();
+  if (!session) {
+    Log(LogLevel::kDebug, "tls.handshake_failed",
+        {{"client", peer_address_}, {"detail", session.error().detail()}});
+    co_return {};
+  }
+  transport_.Secure(*std::move(session));
+  next = Next::kPark;
   co_return {};
 }
 
@@ -182,6 +224,7 @@ Task<size_t> Connection::ReadHead(Next& next) {
 Task<> Connection::Exchange(http1::Request& request, Next& next) {
   request.head.peer_address = peer_address_;
   request.head.peer_port = peer_port_;
+  request.head.tls = transport_.secure();
   RequestBody body(*this, request);
   Writer writer(*this, request, body);
   // Whatever a handler does wrong, its client gets an answer or a broken connection.

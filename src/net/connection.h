@@ -6,6 +6,7 @@
 #include "io/timer.h"
 #include "net/http1.h"
 #include "net/server.h"
+#include "net/tls_server.h"
 #include "net/transport.h"
 
 // One connection of a server: private to net/server.cc and its tests.
@@ -27,9 +28,12 @@ struct ServerShared {
   std::string NextRequestId() const { return request_id ? request_id() : std::string(); }
   bool draining = false;
   size_t count = 0;
-  IoLink all;   // Connection::everywhere_
-  IoLink idle;  // Connection::parked_, the longest idle first
-  Event none;   // set while there are no connections
+  IoLink all;                                   // Connection::everywhere_
+  IoLink idle;                                  // Connection::parked_, the longest idle first
+  std::shared_ptr<const TlsServerContext> tls;  // null: none
+  IoLink shaking;  // Connection::parked_ of those in a TLS handshake, the slowest first
+  size_t handshakes = 0;
+  Event none;  // set while there are no connections
 };
 
 // The request's body as it comes off the connection.
@@ -141,6 +145,8 @@ class Connection {
   static constexpr size_t kDrainBytes = 256 * 1024;
   enum class Next : uint8_t { kPark, kClose, kLinger, kAbort };
 
+  // The TLS handshake; without it `next` says how to end.
+  Task<> ShakeHands(Next& next);
   // Answers requests until none has begun to arrive.
   Task<> Serve(Next& next);
   // 0 with next set: there is no further request.

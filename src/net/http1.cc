@@ -67,15 +67,9 @@ Parsed<FramingFields> ReadFraming(const Headers& headers, int minor_version) {
       framing.chunked = EqualsNoCase(field.value, "chunked");
     } else if (EqualsNoCase(field.name, "content-length")) {
       if (framing.length) return Refuse(400, "more than one Content-Length");
-      const std::string_view digits = field.value;
-      if (digits.empty() || !std::ranges::all_of(digits, IsDigit) ||
-          (digits.size() > 1 && digits.front() == '0')) {
-        return Refuse(400, "a Content-Length that is not one plain number");
-      }
-      if (digits.size() > kLengthDigits) return Refuse(413, "a Content-Length beyond all bounds");
-      uint64_t length = 0;
-      std::from_chars(digits.data(), digits.data() + digits.size(), length);
-      framing.length = length;
+      const Parsed<uint64_t> length = ParseLength(field.value);
+      if (!length) return std::unexpected(length.error());
+      framing.length = *length;
     }
   }
   if (coded && framing.length) return Refuse(400, "Content-Length and Transfer-Encoding together");
@@ -97,8 +91,7 @@ Parsed<int> ReadVersion(std::string_view text) {
 
 // Splits an absolute form; the authority goes to `authority`.
 Parsed<> ReadTarget(std::string_view target, RequestHead& head, std::string& authority) {
-  const auto visible = [](char c) { return c > 0x20 && c < 0x7f && c != '#'; };
-  if (target.empty() || !std::ranges::all_of(target, visible)) {
+  if (!IsTargetText(target)) {
     return Refuse(400, "a request target with characters that must be escaped");
   }
   if (head.method == "CONNECT") return Refuse(501, "CONNECT is not offered here");
@@ -146,6 +139,22 @@ Parsed<> CheckHost(RequestHead& head, const std::string& authority) {
 bool IsToken(std::string_view text) {
   return !text.empty() &&
          std::ranges::all_of(text, [](char c) { return kToken[static_cast<uint8_t>(c)]; });
+}
+
+bool IsTargetText(std::string_view text) {
+  const auto visible = [](char c) { return c > 0x20 && c < 0x7f && c != '#'; };
+  return !text.empty() && std::ranges::all_of(text, visible);
+}
+
+Parsed<uint64_t> ParseLength(std::string_view digits) {
+  if (digits.empty() || !std::ranges::all_of(digits, IsDigit) ||
+      (digits.size() > 1 && digits.front() == '0')) {
+    return Refuse(400, "a Content-Length that is not one plain number");
+  }
+  if (digits.size() > kLengthDigits) return Refuse(413, "a Content-Length beyond all bounds");
+  uint64_t length = 0;
+  std::from_chars(digits.data(), digits.data() + digits.size(), length);
+  return length;
 }
 
 bool IsAuthority(std::string_view text) {

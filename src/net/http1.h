@@ -119,6 +119,10 @@ bool IsFieldValue(std::string_view text);
 // host[:port] as Host and absolute forms have it, IPv6 in brackets; nothing in it could end a name
 // or mean something else to somebody else.
 bool IsAuthority(std::string_view text);
+// No space, no control character and no '#': what a request target may be made of.
+bool IsTargetText(std::string_view text);
+// A Content-Length, which is one plain number without a sign and leading zeros.
+Parsed<uint64_t> ParseLength(std::string_view digits);
 // Whether one of the comma-separated members of all fields of that name is `token`.
 bool HasListToken(const Headers& headers, std::string_view name, std::string_view token);
 // Takes out what belongs to one connection: Connection and what it names, Keep-Alive,

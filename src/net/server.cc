@@ -37,6 +37,7 @@ struct Server::Impl {
     ServerShared& s = *shared;
     if (s.count >= s.limits.connections) {
       if (s.idle.alone()) {
+        if (s.tls) return;  // Saying why would take the handshake that there is no room for.
         // Everybody is at work: say so, in one attempt.
         const std::string answer = MinimalAnswer({503, "too many connections"}, s.NextRequestId());
         const iovec piece{const_cast<char*>(answer.data()), answer.size()};
@@ -46,16 +47,18 @@ struct Server::Impl {
       }
       DropLongestIdle();
     }
+    if (s.tls && s.handshakes >= s.limits.handshakes) DropFirst(s.shaking);
     Transport transport(std::move(socket));
     auto connection = std::make_unique<Connection>(shared, std::move(transport));
     s.loop.Spawn(Connection::Run(std::move(connection)), "http.connection");
   }
 
   // Whoever has been idle the longest makes room.
-  void DropLongestIdle() {
-    if (shared->idle.alone()) return;
-    Connection& longest = Connection::OfParked(*shared->idle.after);
-    shared->idle.after->Unlink();
+  void DropLongestIdle() { DropFirst(shared->idle); }
+  static void DropFirst(IoLink& list) {
+    if (list.alone()) return;
+    Connection& longest = Connection::OfParked(*list.after);
+    list.after->Unlink();
     longest.Close();
   }
 
@@ -76,6 +79,10 @@ Server::~Server() {
 
 void Server::NameRefusals(std::function<std::string()> request_id) {
   impl_->shared->request_id = std::move(request_id);
+}
+
+void Server::UseTls(std::shared_ptr<const TlsServerContext> tls) {
+  impl_->shared->tls = std::move(tls);
 }
 
 Result<> Server::Listen(std::string_view address) {
@@ -99,6 +106,7 @@ Task<> Server::Drain(Deadline by) {
   impl->listener.Close();
   shared.draining = true;
   while (!shared.idle.alone()) impl->DropLongestIdle();
+  while (!shared.shaking.alone()) Impl::DropFirst(shared.shaking);
   const Result<> finished = co_await shared.none.Wait(by);
   if (finished) co_return {};
   for (IoLink* link = shared.all.after; link != &shared.all; link = link->after) {

@@ -12,6 +12,8 @@
 
 namespace pontage::net {
 
+class TlsServerContext;
+
 // How an answer leaves. Calls in this order: any number of Interim, one Head, any number of Write,
 // one End. Each call waits until the socket has taken what it must (back-pressure); kConnection
 // when the client has gone, kTimeout when it does not take anything for the write deadline.
@@ -51,7 +53,11 @@ struct ServerLimits {
   size_t header_fields = 128;     // nginx and others stop near 100
   size_t chunk_line_bytes = 64;   // a size in hex; extensions are refused
   size_t trailer_bytes = 8 * 1024;
-  size_t connections = 20'000;   // descriptors: two for each
+  size_t connections = 20'000;       // descriptors: two for each
+  Millis handshake_timeout{10'000};  // of TLS, from the connection to its end (slowloris)
+  // TLS handshakes that have begun and not ended: each holds some 40 KiB. Beyond them the slowest
+  // makes room for the newest.
+  size_t handshakes = 1024;
   Millis head_timeout{15'000};   // from the first byte to the end of the head (slowloris)
   Millis idle_timeout{75'000};   // between requests
   Millis body_timeout{30'000};   // without progress
@@ -67,6 +73,9 @@ class Server {
   // Gives the X-Request-Id of what is refused before any handler sees it (bad framing, heads that
   // never end, too many connections). Before Listen.
   void NameRefusals(std::function<std::string()> request_id);
+  // TLS from the next connection on, with this certificate; connections that are there keep theirs.
+  // Before Listen, or later on the loop's thread; not for a server that began without.
+  void UseTls(std::shared_ptr<const TlsServerContext> tls);
   // "127.0.0.1:8402", "[::1]:0", ":8402" (all addresses). Port 0 picks one. kConfig when it is no
   // address, kConnection when it is taken.
   Result<> Listen(std::string_view address);

@@ -1,6 +1,7 @@
 #include "net/tls.h"
 
 #include <algorithm>
+#include <atomic>
 #include <climits>
 #include <csignal>
 
@@ -9,39 +10,28 @@
 #include <openssl/x509v3.h>
 
 #include "base/try.h"
+#include "net/tls_session.h"
 
 namespace pontage::net {
 namespace {
-
-struct FreeSsl {
-  void operator()(SSL* ssl) const { SSL_free(ssl); }
-};
-struct FreeContext {
-  void operator()(SSL_CTX* context) const { SSL_CTX_free(context); }
-};
 
 int AsInt(size_t size) { return static_cast<int>(std::min(size, size_t{INT_MAX})); }
 
 }  // namespace
 
-struct TlsSession::Impl {
-  std::unique_ptr<SSL, FreeSsl> ssl;
-
-  // What OpenSSL's answer `n` to the last call means.
-  Outcome Judge(int n) {
-    if (n > 0) return {.count = static_cast<size_t>(n)};
-    switch (SSL_get_error(ssl.get(), n)) {
-      case SSL_ERROR_WANT_READ:
-        return {.need = Need::kRead};
-      case SSL_ERROR_WANT_WRITE:
-        return {.need = Need::kWrite};
-      case SSL_ERROR_ZERO_RETURN:
-        return {};
-      default:
-        return {.failed = true};
-    }
+TlsSession::Outcome TlsSession::Impl::Judge(int n) {
+  if (n > 0) return {.count = static_cast<size_t>(n)};
+  switch (SSL_get_error(ssl.get(), n)) {
+    case SSL_ERROR_WANT_READ:
+      return {.need = Need::kRead};
+    case SSL_ERROR_WANT_WRITE:
+      return {.need = Need::kWrite};
+    case SSL_ERROR_ZERO_RETURN:
+      return {};
+    default:
+      return {.failed = true};
   }
-};
+}
 
 TlsSession::TlsSession(std::unique_ptr<Impl> impl) : impl_(std::move(impl)) {}
 TlsSession::~TlsSession() = default;
@@ -72,6 +62,15 @@ bool TlsSession::AtRest() {
   char byte = 0;
   const Outcome outcome = impl_->Judge(SSL_peek(impl_->ssl.get(), &byte, 1));
   return outcome.need == Need::kRead;
+}
+
+bool TlsSession::HasUnread() const { return SSL_has_pending(impl_->ssl.get()) == 1; }
+
+std::string_view TlsSession::protocol() const {
+  const unsigned char* name = nullptr;
+  unsigned size = 0;
+  SSL_get0_alpn_selected(impl_->ssl.get(), &name, &size);
+  return {reinterpret_cast<const char*>(name), size};
 }
 
 std::string TlsSession::Reason() const {
@@ -111,28 +110,61 @@ class HandshakeAwaiter final : public IoAwaiter {
 
 }  // namespace
 
-struct TlsClientContext::Impl {
-  std::unique_ptr<SSL_CTX, FreeContext> context;
-};
-
-TlsClientContext::TlsClientContext() : impl_(std::make_unique<Impl>()) {
+SslContext NewSslContext(const SSL_METHOD* method) {
   // OpenSSL writes with write(2): a peer that has gone must be an error, not a signal.
   std::signal(SIGPIPE, SIG_IGN);
-  impl_->context.reset(SSL_CTX_new(TLS_client_method()));
-  SSL_CTX* const context = impl_->context.get();
+  SslContext context(SSL_CTX_new(method));
   PTG_CHECK(context != nullptr);
-  SSL_CTX_set_min_proto_version(context, TLS1_2_VERSION);
-  SSL_CTX_set_mode(context, SSL_MODE_RELEASE_BUFFERS | SSL_MODE_ENABLE_PARTIAL_WRITE |
-                                SSL_MODE_ACCEPT_MOVING_WRITE_BUFFER);
-  SSL_CTX_set_verify(context, SSL_VERIFY_PEER, nullptr);
+  SSL_CTX_set_min_proto_version(context.get(), TLS1_2_VERSION);
+  SSL_CTX_set_mode(context.get(), SSL_MODE_RELEASE_BUFFERS | SSL_MODE_ENABLE_PARTIAL_WRITE |
+                                      SSL_MODE_ACCEPT_MOVING_WRITE_BUFFER);
+  return context;
+}
+
+Task<> ShakeHands(Socket& socket, TlsSession& session, Deadline by) {
+  HandshakeAwaiter handshake(socket, session, by);
+  co_return co_await handshake;
+}
+
+struct TlsClientContext::Impl {
+  SslContext context;
+};
+
+namespace {
+
+uint64_t NextContextId() {
+  static std::atomic<uint64_t> last{0};
+  return ++last;
+}
+
+}  // namespace
+
+TlsClientContext::TlsClientContext() : id_(NextContextId()), impl_(std::make_unique<Impl>()) {
+  impl_->context = NewSslContext(TLS_client_method());
+  SSL_CTX_set_verify(impl_->context.get(), SSL_VERIFY_PEER, nullptr);
   // Honours SSL_CERT_FILE and SSL_CERT_DIR.
-  SSL_CTX_set_default_verify_paths(context);
+  SSL_CTX_set_default_verify_paths(impl_->context.get());
+}
+
+Result<std::shared_ptr<const TlsClientContext>> TlsClientContext::WithAuthorities(
+    const std::string& file) {
+  auto made = std::make_shared<TlsClientContext>();
+  ERR_clear_error();
+  if (SSL_CTX_load_verify_file(made->impl_->context.get(), file.c_str()) != 1) {
+    const unsigned long error = ERR_peek_error();
+    ERR_clear_error();
+    const bool system = ERR_SYSTEM_ERROR(error) != 0;
+    return Fail(Error(Code::kConfig,
+                      file + (system ? ", which cannot be read" : ", which holds no certificate"))
+                    .Want("a PEM file with certificates of authorities"));
+  }
+  return std::shared_ptr<const TlsClientContext>(std::move(made));
 }
 
 TlsClientContext::~TlsClientContext() = default;
 
 Task<std::unique_ptr<TlsSession>> TlsClientContext::Connect(Socket& socket, std::string host,
-                                                            Deadline by) {
+                                                            Deadline by) const {
   auto impl = std::make_unique<TlsSession::Impl>();
   impl->ssl.reset(SSL_new(impl_->context.get()));
   SSL* const ssl = impl->ssl.get();
@@ -148,8 +180,7 @@ Task<std::unique_ptr<TlsSession>> TlsClientContext::Connect(Socket& socket, std:
   SSL_set_fd(ssl, socket.fd());
   SSL_set_connect_state(ssl);
   std::unique_ptr<TlsSession> session(new TlsSession(std::move(impl)));
-  HandshakeAwaiter handshake(socket, *session, by);
-  PTG_CO_RUN(co_await handshake);
+  PTG_CO_RUN(co_await ShakeHands(socket, *session, by));
   co_return session;
 }
 

@@ -1,6 +1,7 @@
 #include "net/transport.h"
 
 #include <algorithm>
+#include <array>
 #include <cerrno>
 #include <cstring>
 
@@ -12,6 +13,25 @@ namespace {
 
 std::string_view AsView(const iovec& piece) {
   return {static_cast<const char*>(piece.iov_base), piece.iov_len};
+}
+
+// The most that one TLS record carries.
+constexpr size_t kRecord = 16 * 1024;
+
+// What of `pieces` goes into the next record: small ones together, for each record is a system call
+// and some forty bytes. Good until the next call on this thread; the same pieces give the same
+// bytes, as OpenSSL wants of a write that is tried again.
+std::string_view OneRecord(std::span<const iovec> pieces) {
+  const std::string_view first = AsView(pieces.front());
+  if (pieces.size() == 1 || first.size() >= kRecord) return first;
+  static thread_local std::array<char, kRecord> gathered;
+  size_t size = 0;
+  for (const iovec& piece : pieces) {
+    const std::string_view some = AsView(piece).substr(0, kRecord - size);
+    std::ranges::copy(some, gathered.begin() + static_cast<std::ptrdiff_t>(size));
+    size += some.size();
+  }
+  return {gathered.data(), size};
 }
 
 }  // namespace
@@ -67,6 +87,12 @@ bool Transport::AtRest() {
   return tls_ ? tls_->AtRest() : socket_.AtRest();
 }
 
+bool Transport::HasUnread() const { return tls_ && tls_->HasUnread(); }
+
+void Transport::Secure(std::unique_ptr<TlsSession> tls) { tls_ = std::move(tls); }
+
+std::string_view Transport::protocol() const { return tls_ ? tls_->protocol() : ""; }
+
 // TLS has bytes of its own that the descriptor knows nothing of: it never yields by readiness.
 Transport::ReadAwaiter::ReadAwaiter(Transport& transport, std::span<char> into, Deadline by)
     : IoAwaiter(transport.socket_, by, transport.tls_ ? Step::kDone : Step::kWantRead),
@@ -105,7 +131,7 @@ Transport::WriteAwaiter::WriteAwaiter(Transport& transport, std::span<const iove
 
 IoAwaiter::Step Transport::WriteAwaiter::Attempt() {
   if (transport_.tls_) {
-    const TlsSession::Outcome outcome = transport_.tls_->Write(AsView(pieces_.front()));
+    const TlsSession::Outcome outcome = transport_.tls_->Write(OneRecord(pieces_));
     if (outcome.need == TlsSession::Need::kRead) return Step::kWantRead;
     if (outcome.need == TlsSession::Need::kWrite) return Step::kWantWrite;
     count_ = outcome.count;

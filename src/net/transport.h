@@ -34,6 +34,14 @@ class Transport {
   void ShutdownWrite();
   // Nothing unread, no end, no error: fit for another exchange.
   bool AtRest();
+  // There may be something to read although the descriptor says nothing of it.
+  bool HasUnread() const;
+
+  // From now on over `tls`, which has shaken hands on this socket.
+  void Secure(std::unique_ptr<TlsSession> tls);
+  bool secure() const { return tls_ != nullptr; }
+  // What ALPN agreed on; empty without TLS or when the peer did not ask.
+  std::string_view protocol() const;
 
   Socket& socket() { return socket_; }
 
