@@ -9,6 +9,7 @@
 
 #include "app/chains.h"
 #include "app/site.h"
+#include "app/tls_files.h"
 #include "base/id.h"
 #include "base/log.h"
 #include "base/try.h"
@@ -65,6 +66,7 @@ bool NeedsRestart(const Config& from, const Config& to) {
     return a.network == b.network && a.rpc == b.rpc;
   };
   return from.server.listen != to.server.listen ||
+         from.server.tls.has_value() != to.server.tls.has_value() ||
          from.server.metrics_listen != to.server.metrics_listen || from.store.url != to.store.url ||
          from.x402.local_facilitator != to.x402.local_facilitator ||
          from.x402.facilitator_urls != to.x402.facilitator_urls ||
@@ -76,11 +78,11 @@ std::string WithPort(std::string_view address, uint16_t port) {
 }
 
 // What a listener is called from this machine: "0.0.0.0:80" is no address to connect to.
-std::string UrlOf(std::string_view address) {
+std::string UrlOf(std::string_view address, bool tls = false) {
   std::string host(address);
   if (host.starts_with(':')) host = "127.0.0.1" + host;
   if (host.starts_with("0.0.0.0:")) host = "127.0.0.1" + host.substr(7);
-  return "http://" + host;
+  return (tls ? "https://" : "http://") + host;
 }
 
 }  // namespace
@@ -117,6 +119,7 @@ struct House::Impl {
   std::shared_ptr<const gateway::Site> site;  // of the sweeper's loop
   std::unique_ptr<paywall::Sweeper> sweeper;
   std::vector<PerLoop> loops;
+  std::shared_ptr<const net::TlsServerContext> tls;  // null: plain listeners
   std::unique_ptr<net::Server> metrics_server;
   std::vector<std::string> addresses;  // with real ports
   std::vector<std::string> urls;
@@ -132,6 +135,7 @@ struct House::Impl {
   bool facilitator_role() const { return Has(roles, "facilitator"); }
 
   Result<> Build();
+  Result<> ReadTlsFiles();
   Result<> RefuseForgottenMigration() const;
   Result<> OpenStore();
   Result<> BuildApi();
@@ -206,14 +210,29 @@ Result<> House::Impl::BuildApi() {
   return {};
 }
 
+Result<> House::Impl::ReadTlsFiles() {
+  std::string text;
+  for (const ConfigFault& fault : CheckTlsFiles(config)) {
+    text += (text.empty() ? "" : "\n") + fault.Text();
+  }
+  if (!text.empty()) return Fail(Code::kConfig, text);
+  auto loaded = LoadTls(config);
+  if (!loaded) return Fail(Code::kConfig, loaded.error().Text());
+  tls = *std::move(loaded);
+  if (tls) WarnOfTls(*config.server.tls, *tls, clock.Now());
+  return {};
+}
+
 Result<> House::Impl::Build() {
+  PTG_RUN(ReadTlsFiles());
   PTG_RUN(OpenStore());
   PTG_TRY(chains, Chains::Make(config, *database, runtime.loop(0), clock, rng));
   PTG_RUN(runtime.loop(0).RunUntilDone(chains->Check()));
   PTG_RUN(BuildApi());
   if (gateway_role()) {
-    const std::string url = config.server.public_url.empty() ? UrlOf(config.server.listen.front())
-                                                             : config.server.public_url;
+    const std::string url = config.server.public_url.empty()
+                                ? UrlOf(config.server.listen.front(), tls != nullptr)
+                                : config.server.public_url;
     PTG_TRY(site, BuildSite(config, url, chains->facilitator(), clock));
     WarnOfShadows(*site);
   }
@@ -269,6 +288,7 @@ Result<> House::Impl::ListenOn(size_t loop, const std::string& address, uint16_t
     auto server =
         std::make_unique<net::Server>(runtime.loop(loop), net::ServerLimits{}, HandlerOf(loop));
     server->NameRefusals(NewRequestIds());
+    if (tls) server->UseTls(tls);
     listening = server->Listen(address);
     if (listening) port = server->port();
     loops[loop].servers.push_back(std::move(server));
@@ -289,7 +309,7 @@ Result<> House::Impl::ListenAll() {
       real = WithPort(address, port);
     }
     addresses.push_back(real);
-    urls.push_back(UrlOf(real));
+    urls.push_back(UrlOf(real, tls != nullptr));
   }
   if (config.server.metrics_listen.empty()) return {};
   Result<> listening;
@@ -383,7 +403,9 @@ Result<> House::Start() {
   h.ready = true;
   const auto say = [](std::string_view listener, const std::string& url) {
     Log(LogLevel::kInfo, "server.listening",
-        {{"listener", listener}, {"address", std::string_view(url).substr(7)}, {"url", url}});
+        {{"listener", listener},
+         {"address", std::string_view(url).substr(url.find("://") + 3)},
+         {"url", url}});
   };
   // The metrics listener first: who waits for the main one then knows both.
   if (!h.metrics_url.empty()) say("metrics", h.metrics_url);
@@ -394,9 +416,38 @@ Result<> House::Start() {
 const std::vector<std::string>& House::urls() const { return impl_->urls; }
 const std::string& House::metrics_url() const { return impl_->metrics_url; }
 
+std::vector<std::string> House::tls_files() const {
+  const auto& tls = impl_->config.server.tls;
+  if (!impl_->tls || !tls) return {};
+  return {tls->cert, tls->key};
+}
+
+void House::ReloadTls() {
+  Impl& h = *impl_;
+  if (!h.tls || !h.config.server.tls) return;
+  auto loaded = LoadTls(h.config);
+  if (!loaded) {
+    const ConfigFault& fault = loaded.error();
+    Log(LogLevel::kError, "tls.refused",
+        {{"detail", fault.key + ": " + fault.found}, {"expected", fault.expected}});
+    return;
+  }
+  h.tls = *std::move(loaded);
+  for (size_t i = 0; i < h.runtime.size(); ++i) {
+    OnLoop(h.runtime.loop(i), [&h, i] {
+      for (const auto& server : h.loops[i].servers) server->UseTls(h.tls);
+    });
+  }
+  Log(LogLevel::kInfo, "tls.reloaded", {{"not_after", h.tls->not_after().Rfc3339()}});
+  WarnOfTls(*h.config.server.tls, *h.tls, h.clock.Now());
+}
+
 Result<> House::Reload(Config config) {
   Impl& h = *impl_;
-  if (!h.gateway_role()) return {};
+  if (!h.gateway_role()) {
+    if (h.tls && config.server.tls) h.config.server.tls = std::move(config.server.tls);
+    return {};
+  }
   const std::string url =
       config.server.public_url.empty() ? h.urls.front() : config.server.public_url;
   // A price on a network that this process cannot settle on would be an offer nobody can take.
@@ -421,6 +472,10 @@ Result<> House::Reload(Config config) {
   if (NeedsRestart(h.config, config)) {
     Log(LogLevel::kWarn, "config.needs_restart",
         {{"detail", "listeners, store, facilitator and chains change at the next start"}});
+  }
+  // Plain or not is for the next start; which files is for ReloadTls.
+  if (h.config.server.tls.has_value() != config.server.tls.has_value()) {
+    config.server.tls = std::move(h.config.server.tls);
   }
   h.config = std::move(config);
   Log(LogLevel::kInfo, "config.reloaded", {{"routes", h.site->routes.size()}});

@@ -36,6 +36,12 @@ class House {
   // it was.
   Result<> Reload(Config config);
 
+  // Certificate and key from their files, for connections from now on. A pair that is no good is
+  // named in the log and the one in force stays.
+  void ReloadTls();
+  // The files whose change asks for that; none without TLS.
+  std::vector<std::string> tls_files() const;
+
   // Stops accepting, lets running exchanges finish for as long as the configuration allows, stops
   // the threads. Called once, from the thread that called Start. `hurry`, if any, is asked again
   // and again meanwhile, takes a short while each time, and ends the waiting when it says true:

@@ -10,6 +10,7 @@
 #include "app/config_keys.h"
 #include "app/config_read.h"
 #include "app/config_sections.h"
+#include "net/client.h"
 
 namespace pontage::app {
 namespace {
@@ -52,7 +53,9 @@ void ReadServer(const Section& s, ServerConfig& to) {
       s.Duration("drain_timeout", Millis(0), Millis(3'600'000)).value_or(to.drain_timeout);
   if (const Section tls = s.Child("tls"); tls.present()) {
     to.tls = TlsConfig{.cert = s.context().FromHere(tls.RequiredString("cert", "a PEM file")),
-                       .key = s.context().FromHere(tls.RequiredString("key", "a PEM file"))};
+                       .key = s.context().FromHere(tls.RequiredString("key", "a PEM file")),
+                       .cert_line = tls.LineOf("cert"),
+                       .key_line = tls.LineOf("key")};
   }
 }
 
@@ -143,6 +146,14 @@ void ReadUpstreams(const Section& root, std::vector<UpstreamConfig>& to) {
     for (const auto& known : to) {
       if (known.name == up.name && !up.name.empty()) {
         s.Fault("name", s.Found("name") + " a second time", "a name of its own");
+      }
+    }
+    if (s.Has("ca")) {
+      up.ca = s.context().FromHere(s.RequiredString("ca", "a PEM file"));
+      up.ca_line = s.LineOf("ca");
+      const auto url = net::ParseUrl(up.url);
+      if (url && !url->tls) {
+        s.Fault("ca", s.Found("ca") + " and a url that is not https", "an https:// url, or no ca");
       }
     }
     const Section headers = s.Child("headers");

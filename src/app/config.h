@@ -38,12 +38,14 @@ struct ConfigFault {
 struct TlsConfig {
   std::string cert;  // paths, relative ones made absolute against the file's directory
   std::string key;
+  int cert_line = 0;
+  int key_line = 0;
 };
 
 struct ServerConfig {
   std::vector<std::string> listen{"127.0.0.1:8402"};
   std::optional<TlsConfig> tls;
-  std::string public_url;  // without a slash at the end; empty: "http://" + the first listener
+  std::string public_url;  // without a slash at the end; empty: http(s):// and the first listener
   std::vector<std::string> trusted_proxies;  // CIDR
   std::string metrics_listen;                // empty: none
   size_t threads = 0;                        // 0: one for each core
@@ -98,6 +100,8 @@ struct UpstreamConfig {
   std::string url;
   std::vector<std::pair<std::string, Secret>> headers;
   bool trusted_overrides = false;  // its Settlement-Overrides count
+  std::string ca;                  // a path as in TlsConfig; empty: the system's authorities alone
+  int ca_line = 0;
   Millis connect_timeout{5'000};
   Millis answer_timeout{60'000};  // from the request to the head of the answer
   int line = 0;

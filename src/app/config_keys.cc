@@ -17,7 +17,7 @@ constexpr std::array kRows = {
            "environment means `0.0.0.0:$PORT` instead."},
     KeyRow{"server.public_url", kString, "",
            "What offers say the resource's origin is. Never taken from `Host` or `X-Forwarded-*`; "
-           "without it, `http://` and the first listener."},
+           "without it, `http://` (with `tls`, `https://`) and the first listener."},
     KeyRow{"server.trusted_proxies", kStrings, "[]",
            "Networks (`10.0.0.0/8`) whose `Forwarded` and `X-Forwarded-*` are believed."},
     KeyRow{"server.metrics_listen", kString, "",
@@ -26,9 +26,15 @@ constexpr std::array kRows = {
     KeyRow{"server.log_level", kString, "\"info\"", "`debug`, `info`, `warn` or `error`."},
     KeyRow{"server.drain_timeout", kDuration, "\"30s\"",
            "How long running exchanges may take after SIGTERM."},
-    KeyRow{"server.tls", kTable, "", "TLS on the listeners.", kLater},
-    KeyRow{"server.tls.cert", kString, "", "Certificate chain, PEM.", kLater},
-    KeyRow{"server.tls.key", kString, "", "Its key, PEM.", kLater},
+    KeyRow{"server.tls", kTable, "",
+           "TLS on every address of `listen`, with HTTP/2 for clients that ask for it; "
+           "`metrics_listen` stays plain."},
+    KeyRow{
+        "server.tls.cert", kString, "",
+        "PEM file with the certificate and the chain above it; read again when it changes and on "
+        "SIGHUP."},
+    KeyRow{"server.tls.key", kString, "",
+           "PEM file with its private key, without a passphrase; read again likewise."},
 
     KeyRow{"store", kTable, "", "Where the books are kept."},
     KeyRow{"store.url", kString, "\"sqlite:pontage.db\"",
@@ -84,6 +90,8 @@ constexpr std::array kRows = {
     KeyRow{"upstream.name", kString, "", "What routes call it."},
     KeyRow{"upstream.url", kString, "",
            "`http://` or `https://`; a path is put before the request's."},
+    KeyRow{"upstream.ca", kString, "",
+           "PEM file with authorities to believe, beside the system's, for an `https://` url."},
     KeyRow{"upstream.headers", kMap, "",
            "Added to each request, the seller's own key for example; `env:NAME` and `file:path` "
            "inside a value are replaced. Never shown to a buyer."},

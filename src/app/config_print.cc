@@ -51,7 +51,12 @@ void PrintServer(const Config& c, std::string& out) {
   out += "threads = " + std::to_string(c.server.threads) + '\n';
   constexpr const char* kLevels[] = {"debug", "info", "warn", "error"};
   out += "log_level = \"" + std::string(kLevels[static_cast<size_t>(c.server.log_level)]) + "\"\n";
-  out += "drain_timeout = " + Quoted(c.server.drain_timeout) + "\n\n[store]\nurl = ";
+  out += "drain_timeout = " + Quoted(c.server.drain_timeout) + '\n';
+  if (c.server.tls) {
+    out += "\n[server.tls]\ncert = " + QuoteToml(c.server.tls->cert);
+    out += "\nkey = " + QuoteToml(c.server.tls->key) + '\n';
+  }
+  out += "\n[store]\nurl = ";
   out += QuoteToml(RedactUrl(c.store.url)) + '\n';
 }
 
@@ -100,6 +105,7 @@ void PrintChains(const Config& c, std::string& out) {
 void PrintRoutes(const Config& c, std::string& out) {
   for (const UpstreamConfig& up : c.upstreams) {
     out += "\n[[upstream]]\nname = " + QuoteToml(up.name) + "\nurl = " + QuoteToml(up.url);
+    if (!up.ca.empty()) out += "\nca = " + QuoteToml(up.ca);
     out += "\nconnect_timeout = " + Quoted(up.connect_timeout);
     out += "\nanswer_timeout = " + Quoted(up.answer_timeout) + '\n';
     if (up.headers.empty()) continue;

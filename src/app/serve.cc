@@ -1,4 +1,5 @@
 // `pontage serve`: signals and the configuration file around a House.
+#include <algorithm>
 #include <csignal>
 #include <ctime>
 #include <utility>
@@ -16,6 +17,8 @@ namespace {
 
 // How often the file is looked at.
 constexpr Millis kFilePoll{500};
+// Tickets are sealed with a key that a certificate's reading makes: no older than this.
+constexpr Millis kTicketKeyLife{86'400'000};
 // How long a stopping process waits for a second signal before it looks whether it may end.
 constexpr Millis kStopPoll{20};
 
@@ -42,6 +45,37 @@ FileMark MarkOf(const std::string& path) {
   return {static_cast<int64_t>(s.st_ino), static_cast<int64_t>(s.st_size),
           static_cast<int64_t>(s.st_mtim.tv_sec), static_cast<int64_t>(s.st_mtim.tv_nsec)};
 }
+
+// Files that are read again when they have changed and are at rest: half of one may be valid too.
+class Watched {
+ public:
+  explicit Watched(std::vector<std::string> paths)
+      : paths_(std::move(paths)), loaded_(Look()), seen_(loaded_) {}
+
+  // Asked again and again. True once for each change; a file that is away has not changed.
+  bool Changed() {
+    std::vector<FileMark> now = Look();
+    const bool at_rest = now == seen_;
+    seen_ = std::move(now);
+    const bool away = std::ranges::find(seen_, FileMark{}) != seen_.end();
+    if (!at_rest || seen_ == loaded_ || away) return false;
+    loaded_ = seen_;
+    return true;
+  }
+  // What is there now has been read.
+  void Taken() { loaded_ = Look(); }
+  bool Watches(const std::vector<std::string>& paths) const { return paths == paths_; }
+
+ private:
+  std::vector<FileMark> Look() const {
+    std::vector<FileMark> marks;
+    for (const std::string& path : paths_) marks.push_back(MarkOf(path));
+    return marks;
+  }
+  std::vector<std::string> paths_;
+  std::vector<FileMark> loaded_;
+  std::vector<FileMark> seen_;
+};
 
 Result<Config> Load(const std::string& path) {
   auto config = LoadConfig(path);
@@ -94,20 +128,26 @@ Result<> Serve(const std::string& config_path, std::vector<std::string> roles) {
   RaiseDescriptorLimit();
   PTG_TRY(Config config, Load(config_path));
   SetLogLevel(config.server.log_level);
-  FileMark loaded = MarkOf(config_path);
-  FileMark seen = loaded;
+  Watched file({config_path});
   PTG_TRY(const std::unique_ptr<House> house,
           House::Make(std::move(config), std::move(roles), Clock::System(), Rng::System()));
+  Watched keys(house->tls_files());
   PTG_RUN(house->Start());
+  Deadline tickets = Deadline::In(Clock::System(), kTicketKeyLife);
   while (true) {
     const int signal = WaitForSignal(kFilePoll);
     if (Ends(signal)) break;
-    const FileMark now = MarkOf(config_path);
-    // A file that changed is taken once it is at rest: half of one may be a valid one too.
-    const bool at_rest = now == std::exchange(seen, now);
-    if (signal == SIGHUP || (now != FileMark{} && now != loaded && at_rest)) {
-      loaded = now;
+    const bool told = signal == SIGHUP;
+    if (file.Changed() || told) {
+      if (told) file.Taken();
       TryReload(*house, config_path);
+    }
+    const bool other_files = !keys.Watches(house->tls_files());
+    if (other_files) keys = Watched(house->tls_files());
+    if (keys.Changed() || other_files || told || tickets.Passed(Clock::System())) {
+      if (told) keys.Taken();
+      tickets = Deadline::In(Clock::System(), kTicketKeyLife);
+      house->ReloadTls();
     }
   }
   Log(LogLevel::kInfo, "server.draining");

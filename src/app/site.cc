@@ -2,6 +2,7 @@
 
 #include <algorithm>
 
+#include "app/tls_files.h"
 #include "base/try.h"
 #include "rail/x402_rail.h"
 
@@ -43,6 +44,9 @@ Result<std::shared_ptr<const gateway::Site>> BuildSite(const Config& config,
     upstream.name = from.name;
     upstream.connect_timeout = from.connect_timeout;
     PTG_TRY(upstream.url, net::ParseUrl(from.url));
+    auto authorities = LoadAuthorities(config, from);
+    if (!authorities) return Fail(Code::kConfig, authorities.error().Text());
+    upstream.tls = *std::move(authorities);
     for (const auto& [name, value] : from.headers) {
       upstream.headers.emplace_back(name, value.Clone());
     }

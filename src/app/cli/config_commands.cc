@@ -2,27 +2,35 @@
 
 #include "app/cli/commands.h"
 #include "app/config_keys.h"
+#include "app/tls_files.h"
 #include "wire/problem/error_map.h"
 
 namespace pontage::app {
 
 using codec::Json;
 
+namespace {
+
+int Report(const CommonOptions& common, const std::vector<ConfigFault>& found) {
+  Json faults = Json::Array();
+  for (const ConfigFault& fault : found) {
+    Complain(fault.Text());
+    faults.Push(Json::Object({{"file", fault.file},
+                              {"line", fault.line},
+                              {"key", fault.key},
+                              {"found", fault.found},
+                              {"expected", fault.expected}}));
+  }
+  if (WantsJson(common)) PrintJson(Json::Object({{"ok", false}, {"faults", std::move(faults)}}));
+  return kFailed;
+}
+
+}  // namespace
+
 int ConfigCheck(const CommonOptions& common) {
   const auto config = LoadConfig(common.config);
-  if (!config) {
-    Json faults = Json::Array();
-    for (const ConfigFault& fault : config.error()) {
-      Complain(fault.Text());
-      faults.Push(Json::Object({{"file", fault.file},
-                                {"line", fault.line},
-                                {"key", fault.key},
-                                {"found", fault.found},
-                                {"expected", fault.expected}}));
-    }
-    if (WantsJson(common)) PrintJson(Json::Object({{"ok", false}, {"faults", std::move(faults)}}));
-    return kFailed;
-  }
+  if (!config) return Report(common, config.error());
+  if (const auto faults = CheckTlsFiles(*config); !faults.empty()) return Report(common, faults);
   Json warnings = Json::Array();
   for (const std::string& warning : config->warnings) {
     Complain("warning: " + warning);
