@@ -94,7 +94,7 @@ export async function startPontage(toml, { dir, env = {}, args = [], withinMs = 
         lines.push(line);
         const said = parse(line);
         if (said?.event !== "server.listening") return;
-        addresses[said.listener ?? "main"] ??= `http://${said.address}`;
+        addresses[said.listener ?? "main"] ??= said.url;
         if (addresses.main) {
           clearTimeout(late);
           resolve();
