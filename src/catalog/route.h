@@ -1,18 +1,20 @@
 #pragma once
 
 #include <cstddef>
+#include <optional>
 #include <string>
 #include <vector>
 
 #include "base/money.h"
 #include "base/time.h"
+#include "catalog/allowance.h"
 
 namespace pontage::catalog {
 
 // One line of the price list that is an HTTP route, judged and ready for use.
 struct Route {
-  std::string match;  // as configured; its name in the ledger, logs and metrics
-  size_t upstream = 0;
+  std::string match;               // as configured; its name in the ledger, logs and metrics
+  std::optional<size_t> upstream;  // nothing: only /forward-auth answers for it
   bool free = false;
   Money price;
   std::string scheme = "exact";
@@ -24,6 +26,8 @@ struct Route {
   bool replay_answer = false;
   size_t hold_max = 1 << 20;      // bytes of the answer held until settlement
   Millis answer_timeout{30'000};  // from the request to the head of the answer
+  Allowance rate;                 // of each client, before anything else
+  Allowance free_quota;           // of each client: so many calls cost nothing
   std::string description;
   std::string mime_type;
 };

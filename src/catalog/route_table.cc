@@ -141,6 +141,24 @@ bool RouteTable::NamesOnePath(size_t index) const {
                              [](const Pattern::Part& p) { return p.kind == Kind::kLiteral; });
 }
 
+bool RouteTable::BeginsWith(size_t index, std::string_view text) const {
+  const auto entry =
+      std::ranges::find_if(entries_, [index](const Entry& e) { return e.index == index; });
+  if (entry == entries_.end() || entry->pattern.parts.empty()) return false;
+  const Pattern::Part& first = entry->pattern.parts.front();
+  return first.kind == Kind::kLiteral && first.text == text;
+}
+
+std::vector<std::string> RouteTable::MethodsOf(std::string_view key) const {
+  std::vector<std::string> methods;
+  for (const Entry& entry : entries_) {
+    const std::string& method = entry.pattern.method;
+    if (method.empty() || !Fits(entry.pattern, key)) continue;
+    if (std::ranges::find(methods, method) == methods.end()) methods.push_back(method);
+  }
+  return methods;
+}
+
 std::string RouteTable::Allowed(std::string_view key) const {
   std::string allowed;
   const auto add = [&allowed](std::string_view method) {

@@ -41,6 +41,10 @@ class RouteTable {
   // Whether that route names one path, without "*" or parameters: only such a route stands before a
   // built-in path, or a catch-all would hide /healthz.
   bool NamesOnePath(size_t index) const;
+  // Whether that route's path begins with the literal segment `text` (in key form).
+  bool BeginsWith(size_t index, std::string_view text) const;
+  // The methods that routes with a matching path name, each once; empty when none does.
+  std::vector<std::string> MethodsOf(std::string_view key) const;
   // The methods that routes with a matching path do name, for 405: "GET, HEAD, POST"; empty when no
   // route matches the path.
   std::string Allowed(std::string_view key) const;
