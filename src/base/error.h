@@ -73,6 +73,9 @@ enum class Code : uint16_t {
   kUnsupported,
   kPaymentLapsed,
   kPaymentRefused,
+  // An upstream that takes no more work now.
+  kUpstreamBusy,
+  kUpstreamDown,
   kCount_,
 };
 

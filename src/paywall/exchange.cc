@@ -65,6 +65,8 @@ Task<> Exchange::Run(Call call) {
   Result<Captured> captured =
       co_await Capture(call.body, options_.body_hold, In(call.route.answer_timeout));
   if (!captured) co_return co_await call.reply.Problem(captured.error());
+  const Result<> admitted = co_await call.work.Admit();
+  if (!admitted) co_return co_await call.reply.Problem(admitted.error());
 
   ledger::Reservation row;
   row.id = ReservationId(NewIdText("pay", clock_, rng_));

@@ -117,6 +117,37 @@ TEST_F(ExchangeTest, UnpaidIsAnOfferAndNobodyIsAsked) {
   EXPECT_TRUE(work_.keys.empty());
 }
 
+TEST_F(ExchangeTest, WorkThatHasNoPlaceTakesNoPaymentAndThePaymentIsGoodLater) {
+  for (const bool before : {false, true}) {
+    const std::string payment = before ? "b" : "a";
+    route_.settle_before = before;
+    work_.busy = true;
+    const auto refused = Buy(payment);
+    EXPECT_EQ(refused->status, 503);
+    EXPECT_EQ(refused->Field("Retry-After"), "1");
+    EXPECT_TRUE(rail_->moved.empty());
+    const auto row = loop_.RunUntilDone(
+        ledger_->FindByKey(crypto::Sha256(codec::AsBytes(payment)), Deadline::Never()));
+    EXPECT_TRUE(row.has_value() && !row->has_value()) << "nothing was reserved";
+    work_.busy = false;
+    EXPECT_EQ(Buy(payment)->status, 200);
+    rail_->moved.clear();
+  }
+}
+
+TEST_F(ExchangeTest, AnOwedAnswerThatHasNoPlaceStaysOwed) {
+  work_.breaks_in_body = true;
+  route_.settle_before = true;
+  Buy("a");
+  EXPECT_EQ(Row("a").delivery, Delivery::kOwed);
+  work_.breaks_in_body = false;
+  work_.busy = true;
+  EXPECT_EQ(Buy("a")->status, 503);
+  EXPECT_EQ(Row("a").delivery, Delivery::kOwed);
+  work_.busy = false;
+  EXPECT_EQ(Buy("a")->out.body, "goods");
+}
+
 TEST_F(ExchangeTest, ABadPaymentSaysWhatIsWrongAndNobodyIsAsked) {
   const auto sale = Buy("bad");
   EXPECT_EQ(sale->status, 402);

@@ -123,6 +123,8 @@ Task<bool> Exchange::Replay(Call& call, const rail::Rail& rail, const ledger::Re
 // An owed sale: the same request runs once more under the same idempotency key, uncharged.
 Task<> Exchange::Redeem(Held held) {
   Call& call = held.call;
+  const Result<> admitted = co_await call.work.Admit();
+  if (!admitted) co_return co_await call.reply.Problem(admitted.error());
   const std::string attempt = NewIdText("red", clock_, rng_);
   const Result<Delivery> before = co_await ledger_.Redeem(held.row.id, held.row.request_digest,
                                                           In(options_.store_timeout), attempt);

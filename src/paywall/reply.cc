@@ -1,5 +1,7 @@
 #include "paywall/reply.h"
 
+#include <algorithm>
+
 #include "base/try.h"
 #include "wire/problem/error_map.h"
 
@@ -46,6 +48,7 @@ std::string_view ReasonPhrase(int status) {
 
 void Reply::Decorate(net::ResponseHead& head, bool ours) const {
   head.headers.Set("X-Request-Id", id_.str());
+  for (const auto& [name, value] : added_) head.headers.Set(name, value);
   if (!cross_origin_) return;
   if (ours || !head.headers.Has("Access-Control-Allow-Origin")) {
     head.headers.Set("Access-Control-Allow-Origin", "*");
@@ -60,8 +63,13 @@ void Reply::Decorate(net::ResponseHead& head, bool ours) const {
 Task<> Reply::Send(int status, std::string_view content_type, std::string body,
                    HeaderList headers) {
   net::ResponseHead head;
-  head.status = status;
-  head.reason = ReasonPhrase(status);
+  head.status = deny_403_ && status >= 400 && status != 401 ? 403 : status;
+  head.reason = ReasonPhrase(head.status);
+  if (deny_403_ && status >= 400) {
+    head.headers.Add("X-Pontage-Status", std::to_string(status));
+    const bool fits = body.size() <= kMaxBodyField && body.find('\n') == body.npos;
+    if (fits) head.headers.Add("X-Pontage-Body", body);
+  }
   if (!content_type.empty()) head.headers.Add("Content-Type", content_type);
   for (const auto& [name, value] : headers) head.headers.Set(name, value);
   Decorate(head, true);
@@ -74,7 +82,9 @@ Task<> Reply::Send(int status, std::string_view content_type, std::string body,
 
 Task<> Reply::Problem(const Error& error, HeaderList headers) {
   const int status = problem::RowOf(error.code()).http;
-  if (status == 503 || status == 409 || status == 429) headers.emplace_back("Retry-After", "1");
+  const bool again = status == 503 || status == 409 || status == 429;
+  const auto says_when = [](const auto& field) { return field.first == "Retry-After"; };
+  if (again && std::ranges::none_of(headers, says_when)) headers.emplace_back("Retry-After", "1");
   headers.emplace_back("Cache-Control", "no-store");
   std::string body = codec::ToString(problem::ToJson(error));
   co_return co_await Send(status, problem::kContentType, std::move(body), std::move(headers));

@@ -14,6 +14,10 @@ namespace pontage::paywall {
 class Work {
  public:
   virtual ~Work() = default;
+  // Asked once before each Run, and before anything is written or paid for it: whether there is
+  // room for the work now. Waits a little where it may. kUpstreamBusy, kUpstreamDown: nothing was
+  // begun, and the caller should come again.
+  virtual Task<> Admit();
   // `idempotency_key` is the reservation's id, the same for every run of it; empty for free work.
   // `body` is the request's body and outlives the answer. The answer's head has been cleared of
   // what must not reach a buyer (receipts, settlement overrides, hop-by-hop fields). Errors: those

@@ -64,10 +64,15 @@ class FakeWork final : public paywall::Work {
   std::string body = "goods";
   std::string content_type = "application/json";
   bool unreachable = false;
+  bool busy = false;  // takes no more
   bool breaks_in_body = false;
   std::vector<std::string> keys;
   std::function<void()> during;  // while it works
 
+  Task<> Admit() override {
+    if (busy) co_return Fail(Code::kUpstreamBusy, "no place");
+    co_return {};
+  }
   Task<std::unique_ptr<net::ClientResponse>> Run(const std::string& idempotency_key,
                                                  net::BodySource&, Deadline) override {
     keys.push_back(idempotency_key);

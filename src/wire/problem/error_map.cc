@@ -111,6 +111,8 @@ constexpr std::array kRows = {
         "The payment lapsed without a charge"},
     Row{Code::kPaymentRefused, "payment_refused", 402, 402, "invalid_payment", "invalid_payment",
         "The facilitator refused the payment"},
+    Row{Code::kUpstreamBusy, "upstream_busy", 503, -32062, "", "", "The upstream is busy"},
+    Row{Code::kUpstreamDown, "upstream_down", 503, -32063, "", "", "The upstream is down"},
 };
 
 constexpr bool EveryCodeHasItsRow() {

@@ -1,0 +1,7 @@
+#include "paywall/work.h"
+
+namespace pontage::paywall {
+
+Task<> Work::Admit() { co_return {}; }
+
+}  // namespace pontage::paywall
