@@ -8,6 +8,7 @@
 #include <sched.h>
 
 #include "app/chains.h"
+#include "app/gateway_wiring.h"
 #include "app/site.h"
 #include "app/tls_files.h"
 #include "base/id.h"
@@ -114,8 +115,7 @@ struct House::Impl {
   std::unique_ptr<ledger::Ledger> ledger;
   std::unique_ptr<Chains> chains;
   std::unique_ptr<facilitator::FacilitatorApi> api;
-  gateway::GatewayDeps* deps = nullptr;
-  std::unique_ptr<gateway::GatewayDeps> deps_owner;
+  std::unique_ptr<GatewayShared> shared;
   std::shared_ptr<const gateway::Site> site;  // of the sweeper's loop
   std::unique_ptr<paywall::Sweeper> sweeper;
   std::vector<PerLoop> loops;
@@ -145,7 +145,6 @@ struct House::Impl {
   std::function<std::string()> NewRequestIds() {
     return [this] { return std::string(NewIdText("req", clock, rng)); };
   }
-  Task<bool> BuiltIn(net::RequestHead& head, net::BodySource& body, paywall::Reply& reply);
   Task<> Watch();
   Task<> WatchStore();
   Task<> DrainLoop(size_t loop, Deadline by);
@@ -178,17 +177,6 @@ Result<> House::Impl::OpenStore() {
   }
   ledger = std::make_unique<ledger::Ledger>(*database, NewIdText("node", clock, rng), clock, rng);
   return {};
-}
-
-// A route that names a built-in path has it; whoever wrote it should know.
-void WarnOfShadows(const gateway::Site& site) {
-  for (const std::string_view path : {"/healthz", "/readyz", "/health", "/facilitator/verify",
-                                      "/facilitator/settle", "/facilitator/supported"}) {
-    const std::optional<size_t> index = site.table.Match("GET", path);
-    if (!index || !site.table.NamesOnePath(*index)) continue;
-    Log(LogLevel::kWarn, "config.warning",
-        {{"detail", "route \"" + site.routes[*index].match + "\" hides the built-in path"}});
-  }
 }
 
 Result<> House::Impl::BuildApi() {
@@ -229,23 +217,21 @@ Result<> House::Impl::Build() {
   PTG_TRY(chains, Chains::Make(config, *database, runtime.loop(0), clock, rng));
   PTG_RUN(runtime.loop(0).RunUntilDone(chains->Check()));
   PTG_RUN(BuildApi());
-  if (gateway_role()) {
-    const std::string url = config.server.public_url.empty()
-                                ? UrlOf(config.server.listen.front(), tls != nullptr)
-                                : config.server.public_url;
-    PTG_TRY(site, BuildSite(config, url, chains->facilitator(), clock));
-    WarnOfShadows(*site);
-  }
-  deps_owner.reset(new gateway::GatewayDeps{
+  shared = std::make_unique<GatewayShared>(GatewayShared::Parts{
       .ledger = *ledger,
       .metrics = metrics,
       .clock = clock,
       .rng = rng,
+      .api = api.get(),
       .ready = [this] { return ready.load() && chains->ready() && StoreAnswers(); },
-      .exchange = {.settle_timeout = config.x402.settle_timeout},
-      .built_in = [this](const catalog::Target&, net::RequestHead& head, net::BodySource& body,
-                         paywall::Reply& reply) { return BuiltIn(head, body, reply); }});
-  deps = deps_owner.get();
+      .settle_timeout = config.x402.settle_timeout});
+  if (gateway_role()) {
+    const std::string url = config.server.public_url.empty()
+                                ? UrlOf(config.server.listen.front(), tls != nullptr)
+                                : config.server.public_url;
+    PTG_TRY(site, BuildSite(config, url, chains->facilitator(), shared->upstreams(), clock));
+    WarnOfRoutes(*site);
+  }
   // A fresh process says that it lives before it takes a row.
   const Deadline by = Deadline::In(clock, Millis(10'000));
   PTG_RUN(runtime.loop(0).RunUntilDone(ledger->Heartbeat(by)));
@@ -255,13 +241,6 @@ Result<> House::Impl::Build() {
     PTG_RUN(runtime.loop(0).RunUntilDone(ledger->ForgetOtherNodes(lock_asked, by)));
   }
   return {};
-}
-
-Task<bool> House::Impl::BuiltIn(net::RequestHead& head, net::BodySource& body,
-                                paywall::Reply& reply) {
-  if (api == nullptr || !api->Serves(head.target)) co_return false;
-  PTG_CO_RUN(co_await api->Handle(head, body, reply.out()));
-  co_return true;
 }
 
 net::Handler House::Impl::HandlerOf(size_t loop) {
@@ -275,7 +254,8 @@ net::Handler House::Impl::HandlerOf(size_t loop) {
                             net::ResponseWriter& out) -> Task<> {
     const RequestId id(NewIdText("req", clock, rng));
     paywall::Reply reply(out, id, head);
-    PTG_CO_TRY(const bool status, co_await gateway::AnswerStatus(head, reply, deps->ready));
+    PTG_CO_TRY(const bool status,
+               co_await gateway::AnswerStatus(head, reply, shared->deps().ready));
     if (status) co_return {};
     co_return co_await api->Handle(head, body, out);
   };
@@ -315,7 +295,7 @@ Result<> House::Impl::ListenAll() {
   Result<> listening;
   OnLoop(runtime.loop(0), [&] {
     metrics_server = std::make_unique<net::Server>(runtime.loop(0), net::ServerLimits{},
-                                                   gateway::MetricsHandler(*deps));
+                                                   gateway::MetricsHandler(shared->deps()));
     metrics_server->NameRefusals(NewRequestIds());
     listening = metrics_server->Listen(config.server.metrics_listen);
     if (listening) {
@@ -377,13 +357,15 @@ Result<> House::Start() {
   for (size_t i = 0; i < h.runtime.size(); ++i) {
     if (!h.gateway_role()) break;
     OnLoop(h.runtime.loop(i), [&h, i] {
-      h.loops[i].gateway = std::make_unique<gateway::Gateway>(h.runtime.loop(i), *h.deps, h.site);
+      h.loops[i].gateway =
+          std::make_unique<gateway::Gateway>(h.runtime.loop(i), h.shared->deps(), h.site);
     });
   }
   PTG_RUN(h.ListenAll());
   if (h.gateway_role() && h.config.server.public_url.empty()) {
     // Only now is the port known that offers name.
-    PTG_TRY(h.site, BuildSite(h.config, h.urls.front(), h.chains->facilitator(), h.clock));
+    PTG_TRY(h.site, BuildSite(h.config, h.urls.front(), h.chains->facilitator(),
+                              h.shared->upstreams(), h.clock));
     for (size_t i = 0; i < h.runtime.size(); ++i) {
       OnLoop(h.runtime.loop(i), [&h, i] { h.loops[i].gateway->Replace(h.site); });
     }
@@ -461,7 +443,7 @@ Result<> House::Reload(Config config) {
                     .Want("a restart, which takes new [chain] sections"));
   }
   PTG_TRY(std::shared_ptr<const gateway::Site> site,
-          BuildSite(config, url, h.chains->facilitator(), h.clock));
+          BuildSite(config, url, h.chains->facilitator(), h.shared->upstreams(), h.clock));
   SetLogLevel(config.server.log_level);
   for (size_t i = 0; i < h.runtime.size(); ++i) {
     OnLoop(h.runtime.loop(i), [&h, i, &site] {

@@ -136,13 +136,51 @@ void ReadX402(const Section& s, const NetworkNames& names, X402Config& to) {
   ReadPayTo(s.Child("pay_to"), names, to);
 }
 
+constexpr std::string_view kNoUpstream = "none";
+
+void ReadUpstreamUrls(const Section& s, UpstreamConfig& up) {
+  const std::vector<std::string> urls = s.Strings("url");
+  const bool absent = !s.Has("url") || s.Found("url") == "an empty list";
+  if (absent) s.Fault("url", s.Found("url"), "an http:// or https:// URL");
+  for (const std::string& text : urls) {
+    if (text.empty()) {
+      s.Fault("url", "an empty string", "an http:// or https:// URL");
+      continue;
+    }
+    auto url = s.Url("url", text);
+    if (!url) continue;
+    while (url->ends_with('/')) url->pop_back();
+    if (std::ranges::find(up.urls, *url) != up.urls.end()) {
+      s.Fault("url", QuoteToml(RedactUrl(*url)) + " a second time", "each URL once");
+    }
+    up.urls.push_back(*std::move(url));
+  }
+}
+
+void ReadUpstreamLimits(const Section& s, UpstreamConfig& up) {
+  // As many as a process has descriptors for, and as many as it could keep waiting for an answer.
+  constexpr int64_t kMost = 1'000'000;
+  const auto count = [&s](std::string_view key, size_t& to) {
+    if (const auto n = s.Int(key, 0, kMost)) to = static_cast<size_t>(*n);
+  };
+  count("max_in_flight", up.max_in_flight);
+  count("max_waiting", up.max_waiting);
+  count("max_connect_failures", up.max_connect_failures);
+  count("max_errors", up.max_errors);
+  up.wait_timeout =
+      s.Duration("wait_timeout", Millis(0), Millis(600'000)).value_or(up.wait_timeout);
+  up.down_for = s.Duration("down_for", Millis(10), Millis(600'000)).value_or(up.down_for);
+}
+
 void ReadUpstreams(const Section& root, std::vector<UpstreamConfig>& to) {
   for (const Section& s : root.Children("upstream")) {
     UpstreamConfig up;
     up.line = s.line();
     up.name = s.RequiredString("name", "the name routes use");
-    up.url = s.RequiredString("url", "an http:// or https:// URL");
-    if (!up.url.empty()) up.url = s.UrlOr("url", "");
+    if (up.name == kNoUpstream) {
+      s.Fault("name", s.Found("name"), "another name: this one means that a route has none");
+    }
+    ReadUpstreamUrls(s, up);
     for (const auto& known : to) {
       if (known.name == up.name && !up.name.empty()) {
         s.Fault("name", s.Found("name") + " a second time", "a name of its own");
@@ -151,8 +189,8 @@ void ReadUpstreams(const Section& root, std::vector<UpstreamConfig>& to) {
     if (s.Has("ca")) {
       up.ca = s.context().FromHere(s.RequiredString("ca", "a PEM file"));
       up.ca_line = s.LineOf("ca");
-      const auto url = net::ParseUrl(up.url);
-      if (url && !url->tls) {
+      const auto plain = [](const std::string& url) { return !net::ParseUrl(url)->tls; };
+      if (!up.urls.empty() && std::ranges::all_of(up.urls, plain)) {
         s.Fault("ca", s.Found("ca") + " and a url that is not https", "an https:// url, or no ca");
       }
     }
@@ -174,6 +212,7 @@ void ReadUpstreams(const Section& root, std::vector<UpstreamConfig>& to) {
         s.Duration("connect_timeout", Millis(10), Millis(600'000)).value_or(up.connect_timeout);
     up.answer_timeout =
         s.Duration("answer_timeout", Millis(10), Millis(86'400'000)).value_or(up.answer_timeout);
+    ReadUpstreamLimits(s, up);
     to.push_back(std::move(up));
   }
 }
@@ -232,6 +271,26 @@ void ReadPrice(const Section& s, const std::vector<ProductConfig>& products, Rou
   }
 }
 
+// Left out it is the only one there is; without any, and by "none", a route is one that other
+// proxies ask about.
+void ReadUpstreamOf(const Section& s, const Config& config, RouteConfig& route) {
+  if (s.Has("upstream")) {
+    route.upstream = s.StringOr("upstream", "");
+    if (s.String("upstream") == kNoUpstream) {
+      route.upstream.clear();
+      return;
+    }
+  } else if (config.upstreams.size() == 1) {
+    route.upstream = config.upstreams.front().name;
+  } else if (config.upstreams.empty()) {
+    return;
+  }
+  if (config.UpstreamOf(route.upstream) == nullptr) {
+    s.Fault("upstream", s.Found("upstream"),
+            "the name of an [[upstream]], or \"none\" for a route of /forward-auth");
+  }
+}
+
 void ReadRoutes(const Section& root, const NetworkNames& names, Config& config) {
   for (const Section& s : root.Children("route")) {
     RouteConfig route;
@@ -241,12 +300,7 @@ void ReadRoutes(const Section& root, const NetworkNames& names, Config& config) 
     route.mime_type = s.StringOr("mime_type", "");
     ReadPrice(s, config.products, route);
     ReadScheme(s, route);
-    route.upstream = s.StringOr("upstream", config.upstreams.size() == 1 && !s.Has("upstream")
-                                                ? config.upstreams.front().name
-                                                : "");
-    if (config.UpstreamOf(route.upstream) == nullptr) {
-      s.Fault("upstream", s.Found("upstream"), "the name of an [[upstream]]");
-    }
+    ReadUpstreamOf(s, config, route);
     for (const std::string& name : s.Strings("networks")) {
       const auto network = names.Find(name);
       if (!network) {

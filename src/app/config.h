@@ -97,13 +97,19 @@ struct ChainConfig {
 
 struct UpstreamConfig {
   std::string name;
-  std::string url;
+  std::vector<std::string> urls;  // at least one; the first that is up is asked
   std::vector<std::pair<std::string, Secret>> headers;
   bool trusted_overrides = false;  // its Settlement-Overrides count
   std::string ca;                  // a path as in TlsConfig; empty: the system's authorities alone
   int ca_line = 0;
   Millis connect_timeout{5'000};
   Millis answer_timeout{60'000};  // from the request to the head of the answer
+  size_t max_in_flight = 0;       // 0: no limit
+  size_t max_waiting = 100;       // beyond max_in_flight
+  Millis wait_timeout{1'000};
+  size_t max_connect_failures = 5;  // in a row, until a URL counts as down; 0: never
+  size_t max_errors = 0;            // the same, of answers of 500 and above, and of none
+  Millis down_for{500};
   int line = 0;
 };
 
@@ -118,8 +124,8 @@ enum class SettleWhen : uint8_t { kAfter, kBefore };
 enum class Replay : uint8_t { kRefuse, kAnswer };
 
 struct RouteConfig {
-  std::string match;  // as written
-  std::string upstream;
+  std::string match;     // as written
+  std::string upstream;  // empty: none, only /forward-auth answers for it
   bool free = false;
   Money price;  // zero when free
   std::string product;

@@ -88,8 +88,9 @@ constexpr std::array kRows = {
 
     KeyRow{"upstream", kTables, "", "What stands behind the gate."},
     KeyRow{"upstream.name", kString, "", "What routes call it."},
-    KeyRow{"upstream.url", kString, "",
-           "`http://` or `https://`; a path is put before the request's."},
+    KeyRow{"upstream.url", kStringOrList, "",
+           "`http://` or `https://`; a path is put before the request's. Of several the first one "
+           "that is up is asked."},
     KeyRow{"upstream.ca", kString, "",
            "PEM file with authorities to believe, beside the system's, for an `https://` url."},
     KeyRow{"upstream.headers", kMap, "",
@@ -100,12 +101,27 @@ constexpr std::array kRows = {
     KeyRow{"upstream.answer_timeout", kDuration, "\"60s\"",
            "How long until the head of its answer, from the last bytes of an upload on; also the "
            "longest silence inside a body."},
+    KeyRow{"upstream.max_in_flight", kInt, "0",
+           "How many requests it works on at once, over all its URLs; 0: no limit."},
+    KeyRow{"upstream.max_waiting", kInt, "100",
+           "How many more may wait for their turn; the next one is 503, before any payment."},
+    KeyRow{"upstream.wait_timeout", kDuration, "\"1s\"", "How long they wait; then 503."},
+    KeyRow{
+        "upstream.max_connect_failures", kInt, "5",
+        "Connects in a row that fail until a URL counts as down; 0: never. With all of them down "
+        "requests are 503, before any payment."},
+    KeyRow{"upstream.max_errors", kInt, "0",
+           "The same for answers of 500 and above, and for answers that never come; 0: never."},
+    KeyRow{"upstream.down_for", kDuration, "\"500ms\"",
+           "How long it counts as down until one request tries it again."},
 
     KeyRow{"route", kTables, "", "What is sold."},
     KeyRow{"route.match", kString, "",
            "`[METHOD ]/path`; `*` is one segment or, at the end, the rest. The most specific route "
            "wins."},
-    KeyRow{"route.upstream", kString, "", "An `upstream.name`; may be left out when there is one."},
+    KeyRow{"route.upstream", kString, "",
+           "An `upstream.name`; may be left out when there is one. `none`, or left out when there "
+           "is none: a route that other proxies ask about at `/forward-auth`."},
     KeyRow{"route.price", kMoney, "",
            "US dollars, exact, at most six decimals; `\"free\"` for free. The product's price when "
            "left out."},
@@ -120,10 +136,13 @@ constexpr std::array kRows = {
     KeyRow{"route.charge", kString, "", "Only with the scheme `upto`, which comes later."},
     KeyRow{"route.plans", kStrings, "[]", "Plans whose license passes instead of a payment.",
            kLater},
-    KeyRow{"route.free", kString, "",
-           "`100/day` for each client address, before anything is asked.", kLater},
-    KeyRow{"route.rate", kString, "", "`20/s` for each client address; no limit without it.",
-           kLater},
+    KeyRow{
+        "route.free", kString, "",
+        "`100/day` for each client address cost nothing and are not asked for a payment; counted "
+        "from a client's first request, by each process."},
+    KeyRow{"route.rate", kString, "",
+           "`20/s` for each client address, so many at once at most; no limit without it. Beyond "
+           "it: 429, before any payment."},
     KeyRow{"route.replay", kString, "\"refuse\"",
            "A used payment shown again: `refuse`, or `answer` an equal request with the stored "
            "answer."},

@@ -104,10 +104,17 @@ void PrintChains(const Config& c, std::string& out) {
 
 void PrintRoutes(const Config& c, std::string& out) {
   for (const UpstreamConfig& up : c.upstreams) {
-    out += "\n[[upstream]]\nname = " + QuoteToml(up.name) + "\nurl = " + QuoteToml(up.url);
+    out += "\n[[upstream]]\nname = " + QuoteToml(up.name) + "\nurl = ";
+    out += up.urls.size() == 1 ? QuoteToml(up.urls.front()) : List(up.urls);
     if (!up.ca.empty()) out += "\nca = " + QuoteToml(up.ca);
     out += "\nconnect_timeout = " + Quoted(up.connect_timeout);
-    out += "\nanswer_timeout = " + Quoted(up.answer_timeout) + '\n';
+    out += "\nanswer_timeout = " + Quoted(up.answer_timeout);
+    out += "\nmax_in_flight = " + std::to_string(up.max_in_flight);
+    out += "\nmax_waiting = " + std::to_string(up.max_waiting);
+    out += "\nwait_timeout = " + Quoted(up.wait_timeout);
+    out += "\nmax_connect_failures = " + std::to_string(up.max_connect_failures);
+    out += "\nmax_errors = " + std::to_string(up.max_errors);
+    out += "\ndown_for = " + Quoted(up.down_for) + '\n';
     if (up.headers.empty()) continue;
     out += "[upstream.headers]\n";
     for (const auto& [name, value] : up.headers)
@@ -115,8 +122,11 @@ void PrintRoutes(const Config& c, std::string& out) {
   }
   for (const RouteConfig& route : c.routes) {
     out += "\n[[route]]\nmatch = " + QuoteToml(route.match);
-    out += "\nupstream = " + QuoteToml(route.upstream) + "\nprice = ";
+    out += "\nupstream = " + QuoteToml(route.upstream.empty() ? "none" : route.upstream);
+    out += "\nprice = ";
     out += route.free ? "\"free\"" : QuoteToml(route.price.ToString());
+    if (route.rate) out += "\nrate = " + QuoteToml(route.rate->text);
+    if (route.free_quota) out += "\nfree = " + QuoteToml(route.free_quota->text);
     if (!route.product.empty()) out += "\nproduct = " + QuoteToml(route.product);
     if (!route.networks.empty()) {
       std::vector<std::string> names;

@@ -122,7 +122,7 @@ TEST(ConfigTest, TheWholeFileBecomesValues) {
   EXPECT_NE(assets.DefaultOf(chain::ChainId::Evm(8453)), nullptr) << "known ones stay known";
   EXPECT_TRUE(c.ChainOf(chain::ChainId::Evm(8453))->signer.Matches(kKey)) << "from a file, trimmed";
   EXPECT_TRUE(c.upstreams[0].headers[0].second.Matches("Bearer key-of-the-seller"));
-  EXPECT_EQ(c.upstreams[0].url, "http://127.0.0.1:9000/base");
+  EXPECT_EQ(c.upstreams[0].urls.front(), "http://127.0.0.1:9000/base");
   ASSERT_EQ(c.routes.size(), 3u);
   EXPECT_EQ(c.routes[0].price, Money::Micros(1'000));
   EXPECT_EQ(c.routes[0].networks.size(), 2u);

@@ -26,6 +26,11 @@ catalog::Route ToRoute(const RouteConfig& from, const Config& config) {
   route.v2 = Has(versions, 2);
   route.settle_before = from.settle == SettleWhen::kBefore;
   route.replay_answer = from.replay == Replay::kAnswer;
+  const auto allowance = [](const std::optional<Allowance>& a) {
+    return a ? catalog::Allowance{a->count, a->window} : catalog::Allowance{};
+  };
+  route.rate = allowance(from.rate);
+  route.free_quota = allowance(from.free_quota);
   route.hold_max = from.hold_max.value_or(config.x402.hold_max);
   route.description = from.description;
   route.mime_type = from.mime_type;
@@ -37,13 +42,24 @@ catalog::Route ToRoute(const RouteConfig& from, const Config& config) {
 Result<std::shared_ptr<const gateway::Site>> BuildSite(const Config& config,
                                                        const std::string& public_url,
                                                        settle::Facilitator& facilitator,
+                                                       gateway::Upstreams& upstreams,
                                                        const Clock& clock) {
   auto site = std::make_shared<gateway::Site>();
   for (const UpstreamConfig& from : config.upstreams) {
     gateway::Upstream upstream;
     upstream.name = from.name;
     upstream.connect_timeout = from.connect_timeout;
-    PTG_TRY(upstream.url, net::ParseUrl(from.url));
+    upstream.limits = {.max_in_flight = from.max_in_flight,
+                       .max_waiting = from.max_waiting,
+                       .wait_timeout = from.wait_timeout,
+                       .max_connect_failures = from.max_connect_failures,
+                       .max_errors = from.max_errors,
+                       .down_for = from.down_for};
+    upstream.gate = upstreams.GateOf(from.name);
+    for (const std::string& text : from.urls) {
+      PTG_TRY(net::Url url, net::ParseUrl(text));
+      upstream.addresses.push_back({std::move(url), upstreams.HealthOf(from.name, text)});
+    }
     auto authorities = LoadAuthorities(config, from);
     if (!authorities) return Fail(Code::kConfig, authorities.error().Text());
     upstream.tls = *std::move(authorities);

@@ -9,11 +9,12 @@
 namespace pontage::app {
 
 // The gateway's immutable snapshot out of a configuration: routes parsed and ordered, prices turned
-// into exact offers, upstream URLs read. kConfig names the route at fault. `facilitator` and
-// `clock` outlive it.
+// into exact offers, upstream URLs read. kConfig names the route at fault. `facilitator`,
+// `upstreams` and `clock` outlive it.
 Result<std::shared_ptr<const gateway::Site>> BuildSite(const Config& config,
                                                        const std::string& public_url,
                                                        settle::Facilitator& facilitator,
+                                                       gateway::Upstreams& upstreams,
                                                        const Clock& clock);
 
 }  // namespace pontage::app

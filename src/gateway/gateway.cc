@@ -2,6 +2,7 @@
 
 #include "base/log.h"
 #include "base/try.h"
+#include "gateway/forward_auth.h"
 #include "gateway/status.h"
 #include "gateway/upstream_work.h"
 #include "wire/problem/error_map.h"
@@ -12,15 +13,32 @@ using paywall::Reply;
 
 namespace {
 
-// The route of a request; of the two readings of an escaped slash the dearer one.
-std::optional<size_t> RouteOf(const Site& site, std::string_view method,
-                              const catalog::Target& target) {
-  const std::optional<size_t> plain = site.table.Match(method, target.key);
-  if (target.loose_key.empty() || !plain) return plain;
-  const std::optional<size_t> loose = site.table.Match(method, target.loose_key);
-  if (!loose || site.routes[*loose].free) return plain;
-  const catalog::Route& here = site.routes[*plain];
-  return here.free || here.price < site.routes[*loose].price ? loose : plain;
+deal::Quote QuoteOf(const Site& site, size_t index, const catalog::Target& target,
+                    std::string method) {
+  const catalog::Route& route = site.routes[index];
+  deal::Quote quote;
+  quote.route = index;
+  quote.route_name = route.match;
+  quote.description = route.description;
+  quote.mime_type = route.mime_type;
+  quote.price = route.price;
+  quote.method = std::move(method);
+  quote.resource = target.key + target.query;
+  quote.resource_url = site.public_url + target.forward + target.query;
+  return quote;
+}
+
+Task<> NoRoute(const Site& site, const catalog::Target& target, const std::string& method,
+               Reply& reply) {
+  const std::string allowed = site.table.Allowed(target.key);
+  if (!allowed.empty()) {
+    paywall::HeaderList headers;
+    headers.emplace_back("Allow", allowed);
+    const Error wrong(Code::kMethodNotAllowed, "this path does not take " + method);
+    co_return co_await reply.Problem(wrong, std::move(headers));
+  }
+  const Error unknown(Code::kNotFound, "no route has this path");
+  co_return co_await reply.Problem(unknown);
 }
 
 }  // namespace
@@ -44,25 +62,28 @@ Task<> Gateway::Handle(net::RequestHead& head, net::BodySource& body, net::Respo
   if (!continued) head.headers.Remove("tracestate");
   head.headers.Set("X-Request-Id", id.str());
 
-  std::string route;
-  Result<> sent = co_await Answer(head, body, reply, route);
+  Noted noted;
+  Result<> sent = co_await Answer(head, body, reply, noted);
   if (!sent && !out.head_sent()) {
     // Whatever failed, the caller hears of it in the one form.
     sent = co_await reply.Problem(sent.error());
   }
-  Note(head, reply, route, start);
+  Note(head, reply, noted, start);
   co_return sent;
 }
 
-Task<> Gateway::Answer(net::RequestHead& head, net::BodySource& body, Reply& reply,
-                       std::string& route_name) {
+Task<> Gateway::Answer(net::RequestHead& head, net::BodySource& body, Reply& reply, Noted& noted) {
   // Held for the whole request: a reload in the middle of it changes nothing for it.
   const std::shared_ptr<const Site> site = site_;
   const Result<catalog::Target> target = catalog::Canonicalize(head.target);
   if (!target) co_return co_await reply.Problem(target.error());
+  const std::optional<size_t> index = RouteOf(*site, head.method, *target);
+  if (AsksForwardAuth(head.target, *target) &&
+      !(index && site->table.BeginsWith(*index, kForwardAuthPath.substr(1)))) {
+    co_return co_await AnswerForwardAuth(*site, head, reply, noted);
+  }
   if (IsPreflight(head)) co_return co_await Preflight(head, reply);
 
-  const std::optional<size_t> index = RouteOf(*site, head.method, *target);
   if (!index || !site->table.NamesOnePath(*index)) {
     PTG_CO_TRY(const bool status, co_await AnswerStatus(head, reply, deps_.ready));
     if (status) co_return {};
@@ -71,39 +92,118 @@ Task<> Gateway::Answer(net::RequestHead& head, net::BodySource& body, Reply& rep
       if (done) co_return {};
     }
   }
-  if (!index) {
-    const std::string allowed = site->table.Allowed(target->key);
-    if (!allowed.empty()) {
-      paywall::HeaderList headers;
-      headers.emplace_back("Allow", allowed);
-      const Error wrong(Code::kMethodNotAllowed, "this path does not take " + head.method);
-      co_return co_await reply.Problem(wrong, std::move(headers));
-    }
-    const Error unknown(Code::kNotFound, "no route has this path");
-    co_return co_await reply.Problem(unknown);
-  }
+  if (!index) co_return co_await NoRoute(*site, *target, head.method, reply);
   const catalog::Route& route = site->routes[*index];
-  route_name = route.match;
-  if (route.free) co_return co_await Forward(*site, route, *target, head, body, reply);
-
-  deal::Quote quote;
-  quote.route = *index;
-  quote.route_name = route.match;
-  quote.description = route.description;
-  quote.mime_type = route.mime_type;
-  quote.price = route.price;
-  quote.method = head.method;
-  quote.resource = target->key + target->query;
-  quote.resource_url = site->public_url + target->forward + target->query;
-  UpstreamWork work(client_, site->upstreams[route.upstream], *target, head, *site, deps_.clock);
+  noted.route = route.match;
+  if (!route.upstream) {
+    const Error only(Code::kNotFound,
+                     "this route has no upstream: a proxy asks about it at /forward-auth");
+    co_return co_await reply.Problem(only);
+  }
+  PTG_CO_TRY(const Admission admission, co_await Admit(*site, route, head, reply));
+  if (admission == Admission::kRefused) co_return {};
+  if (admission == Admission::kFree) {
+    co_return co_await Forward(*site, route, *target, head, body, reply);
+  }
+  const deal::Quote quote = QuoteOf(*site, *index, *target, head.method);
+  UpstreamWork work(client_, site->upstreams[*route.upstream], *target, head, *site, deps_);
   paywall::Call call{route, quote, *site->rails, head, body, work, reply};
   co_return co_await exchange_.Run(std::move(call));
+}
+
+Task<> Gateway::AnswerForwardAuth(const Site& site, net::RequestHead& head, Reply& reply,
+                                  Noted& noted) {
+  noted.path = kForwardAuthPath;
+  std::string raw_target = head.target;
+  const Result<bool> deny = TakeDeny(raw_target);
+  if (!deny) co_return co_await reply.Problem(deny.error());
+  if (*deny) {
+    reply.RefuseWith403();
+    head.headers.Remove("Accept");  // a page for browsers does not fit into a field
+  }
+  const Result<Question> question = ReadQuestion(head, raw_target, site.trusted);
+  if (!question) {
+    Log(LogLevel::kWarn, "forward_auth.unreadable",
+        {{"request_id", reply.id().str()},
+         {"peer", head.peer_address},
+         {"detail", question.error().detail()}});
+    co_return co_await reply.Problem(question.error());
+  }
+  const std::string method = question->method.empty() ? head.method : question->method;
+  noted.method = method;
+  noted.path = question->target.forward;
+  const std::optional<size_t> index = RouteOfQuestion(site, *question);
+  if (!index) co_return co_await NoRoute(site, question->target, method, reply);
+  // The answer to a question goes out before the work is done, whatever the route says.
+  catalog::Route route = site.routes[*index];
+  route.settle_before = true;
+  noted.route = route.match;
+  PTG_CO_TRY(const Admission admission, co_await Admit(site, route, head, reply));
+  if (admission == Admission::kRefused) co_return {};
+  if (admission == Admission::kFree) {
+    paywall::HeaderList headers;
+    headers.emplace_back("Cache-Control", "no-store");
+    std::string empty;
+    co_return co_await reply.Send(200, "", std::move(empty), std::move(headers));
+  }
+  const deal::Quote quote = QuoteOf(site, *index, question->target, method);
+  // Some proxies announce the body that they keep to themselves.
+  net::StringBody no_body("");
+  PassWork work;
+  paywall::Call call{route, quote, *site.rails, head, no_body, work, reply};
+  co_return co_await exchange_.Run(std::move(call));
+}
+
+Task<Gateway::Admission> Gateway::Admit(const Site& site, const catalog::Route& route,
+                                        const net::RequestHead& head, Reply& reply) {
+  const bool has_quota = route.free_quota.limits() && !route.free;
+  const Admission otherwise = route.free ? Admission::kFree : Admission::kPriced;
+  if (!route.rate.limits() && !has_quota) co_return otherwise;
+  const std::string client = ClientKey(ClientAddress(head, site.trusted));
+  const SteadyMs now = deps_.clock.Steady();
+  std::string policy;
+  std::string left;
+  const auto add = [&policy, &left](std::string_view name, const catalog::Allowance& allowance,
+                                    const catalog::Verdict& verdict) {
+    policy += (policy.empty() ? "" : ", ") + catalog::PolicyMember(name, allowance);
+    left += (left.empty() ? "" : ", ") + catalog::LimitMember(name, verdict);
+  };
+  bool refused = false;
+  bool free = route.free;
+  Millis retry{0};
+  if (route.rate.limits()) {
+    const catalog::Verdict verdict = deps_.limiter.TakeRate(route.match, client, route.rate, now);
+    add("rate", route.rate, verdict);
+    refused = !verdict.pass;
+    retry = verdict.retry;
+  }
+  if (has_quota && !refused) {
+    const catalog::Verdict verdict =
+        deps_.limiter.TakeQuota(route.match, client, route.free_quota, now);
+    add("free", route.free_quota, verdict);
+    free = free || verdict.pass;
+  }
+  reply.Add("RateLimit-Policy", policy);
+  reply.Add("RateLimit", left);
+  if (!refused) co_return free ? Admission::kFree : otherwise;
+  deps_.metrics
+      .CounterOf("pontage_rate_limited_total", "Requests that came faster than their route's rate.",
+                 {{"route", route.match}})
+      .Add();
+  paywall::HeaderList headers;
+  headers.emplace_back("Retry-After", std::to_string(catalog::RetrySeconds(retry)));
+  const Error limited =
+      Error(Code::kRateLimited, "too many requests from this address; nothing was charged")
+          .Want(std::to_string(route.rate.count) + " requests in " +
+                std::to_string(route.rate.window.count() / 1000) + " s");
+  PTG_CO_RUN(co_await reply.Problem(limited, std::move(headers)));
+  co_return Admission::kRefused;
 }
 
 Task<> Gateway::Forward(const Site& site, const catalog::Route& route,
                         const catalog::Target& target, net::RequestHead& head,
                         net::BodySource& body, Reply& reply) {
-  UpstreamWork work(client_, site.upstreams[route.upstream], target, head, site, deps_.clock);
+  UpstreamWork work(client_, site.upstreams[*route.upstream], target, head, site, deps_);
   work.PassInterim(reply.out());
   const std::string no_key;
   Result<std::unique_ptr<net::ClientResponse>> response =
@@ -111,6 +211,12 @@ Task<> Gateway::Forward(const Site& site, const catalog::Route& route,
   if (!response) co_return co_await reply.Problem(response.error());
   paywall::Answer answer;
   answer.response = *std::move(response);
+  if (!route.free) {
+    // Free for this client this time: a shared cache must not make it free for everybody.
+    net::Headers& fields = answer.response->head().headers;
+    fields.Set("Cache-Control",
+               paywall::PrivateCacheControl(fields.Get("Cache-Control").value_or("")));
+  }
   const std::optional<paywall::Receipt> none;
   (void)co_await paywall::Deliver(reply, answer, none, route.answer_timeout, deps_.clock);
   co_return {};
@@ -134,11 +240,16 @@ Task<> Gateway::Preflight(const net::RequestHead& head, Reply& reply) {
   co_return co_await reply.Send(204, "", std::move(empty), std::move(headers));
 }
 
-void Gateway::Note(const net::RequestHead& head, const Reply& reply, const std::string& route,
+void Gateway::Note(const net::RequestHead& head, const Reply& reply, const Noted& noted,
                    SteadyMs start) {
+  const std::string& route = noted.route;
+  const std::string_view path = noted.path.empty()
+                                    ? std::string_view(head.target).substr(0, head.target.find('?'))
+                                    : std::string_view(noted.path);
   const Millis took = deps_.clock.Steady() - start;
   const int status = reply.status();
-  if (status == 0 && route.empty()) return;  // a built-in path that keeps its own log
+  if (status == 0 && route.empty() && noted.path.empty())
+    return;  // a built-in path that keeps its own log
   constexpr std::array<std::string_view, 6> kClasses = {"broken", "1xx", "2xx",
                                                         "3xx",    "4xx", "5xx"};
   const auto group = static_cast<size_t>(status / 100);
@@ -149,8 +260,8 @@ void Gateway::Note(const net::RequestHead& head, const Reply& reply, const std::
       .Observe(took);
   Log(LogLevel::kInfo, "request.done",
       {{"request_id", reply.id().str()},
-       {"method", head.method},
-       {"path", std::string_view(head.target).substr(0, head.target.find('?'))},
+       {"method", noted.method.empty() ? head.method : noted.method},
+       {"path", path},
        {"route", route},
        {"status", status},
        {"ms", took},

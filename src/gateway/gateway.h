@@ -11,6 +11,8 @@
 #include "catalog/route.h"
 #include "catalog/route_table.h"
 #include "gateway/forwarding.h"
+#include "gateway/limiter.h"
+#include "gateway/upstreams.h"
 #include "ledger/ledger.h"
 #include "net/client.h"
 #include "net/server.h"
@@ -23,13 +25,20 @@ namespace pontage::gateway {
 
 // A seller's server.
 struct Upstream {
+  // One of its addresses; the path is a prefix of what is forwarded.
+  struct Address {
+    net::Url url;
+    std::shared_ptr<SharedHealth> health;
+  };
   std::string name;
-  net::Url url;                                         // its path is a prefix of what is forwarded
+  std::vector<Address> addresses;                       // in the order they are asked
   std::vector<std::pair<std::string, Secret>> headers;  // the seller's own, put on every request
   bool pass_authorization = false;
   Millis connect_timeout{5'000};
   // With authorities of its own for an https url; null: those of the system.
   std::shared_ptr<const net::TlsClientContext> tls;
+  UpstreamLimits limits;
+  std::shared_ptr<Gate> gate;
 };
 
 // One configuration, judged and ready: immutable, shared by the loops, replaced whole on reload.
@@ -49,6 +58,7 @@ struct GatewayDeps {
   obs::Registry& metrics;
   const Clock& clock;
   Rng& rng;
+  Limiter& limiter;
   std::function<bool()> ready;  // may traffic come? (/readyz)
   paywall::ExchangeOptions exchange;
   // Built-in paths beside the routes (the facilitator's, in one process). Gives false when the path
@@ -70,12 +80,25 @@ class Gateway {
   void Replace(std::shared_ptr<const Site> site) { site_ = std::move(site); }
 
  private:
-  Task<> Answer(net::RequestHead& head, net::BodySource& body, paywall::Reply& reply,
-                std::string& route_name);
+  // What the log says of a request: of one that a proxy asked about, the one asked about.
+  struct Noted {
+    std::string route;
+    std::string method;
+    std::string path;
+  };
+  Task<> Answer(net::RequestHead& head, net::BodySource& body, paywall::Reply& reply, Noted& noted);
+  // May `question` pass? 200 with the receipt, or the refusal that its client should see.
+  Task<> AnswerForwardAuth(const Site& site, net::RequestHead& head, paywall::Reply& reply,
+                           Noted& noted);
+  // The route's limits for this client: refused, free for once, or at its price. Adds the fields
+  // that say how much is left.
+  enum class Admission : uint8_t { kRefused, kFree, kPriced };
+  Task<Admission> Admit(const Site& site, const catalog::Route& route, const net::RequestHead& head,
+                        paywall::Reply& reply);
   Task<> Forward(const Site& site, const catalog::Route& route, const catalog::Target& target,
                  net::RequestHead& head, net::BodySource& body, paywall::Reply& reply);
   Task<> Preflight(const net::RequestHead& head, paywall::Reply& reply);
-  void Note(const net::RequestHead& head, const paywall::Reply& reply, const std::string& route,
+  void Note(const net::RequestHead& head, const paywall::Reply& reply, const Noted& noted,
             SteadyMs start);
 
   const GatewayDeps& deps_;

@@ -1,7 +1,10 @@
 #include "gateway/upstream_work.h"
 
+#include "base/log.h"
 #include "base/try.h"
+#include "io/socket.h"
 #include "paywall/fields.h"
+#include "wire/problem/error_map.h"
 
 namespace pontage::gateway {
 namespace {
@@ -17,6 +20,52 @@ Task<> PassOn(net::ResponseWriter& out, net::ResponseHead head) {
   if (head.status == 100) co_return {};
   paywall::CleanAnswer(head.headers);
   co_return co_await out.Interim(head);
+}
+
+// An answer that gives its place at the upstream back as soon as its body has ended: what comes
+// then, settling for one, is no work of the upstream's.
+class PlacedResponse final : public net::ClientResponse, private net::BodySource {
+ public:
+  PlacedResponse(std::unique_ptr<net::ClientResponse> inner, Gate::Permit permit)
+      : inner_(std::move(inner)), permit_(std::move(permit)) {
+    if (inner_->body().empty()) permit_.Release();
+  }
+  net::ResponseHead& head() override { return inner_->head(); }
+  net::BodySource& body() override { return *this; }
+  Task<> WriteRaw(std::string_view bytes, Deadline by) override {
+    return inner_->WriteRaw(bytes, by);
+  }
+  void EndRaw() override { inner_->EndRaw(); }
+
+ private:
+  Task<std::string_view> Read(Deadline by) override {
+    PTG_CO_TRY(const std::string_view piece, co_await inner_->body().Read(by));
+    if (piece.empty()) permit_.Release();
+    co_return piece;
+  }
+  std::optional<uint64_t> length() const override { return inner_->body().length(); }
+  bool empty() const override { return inner_->body().empty(); }
+  const net::Headers& trailers() const override { return inner_->body().trailers(); }
+
+  const std::unique_ptr<net::ClientResponse> inner_;
+  Gate::Permit permit_;
+};
+
+// What a failed attempt says about the one that was asked; nothing when it may be the client's
+// doing.
+std::optional<Outcome> OutcomeOf(const Error& error, bool has_body) {
+  switch (error.code()) {
+    case Code::kUpstreamUnreachable:
+      return Outcome::kNoConnect;
+    case Code::kUpstreamTimeout:
+    case Code::kUpstreamProtocol:
+      return Outcome::kBad;
+    case Code::kConnection:
+      if (!has_body) return Outcome::kBad;
+      return std::nullopt;
+    default:
+      return std::nullopt;
+  }
 }
 
 }  // namespace
@@ -38,26 +87,126 @@ void UpstreamWork::PassInterim(net::ResponseWriter& out) {
   interim_ = [&out](const net::ResponseHead& head) { return PassOn(out, head); };
 }
 
+std::unexpected<Error> UpstreamWork::Refused(Error why) {
+  deps_.metrics
+      .CounterOf("pontage_upstream_refused_total",
+                 "Requests that an upstream was spared, before any payment.",
+                 {{"upstream", upstream_.name}, {"code", problem::RowOf(why.code()).slug}})
+      .Add();
+  return Fail(std::move(why));
+}
+
+Task<> UpstreamWork::Admit() {
+  if (address_) co_return {};
+  PTG_CO_TRY(const std::optional<size_t> address, co_await Choose(0));
+  if (!address) co_return Refused({Code::kUpstreamDown, "the upstream is down; try again soon"});
+  Result<Gate::Permit> permit = co_await upstream_.gate->Enter(upstream_.limits, deps_.clock);
+  if (!permit) co_return Refused(std::move(permit).error());
+  permit_ = *std::move(permit);
+  address_ = address;
+  co_return {};
+}
+
+Task<std::optional<size_t>> UpstreamWork::Choose(size_t from) {
+  for (size_t i = from; i < upstream_.addresses.size(); ++i) {
+    const Upstream::Address& one = upstream_.addresses[i];
+    const Ask may = one.health->MayAsk(upstream_.limits, deps_.clock.Steady());
+    if (may == Ask::kNo) continue;
+    // Whether somebody listens again is found out before anything is paid for it.
+    if (may == Ask::kTry && one.health->for_connects()) {
+      const Deadline by = Deadline::In(deps_.clock, upstream_.connect_timeout);
+      const Result<Socket> socket =
+          co_await Connect(*Loop::Current(), one.url.host, one.url.port, by);
+      Heard(i, socket ? Outcome::kGood : Outcome::kNoConnect);
+      if (!socket) continue;
+    }
+    co_return i;
+  }
+  co_return std::nullopt;
+}
+
+void UpstreamWork::Heard(size_t address, Outcome outcome) {
+  const Upstream::Address& one = upstream_.addresses[address];
+  if (outcome != Outcome::kGood) {
+    deps_.metrics
+        .CounterOf("pontage_upstream_failures_total",
+                   "Connects that failed and answers of 500 and above, or none.",
+                   {{"upstream", upstream_.name},
+                    {"kind", outcome == Outcome::kNoConnect ? "connect" : "answer"}})
+        .Add();
+  }
+  const Change change = one.health->Note(upstream_.limits, outcome, deps_.clock.Steady());
+  if (change == Change::kNone) return;
+  const bool down = change == Change::kDown;
+  const std::string where = one.url.Authority();
+  if (down)
+    Log(LogLevel::kWarn, "upstream.down", {{"upstream", upstream_.name}, {"address", where}});
+  if (!down)
+    Log(LogLevel::kInfo, "upstream.up", {{"upstream", upstream_.name}, {"address", where}});
+  deps_.metrics
+      .GaugeOf("pontage_upstream_down", "1 while an address of an upstream counts as down.",
+               {{"upstream", upstream_.name}, {"address", where}})
+      .Set(down ? 1 : 0);
+}
+
 Task<std::unique_ptr<net::ClientResponse>> UpstreamWork::Run(const std::string& idempotency_key,
                                                              net::BodySource& body, Deadline by) {
+  PTG_CO_RUN(co_await Admit());
+  const size_t first = *std::exchange(address_, std::nullopt);
   ForwardOptions options;
   options.pass_authorization = upstream_.pass_authorization;
   options.idempotency_key = idempotency_key;
   // With a body under way nobody could tell where the other protocol begins.
   options.pass_upgrade = body.empty();
-  net::RequestHead head =
-      UpstreamHead(head_, Join(upstream_.url.path, target_.forward) + target_.query, *site_.rails,
-                   site_.trusted, options);
+  const bool safe = head_.method == "GET" || head_.method == "HEAD";
+  bool again = idempotency_key.empty() && safe && body.empty();
+  std::optional<Error> failed;
+  for (std::optional<size_t> address = first; address;) {
+    const size_t here = *address;
+    Result<std::unique_ptr<net::ClientResponse>> response =
+        co_await SendTo(here, options, body, by);
+    if (response) {
+      Heard(here, (*response)->head().status >= 500 ? Outcome::kBad : Outcome::kGood);
+      if (!permit_.held()) co_return response;
+      co_return std::unique_ptr<net::ClientResponse>(
+          std::make_unique<PlacedResponse>(*std::move(response), std::move(permit_)));
+    }
+    failed = std::move(response).error();
+    if (const auto outcome = OutcomeOf(*failed, !body.empty())) Heard(here, *outcome);
+    const bool unsent = failed->code() == Code::kUpstreamUnreachable;
+    const bool broken = failed->code() == Code::kConnection && std::exchange(again, false);
+    if (!unsent && !broken) break;
+    PTG_CO_TRY(address, co_await Choose(here + 1));
+    // One that broke off may only have lost this connection.
+    if (!address && broken) address = here;
+    if (!address) break;
+    deps_.metrics
+        .CounterOf("pontage_upstream_retries_total",
+                   "Requests sent again: nothing was sent before, or nobody paid for them.",
+                   {{"upstream", upstream_.name}})
+        .Add();
+  }
+  permit_.Release();
+  co_return Fail(*std::move(failed));
+}
+
+Task<std::unique_ptr<net::ClientResponse>> UpstreamWork::SendTo(size_t address,
+                                                                const ForwardOptions& options,
+                                                                net::BodySource& body,
+                                                                Deadline by) {
+  const net::Url& url = upstream_.addresses[address].url;
+  net::RequestHead head = UpstreamHead(head_, Join(url.path, target_.forward) + target_.query,
+                                       *site_.rails, site_.trusted, options);
   for (const auto& [name, value] : upstream_.headers) head.headers.Set(name, value.Reveal());
   net::Client::SendOptions how;
   how.interim = interim_ ? &interim_ : nullptr;
   how.connect_timeout = upstream_.connect_timeout;
-  how.patience = by.Left(clock_);
+  how.patience = by.Left(deps_.clock);
   how.tls = upstream_.tls.get();
   net::BodySource* source = nullptr;
   if (!body.empty()) source = &body_.emplace(body, *site_.rails, options);
   PTG_CO_TRY(std::unique_ptr<net::ClientResponse> response,
-             co_await client_.Send(upstream_.url, head, source, by, how));
+             co_await client_.Send(url, head, source, by, how));
   net::ResponseHead& answer = response->head();
   // What is switched to, or could be, is told to the client as it is.
   const bool names_protocol = answer.status == 101 || answer.status == 426;

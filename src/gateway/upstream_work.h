@@ -26,16 +26,23 @@ class KeptApart final : public net::BodySource {
 };
 
 // "Forward this request to its upstream", as work that can be sold. Lives as long as the request.
+//
+// Of several addresses the first one that is up is asked. A connect that fails sent nothing, so the
+// next address is asked, whatever the request is. An answer that breaks off before its head may
+// have been worked on: only a GET or HEAD that nobody paid for is sent once more.
 class UpstreamWork final : public paywall::Work {
  public:
   UpstreamWork(net::Client& client, const Upstream& upstream, const catalog::Target& target,
-               const net::RequestHead& head, const Site& site, const Clock& clock)
+               const net::RequestHead& head, const Site& site, const GatewayDeps& deps)
       : client_(client),
         upstream_(upstream),
         target_(target),
         head_(head),
         site_(site),
-        clock_(clock) {}
+        deps_(deps) {}
+
+  // kUpstreamDown when no address is up, kUpstreamBusy when there is no place.
+  Task<> Admit() override;
 
   // 1xx answers go to the client too; for free work only, since nothing of a paid answer may leave
   // before it is settled.
@@ -45,12 +52,21 @@ class UpstreamWork final : public paywall::Work {
                                                  net::BodySource& body, Deadline by) override;
 
  private:
+  // The first address from `from` on that may be asked; nothing: none is up.
+  Task<std::optional<size_t>> Choose(size_t from);
+  Task<std::unique_ptr<net::ClientResponse>> SendTo(size_t address, const ForwardOptions& options,
+                                                    net::BodySource& body, Deadline by);
+  void Heard(size_t address, Outcome outcome);
+  std::unexpected<Error> Refused(Error why);
+
   net::Client& client_;
   const Upstream& upstream_;
   const catalog::Target& target_;
   const net::RequestHead& head_;
   const Site& site_;
-  const Clock& clock_;
+  const GatewayDeps& deps_;
+  std::optional<size_t> address_;  // chosen when it was admitted
+  Gate::Permit permit_;
   net::Client::Interim interim_;
   std::optional<KeptApart> body_;  // of the run, as the upstream sees it
 };

@@ -234,11 +234,12 @@ Task<> ExamineAll(Loop& loop, Exam& exam) {
   }
   net::Client client(loop);
   for (const UpstreamConfig& upstream : exam.config.upstreams) {
-    std::string what = "upstream " + upstream.name;
-    std::string url = upstream.url;
-    std::string method = "HEAD";
-    PTG_CO_RUN(co_await ExamineHttp(exam, client, std::move(what), std::move(url),
-                                    std::move(method), Deadline::In(Clock::System(), kPatience)));
+    for (std::string url : upstream.urls) {
+      std::string what = "upstream " + upstream.name;
+      std::string method = "HEAD";
+      PTG_CO_RUN(co_await ExamineHttp(exam, client, std::move(what), std::move(url),
+                                      std::move(method), Deadline::In(Clock::System(), kPatience)));
+    }
   }
   for (const std::string& base : exam.config.x402.facilitator_urls) {
     std::string what = "facilitator";
