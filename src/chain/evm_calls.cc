@@ -33,6 +33,12 @@ void AddAuthorization(AbiEncoder& call, const TransferAuthorization& a) {
   call.Uint(a.valid_after).Uint(a.valid_before).Word(a.nonce);
 }
 
+bool Calls(ByteView calldata, uint32_t selector) {
+  return calldata.size() >= 4 && calldata[0] == selector >> 24 &&
+         calldata[1] == (selector >> 16 & 0xff) && calldata[2] == (selector >> 8 & 0xff) &&
+         calldata[3] == (selector & 0xff);
+}
+
 Bytes JustSelector(uint32_t selector) { return AbiEncoder().Finish(selector); }
 
 }  // namespace
@@ -56,6 +62,29 @@ Bytes CallTransferWithAuthorizationBytes(const TransferAuthorization& a, ByteVie
   AddAuthorization(call, a);
   call.Dynamic(signature);
   return call.Finish(kTransferWithAuthorizationBytes);
+}
+
+std::optional<TransferAuthorization> AsTransferWithAuthorization(ByteView calldata) {
+  if (!Calls(calldata, kTransferWithAuthorizationVrs) &&
+      !Calls(calldata, kTransferWithAuthorizationBytes)) {
+    return std::nullopt;
+  }
+  const AbiDecoder words(calldata.subspan(4));
+  const auto from = words.Address(0);
+  const auto to = words.Address(1);
+  const auto value = words.Uint(2);
+  const auto after = words.Uint(3);
+  const auto before = words.Uint(4);
+  const auto nonce = words.Word(5);
+  if (!from || !to || !value || !after || !before || !nonce) return std::nullopt;
+  TransferAuthorization auth;
+  auth.from.bytes = *from;
+  auth.to.bytes = *to;
+  auth.value = *value;
+  auth.valid_after = *after;
+  auth.valid_before = *before;
+  auth.nonce = *nonce;
+  return auth;
 }
 
 Bytes CallAuthorizationState(const crypto::EvmAddress& authorizer, const Bytes32& nonce) {
@@ -101,6 +130,21 @@ Bytes CallAggregate3(std::span<const Call> calls) {
                            .Finish());
   }
   return AbiEncoder().DynamicArray(elements).Finish(kAggregate3);
+}
+
+Result<std::vector<Call>> ReadAggregate3(ByteView calldata) {
+  if (!Calls(calldata, kAggregate3)) return Fail(Code::kBadRequest, "no aggregate3");
+  PTG_TRY(const std::vector<AbiDecoder> rows,
+          AbiDecoder(calldata.subspan(4)).DynamicArray(0, kMaxCalls));
+  std::vector<Call> calls;
+  for (const AbiDecoder& row : rows) {
+    Call& call = calls.emplace_back();
+    PTG_TRY(call.target.bytes, row.Address(0));
+    PTG_TRY(call.allow_failure, row.Bool(1));
+    PTG_TRY(const ByteView data, row.Dynamic(2));
+    call.data.assign(data.begin(), data.end());
+  }
+  return calls;
 }
 
 Bytes CallTryAggregate(bool require_success, std::span<const Call> calls) {

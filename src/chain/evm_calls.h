@@ -24,6 +24,8 @@ codec::Bytes CallTransferWithAuthorization(const TransferAuthorization& a,
 // The overload with `bytes signature`, for contract wallets.
 codec::Bytes CallTransferWithAuthorizationBytes(const TransferAuthorization& a,
                                                 codec::ByteView signature);
+// What either of them would move; nullopt when the calldata is of another call.
+std::optional<TransferAuthorization> AsTransferWithAuthorization(codec::ByteView calldata);
 codec::Bytes CallAuthorizationState(const crypto::EvmAddress& authorizer,
                                     const codec::Bytes32& nonce);
 codec::Bytes CallBalanceOf(const crypto::EvmAddress& owner);
@@ -57,6 +59,8 @@ struct CallResult {
 inline constexpr size_t kMaxCalls = 128;
 // aggregate3((address,bool,bytes)[])
 codec::Bytes CallAggregate3(std::span<const Call> calls);
+// The calls in it. Fails with kBadRequest when it is of another call or shape.
+Result<std::vector<Call>> ReadAggregate3(codec::ByteView calldata);
 // tryAggregate(bool,(address,bytes)[])
 codec::Bytes CallTryAggregate(bool require_success, std::span<const Call> calls);
 // What either of them returned: one result for each call, in order. Fails with kBadRequest when the

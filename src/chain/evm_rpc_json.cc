@@ -52,6 +52,21 @@ Result<EvmLog> ReadLog(const JsonReader& r) {
   return log;
 }
 
+// effectiveGasPrice is EIP-1559's, l1Fee the OP stack's.
+Result<std::optional<codec::Uint256>> ReadCost(const JsonReader& r, uint64_t gas_used) {
+  const Json* price = r.MaybeAny("effectiveGasPrice");
+  if (price == nullptr || price->IsNull()) return std::optional<codec::Uint256>();
+  PTG_TRY(const codec::Uint256 wei, ReadQuantity(*price));
+  Result<codec::Uint256> cost = Mul(wei, gas_used);
+  const Json* parent = r.MaybeAny("l1Fee");
+  if (cost && parent != nullptr && !parent->IsNull()) {
+    PTG_TRY(const codec::Uint256 fee, ReadQuantity(*parent));
+    cost = Add(*cost, fee);
+  }
+  if (!cost) return Fail(Nonsense("a cost beyond 256 bits"));
+  return std::optional<codec::Uint256>(*cost);
+}
+
 }  // namespace
 
 Result<std::vector<EvmRpc::Reply>> ReadReplies(std::string_view body, size_t count,
@@ -142,6 +157,7 @@ Result<std::optional<EvmReceipt>> ReadReceipt(const Json& json) {
   receipt.ok = status == 1;
   PTG_TRY(receipt.block, Number(r, "blockNumber"));
   PTG_TRY(receipt.gas_used, Number(r, "gasUsed"));
+  PTG_TRY(receipt.cost, ReadCost(r, receipt.gas_used));
   PTG_TRY(const std::vector<JsonReader> logs, r.Objects("logs", kMaxLogs));
   for (const JsonReader& log : logs) {
     PTG_TRY(EvmLog one, ReadLog(log));

@@ -27,6 +27,8 @@ struct EvmReceipt {
   bool ok = false;  // status 1: it was not reverted
   uint64_t block = 0;
   uint64_t gas_used = 0;
+  // Wei, with what a rollup takes for its parent chain; absent when the node does not say.
+  std::optional<codec::Uint256> cost;
   std::vector<EvmLog> logs;
 };
 

@@ -12,22 +12,40 @@ struct Step {
   std::optional<chain::TransferEvent> moved;
 };
 
-// The payer's transfers from `at` on in direction `step`, up to the next authorization.
+// Up to the next authorization in that direction: the transfers of `payer`.
 struct Found {
   bool any = false;
   bool match = false;
 };
-Found Segment(const std::vector<Step>& steps, size_t at, bool forward, const TransferClaim& claim) {
+Found Segment(const std::vector<Step>& steps, size_t at, bool forward,
+              const crypto::EvmAddress& payer, const TransferClaim& claim) {
   Found found;
   for (size_t i = at;;) {
     if (forward ? ++i >= steps.size() : i-- == 0) break;
     if (steps[i].used) break;
     const chain::TransferEvent& t = *steps[i].moved;
-    if (t.from != claim.payer) continue;
+    if (t.from != payer) continue;
     found.any = true;
     if (t.to == claim.to && t.value == claim.value) found.match = true;
   }
   return found;
+}
+
+// Whether the token writes its Transfer before its AuthorizationUsed. Told by the logs alone, never
+// by whose payment is asked for: so each transfer belongs to one authorization, whoever asks.
+bool TransferFirst(const std::vector<Step>& steps, const TransferClaim& claim) {
+  std::optional<size_t> first;
+  std::optional<size_t> last;
+  for (size_t i = 0; i < steps.size(); ++i) {
+    if (!steps[i].used) continue;
+    if (!first) first = i;
+    last = i;
+  }
+  if (!first) return false;
+  const auto any = [&](size_t at, bool forward) {
+    return Segment(steps, at, forward, steps[at].used->authorizer, claim).any;
+  };
+  return !any(*last, true) && any(*first, false);
 }
 
 }  // namespace
@@ -47,15 +65,14 @@ Proof ProveTransfer(std::span<const chain::EvmLog> logs, const TransferClaim& cl
     Step step{chain::AsAuthorizationUsed(*log), chain::AsTransfer(*log)};
     if (step.used || step.moved) steps.push_back(std::move(step));
   }
+  const bool forward = !TransferFirst(steps, claim);
   for (size_t i = 0; i < steps.size(); ++i) {
     if (!steps[i].used || steps[i].used->authorizer != claim.payer ||
         steps[i].used->nonce != claim.nonce) {
       continue;
     }
-    const Found after = Segment(steps, i, true, claim);
-    if (after.match) return Proof::kPaid;
-    if (!after.any && Segment(steps, i, false, claim).match) return Proof::kPaid;
-    return Proof::kElsewhere;
+    const bool paid = Segment(steps, i, forward, claim.payer, claim).match;
+    return paid ? Proof::kPaid : Proof::kElsewhere;
   }
   return Proof::kUnused;
 }

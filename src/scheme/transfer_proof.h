@@ -30,7 +30,7 @@ enum class Proof : uint8_t {
 // alone proves nothing: there are tokens that do not revert on a used nonce, and an address without
 // code never does. Each log counts once: of several authorizations in one transaction each has the
 // transfers between it and the next one, or, for a token that writes its Transfer first, those
-// between it and the one before.
+// between it and the one before; which of the two a token does is the same for all of them.
 Proof ProveTransfer(std::span<const chain::EvmLog> logs, const TransferClaim& claim);
 
 }  // namespace pontage::scheme

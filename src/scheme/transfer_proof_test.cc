@@ -1,5 +1,6 @@
 #include "scheme/transfer_proof.h"
 
+#include <algorithm>
 #include <vector>
 
 #include <gtest/gtest.h>
@@ -85,6 +86,37 @@ TEST(TransferProof, OneTransferPaysForOneAuthorization) {
   EXPECT_EQ(one.Prove(8), Proof::kPaid);
   const Logs before = Logs().Moved(1'000).Used(7).Moved(1'000).Used(8);
   EXPECT_EQ(before.Prove(7), Proof::kPaid);
+}
+
+// A batch that pays one payee the same amount many times: as many payments as transfers, in either
+// order of a token's logs.
+TEST(TransferProof, ManyEqualPaymentsOfOneTransactionEachNeedTheirOwnTransfer) {
+  struct Case {
+    const char* name;
+    Logs logs;
+    std::vector<uint8_t> paid;
+  };
+  const Case cases[] = {
+      {"used first",
+       Logs().Used(7).Moved(1'000).Used(8).Moved(1'000).Used(9).Moved(1'000),
+       {7, 8, 9}},
+      {"moved first",
+       Logs().Moved(1'000).Used(7).Moved(1'000).Used(8).Moved(1'000).Used(9),
+       {7, 8, 9}},
+      {"the first moved nothing", Logs().Used(7).Used(8).Moved(1'000).Used(9).Moved(1'000), {8, 9}},
+      {"the middle one moved nothing",
+       Logs().Used(7).Moved(1'000).Used(8).Used(9).Moved(1'000),
+       {7, 9}},
+      {"the last moved nothing", Logs().Used(7).Moved(1'000).Used(8).Moved(1'000).Used(9), {7, 8}},
+      {"one transfer between two", Logs().Used(7).Moved(1'000).Used(8), {7}},
+      {"moved first, the first of them nothing", Logs().Used(7).Moved(1'000).Used(8), {7}},
+  };
+  for (const Case& c : cases) {
+    for (const uint8_t nonce : {uint8_t{7}, uint8_t{8}, uint8_t{9}}) {
+      const bool want = std::ranges::find(c.paid, nonce) != c.paid.end();
+      EXPECT_EQ(c.logs.Prove(nonce) == Proof::kPaid, want) << c.name << ", " << int{nonce};
+    }
+  }
 }
 
 TEST(TransferProof, ALogThatIsListedTwiceIsOneLog) {

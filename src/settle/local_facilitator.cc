@@ -186,7 +186,7 @@ Task<Settlement> LocalFacilitator::SettleFor(const x402::Payment& payment,
   // An earlier call may have sent it: without the store nobody can tell.
   if (!row) co_return Failed(Outcome::kUnknown, NotSeen(), p.version, p.payer, p.network);
   if (*row) co_return co_await Resume(p, **row, caller, by);
-  if (!late) co_return co_await Begin(p, caller, by);
+  if (!late) co_return co_await Begin(p, caller, Alone::kNo, by);
   // Nothing of ours is under way, and whether somebody else settled it only its owner may ask.
   if (caller == Caller::kStranger) co_return Refused(p, good.error());
   co_return co_await SettledElsewhere(p, good.error(), by);
@@ -226,7 +226,7 @@ Task<Settlement> LocalFacilitator::SettledElsewhere(const Prepared& p, Error why
   co_return Refused(p, why);
 }
 
-Task<Settlement> LocalFacilitator::Begin(Prepared& p, Caller caller, Deadline by) {
+Task<Settlement> LocalFacilitator::Begin(Prepared& p, Caller caller, Alone alone, Deadline by) {
   if (p.chain->submitter == nullptr) {
     co_return Refused(p, Error(Code::kUnsupported, "there is no signer here"));
   }
@@ -248,8 +248,13 @@ Task<Settlement> LocalFacilitator::Begin(Prepared& p, Caller caller, Deadline by
   job.to = p.check.want.asset;
   job.data = chain::CallTransferWithAuthorization(p.check.payload.auth, SignatureOf(p.check));
   job.gas = p.check.facts->gas;
+  job.alone = alone == Alone::kYes;
   Result<Submitter::Sent> sent = co_await p.chain->submitter->Submit(std::move(job), by);
   if (sent) co_return co_await Judge(p, *sent, caller, by);
+  if (sent.error().code() == Code::kPaymentSimulation && alone == Alone::kNo) {
+    // It would fail beside the others of its batch. Whether by itself too, only asking tells.
+    co_return co_await Begin(p, caller, Alone::kYes, by);
+  }
   if (sent.error().code() == Code::kConflict) {
     // Another call for the same payment came first, here or on another node.
     const Result<std::optional<Pending>> row = co_await Stored(p);
@@ -321,6 +326,13 @@ Task<Settlement> LocalFacilitator::Judge(const Prepared& p, const Submitter::Sen
   PTG_CO_RUN(co_await database_.Write(body, store_by));
   Log(LogLevel::kWarn, "settle.failed",
       {{"chain", p.network}, {"transaction", hash}, {"reason", why.detail()}});
+  if (sent.batch && traced->trace == Trace::kUnused) {
+    // Perhaps by the batch's fault (its gas, another payment of the same payer): it is judged anew
+    // and, if it is still good, tried by itself.
+    Prepared again = p;
+    again.check.now_s = clock_.Now().seconds();
+    co_return co_await Begin(again, caller, Alone::kYes, by);
+  }
   co_return Failed(Outcome::kRefused, why, p.version, p.payer, p.network, hash);
 }
 

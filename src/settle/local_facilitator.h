@@ -13,6 +13,7 @@
 #include "scheme/exact_evm.h"
 #include "scheme/transfer_proof.h"
 #include "settle/facilitator.h"
+#include "settle/pending_store.h"
 #include "settle/submitter.h"
 
 namespace pontage::settle {
@@ -76,7 +77,9 @@ class LocalFacilitator final : public Facilitator {
   static Settlement Refused(const Prepared& p, const Error& why);
   Task<std::optional<Pending>> Stored(const Prepared& p);
   Task<Settlement> SettledElsewhere(const Prepared& p, Error why, Deadline by);
-  Task<Settlement> Begin(Prepared& p, Caller caller, Deadline by);
+  // kYes: its transaction may carry no other payment.
+  enum class Alone : uint8_t { kNo, kYes };
+  Task<Settlement> Begin(Prepared& p, Caller caller, Alone alone, Deadline by);
   Task<Settlement> Resume(const Prepared& p, Pending row, Caller caller, Deadline by);
   // What a receipt, or its absence, means for the payment; writes it down.
   Task<Settlement> Judge(const Prepared& p, const Submitter::Sent& sent, Caller caller,

@@ -3,20 +3,14 @@
 #include <cstdint>
 #include <optional>
 #include <string>
-#include <vector>
 
 #include "base/time.h"
-#include "chain/evm_transaction.h"
-#include "codec/bytes.h"
-#include "crypto/evm_address.h"
-#include "crypto/hash.h"
-#include "crypto/secp256k1.h"
 #include "db/db.h"
 
-// What the facilitator remembers across calls, crashes and nodes: the settlements it has begun (one
-// for each payment, table pending_settlement), the transactions it signed for them (stored before
-// they are broadcast, outgoing_transaction) and the next nonce of each signer (signer_nonce). Every
-// function runs inside the caller's transaction; errors are kStore, and kConflict where it is said.
+// The settlements the facilitator has begun, one for each payment (table pending_settlement): what
+// it remembers of them across calls, crashes and nodes. A payment is claimed by the transaction
+// that is signed for it (outgoing_store.h). Every function runs inside the caller's transaction;
+// errors are kStore.
 namespace pontage::settle {
 
 // kSent -> kSettled -> kTold, or kSent -> kFailed -> kSent.
@@ -34,21 +28,6 @@ struct Pending {
   PendingState state = PendingState::kSent;
 };
 
-// A transaction of ours that may not be mined yet.
-struct Outgoing {
-  std::string id;
-  uint64_t nonce = 0;
-  crypto::Hash32 hash{};
-  codec::Bytes raw;
-  std::string key;  // the payment it settles
-};
-
-// Whose nonces: the chain in CAIP-2, the address in lower case.
-struct Signer {
-  std::string chain;
-  std::string address;
-};
-
 Result<std::optional<Pending>> FindPending(db::Tx& tx, const std::string& key);
 // The result of a settlement that was begun. False when the row has gone on already.
 Result<bool> FinishPending(db::Tx& tx, const std::string& key, PendingState state,
@@ -59,37 +38,10 @@ Result<bool> UntellPending(db::Tx& tx, const std::string& key, UnixMs now);
 // Forgets what was finished before `before`: the chain itself guards those authorizations.
 Result<> PrunePending(db::Tx& tx, UnixMs before);
 
-// One step, whole or not at all: takes the signer's next nonce (at least `floor`), signs `call`
-// with it, writes the transaction down and claims the payment `key` for it. kConflict when the
-// payment is claimed already: then nothing has changed. `call.nonce` is ignored.
-Result<chain::SignedEvmTransaction> StoreTransaction(db::Tx& tx, const Signer& signer,
-                                                     const crypto::PrivateKey& secret,
-                                                     chain::EvmTransaction call,
-                                                     const std::string& id, const std::string& key,
-                                                     uint64_t floor, UnixMs now);
-// The same for a transaction whose nonce somebody else has used: `old_id` is replaced by a new one
-// with another nonce, and the payment follows it. kConflict when `old_id` is open no more.
-Result<chain::SignedEvmTransaction> ReplaceTransaction(
-    db::Tx& tx, const Signer& signer, const crypto::PrivateKey& secret, chain::EvmTransaction call,
-    const std::string& old_id, const std::string& id, const std::string& key, uint64_t floor,
-    UnixMs now);
-// Signed or broadcast and not known to be mined, by nonce; written before `before`.
-Result<std::vector<Outgoing>> OpenTransactions(db::Tx& tx, const Signer& signer, UnixMs before);
-Result<> MarkBroadcast(db::Tx& tx, const std::string& id, UnixMs now);
-Result<> MarkMined(db::Tx& tx, const std::string& id, uint64_t block, bool ok, UnixMs now);
-// For people: every transaction that was signed for the payment `key`, oldest first; at most 100.
-struct Attempt {
-  std::string hash;
-  std::string signer;
-  uint64_t nonce = 0;
-  std::string state;  // signed, broadcast, mined, replaced, failed
-  std::optional<int64_t> block;
-  std::optional<bool> ok;  // what the receipt said
-  UnixMs created;
-};
-Result<std::vector<Attempt>> ReadAttempts(db::Tx& tx, const std::string& key);
-// Makes the chain's count the next nonce when nothing of the signer is open and our own count is
-// ahead of it: the chain was wound back, or a nonce was lost. False when there was nothing to mend.
-Result<bool> MendNonce(db::Tx& tx, const Signer& signer, uint64_t count, UnixMs now);
+// For StoreTransaction: the payment belongs to the transaction of that hash from now on. False when
+// it belongs to another one that has not failed.
+Result<bool> ClaimPending(db::Tx& tx, const std::string& key, const std::string& hash, UnixMs now);
+// The claimed payment's transaction has another hash.
+Result<bool> MovePending(db::Tx& tx, const std::string& key, const std::string& hash, UnixMs now);
 
 }  // namespace pontage::settle

@@ -1,6 +1,7 @@
 #pragma once
 
 #include <atomic>
+#include <deque>
 #include <map>
 #include <memory>
 #include <mutex>
@@ -11,7 +12,6 @@
 #include "base/rng.h"
 #include "base/time.h"
 #include "chain/view.h"
-#include "codec/bytes.h"
 #include "codec/uint256.h"
 #include "crypto/evm_address.h"
 #include "crypto/hash.h"
@@ -19,7 +19,9 @@
 #include "db/db.h"
 #include "io/runtime.h"
 #include "io/timer.h"
-#include "settle/pending_store.h"
+#include "settle/fee_policy.h"
+#include "settle/outgoing_store.h"
+#include "settle/settlement_queue.h"
 
 namespace pontage::settle {
 
@@ -29,20 +31,30 @@ struct SubmitterOptions {
   uint64_t gas_cap = 500'000;
   // 1000 gwei: ten times what Ethereum charged in its dearest weeks. Wei for each unit of gas.
   codec::Uint256 max_fee_per_gas{1'000'000'000'000};
+  // What the key may spend within an hour, in gwei; absent: no bound.
+  std::optional<int64_t> gwei_per_hour;
   // How long a transaction may wait unmined before it is handed to the nodes again.
   Millis rebroadcast{15'000};
+  // How long a version may wait unmined before its fees are raised: some blocks of a slow chain.
+  Millis raise{45'000};
   // How often transactions of nodes that died are looked for in the database.
   Millis adopt{30'000};
+  // Batches are made only where Multicall3 has code.
+  QueueLimits queue;
 };
 
 // Sends transactions of one key on one chain and waits for their receipts. It owns the key's
 // nonces: each transaction gets its nonce, is signed and is stored in one database write before
 // anything is broadcast, so that a crash loses none and none is signed twice; nobody waits for the
-// receipt of an earlier one. What could not be broadcast is broadcast again until it is mined, on
-// this node or on another that shares the database. One coroutine broadcasts and one watches, both
-// on `loop`; Submit and Await may be called from every loop.
+// receipt of an earlier one. Payments that queue up share a transaction (settlement_queue.h). What
+// could not be broadcast is broadcast again until it is mined, on this node or on another that
+// shares the database; what is not mined gets higher fees. Four coroutines on `loop`; Submit and
+// Await may be called from every loop.
 class Submitter {
  public:
+  // A second of the queue at the rate that a chain of 1 s blocks takes, six times over.
+  static constexpr size_t kMaxQueue = 5'000;
+
   // `view`, `database`, `loop` outlive it.
   Submitter(Loop& loop, chain::EvmView& view, db::Database& database, crypto::PrivateKey key,
             Rng& rng, SubmitterOptions options = {});
@@ -50,54 +62,77 @@ class Submitter {
   Submitter(const Submitter&) = delete;
   Submitter& operator=(const Submitter&) = delete;
 
-  // Starts the two coroutines. Reads the chain's count of the key first and keeps trying while the
+  // Starts the coroutines. Reads the chain's count of the key first and keeps trying while the
   // chain does not answer; until then Submit fails with kChainUnreachable.
   void Start();
   // Ends them; on `loop`. Transactions under way stay in the database. Those who wait hear that the
-  // receipt was not seen.
+  // receipt was not seen, those in the queue that nothing was sent.
   Task<> Stop();
 
-  struct Job {
-    std::string key;  // of the payment; at most one transaction at a time is made for it
-    crypto::EvmAddress to;
-    codec::Bytes data;
-    uint64_t gas = 0;  // as estimated; what is sent is a quarter more, at most gas_cap
-  };
+  using Job = SettleJob;
   struct Sent {
-    crypto::Hash32 hash{};
+    crypto::Hash32 hash{};  // of the version that was mined, else of the last one
     std::optional<chain::EvmReceipt> receipt;  // absent: not seen before the deadline
+    // It settles others too: that it did not move this payment may be their fault, or the batch's.
+    bool batch = false;
   };
   // Errors leave nothing behind: kChainUnreachable (fees or nonce are not known), kOverloaded (gas
-  // is dearer than max_fee_per_gas, or needs more than gas_cap), kConflict (the payment has a
-  // transaction already). But kStore: the transaction may be stored and sent later.
+  // is dearer than max_fee_per_gas, needs more than gas_cap, the hour's is spent, or the queue did
+  // not come to it in time), kConflict (the payment has a transaction already), kPaymentSimulation
+  // (it fails beside the others; ask about it anew and try it alone). But kStore: the transaction
+  // may be stored and sent later.
   Task<Sent> Submit(Job job, Deadline by);
-  // Waits for the receipt of a transaction that was submitted before, here or on another node.
+  // Waits for the receipt of a transaction that was submitted before, here or on another node, by
+  // the hash of any of its versions.
   Task<Sent> Await(crypto::Hash32 hash, Deadline by);
 
   const crypto::EvmAddress& address() const { return key_.address(); }
+  // Payments in the queue and transactions that wait to be mined: the less the better for the next.
+  size_t load() const { return load_.load(std::memory_order_relaxed); }
   // For tests and metrics: how many transactions wait for their receipt on this node. On `loop`.
   size_t open() const { return open_.size(); }
 
  private:
   struct Waiter;
+  using Waiters = std::vector<std::shared_ptr<Waiter>>;
   struct Open {
     Outgoing tx;
+    bool ours = false;       // its bytes are at hand and it is not known to be closed
     bool broadcast = false;  // a node took it
-    SteadyMs sent_at;        // last handed to a node
-    std::vector<std::shared_ptr<Waiter>> waiters;
+    bool underpriced = false;
+    SteadyMs sent_at;  // last handed to a node
+    Waiters waiters;
   };
 
-  Task<codec::Uint256> FeePerGas(codec::Uint256& priority, Deadline by);
-  Task<Sent> WaitFor(crypto::Hash32 hash, std::optional<Outgoing> fresh, Deadline by);
-  void Adopt(Outgoing tx, std::shared_ptr<Waiter> waiter);
+  // submitter.cc: the queue.
+  void Enqueue(std::shared_ptr<Waiter> waiter);
+  Task<> Pack();
+  Waiters TakeOut(const std::vector<size_t>& group);
+  Task<> SendGroup(Waiters group);
+  Task<> Store(Waiters& group);
+  Task<> Simulate(Waiters& group);
+  void StoredAs(const Stored& stored, const Waiters& group);
+  Task<GasPrice> Price();
+  Task<chain::EvmFees> Market();
+  SigningRules Rules() const;
+  size_t InFlight() const;
+  void Adopt(Outgoing tx, bool ours, Waiters waiters);
 
+  // submitter_send.cc: what becomes of stored ones until they are mined.
   Task<> Broadcast();
   Task<> BroadcastDue();
-  Task<> Heal(crypto::Hash32 hash);
+  std::vector<Open*> Oldest();
+  Task<> Heal(std::string id);
+  Task<> Tend();
+  Task<> TendOne(std::string id, chain::EvmFees market, bool head);
+  Task<> MendGap(uint64_t lowest);
+
+  // submitter_watch.cc: the chain's side.
   Task<> Watch();
   Task<> Begin();
   Task<> AdoptStored(UnixMs before);
   Task<> CheckReceipts(uint64_t block);
+  void Close(const std::string& id, const chain::EvmReceipt& receipt, std::vector<Mined>& mined);
   Millis Pace() const;
 
   Loop& loop_;
@@ -109,16 +144,25 @@ class Submitter {
   Signer signer_;
 
   std::atomic<bool> ready_{false};
-  std::atomic<uint64_t> floor_{0};  // no nonce below this is given
-  std::mutex fee_mutex_;
-  chain::EvmFees fees_;
-  SteadyMs fees_at_{INT64_MIN};
+  std::atomic<size_t> load_{0};
 
   // On `loop_` only.
-  std::map<crypto::Hash32, Open> open_;
-  Event work_;     // something is to be broadcast
-  Event watched_;  // something is to be watched
+  uint64_t floor_ = 0;  // no nonce below this is given
+  bool batching_ = false;
+  chain::EvmFees market_;
+  SteadyMs market_at_{INT64_MIN};
+  std::deque<std::shared_ptr<Waiter>> queue_;
+  Event pack_;  // something came into the queue, or a transaction was mined
+  size_t packing_ = 0;
+  Event packed_;
+  std::map<std::string, Open> open_;               // by id; by hash where that is all we know
+  std::map<crypto::Hash32, std::string> by_hash_;  // every version of those
+  Event work_;                                     // something is to be broadcast
+  Event watched_;                                  // something is to be watched
+  bool look_now_ = false;  // somebody asks about a transaction that may be mined already
   SteadyMs last_sent_;
+  SteadyMs tended_at_;
+  SteadyMs gap_asked_at_;
   bool stopping_ = false;
   int running_ = 0;
   Event stopped_;

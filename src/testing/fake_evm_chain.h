@@ -28,8 +28,14 @@ class FakeEvmChain final : public chain::EvmView {
   // ---- What a test does to it.
   std::map<crypto::EvmAddress, codec::Uint256> balance;
   std::set<crypto::EvmAddress> accounts_with_code;
-  bool instant = true;  // every transaction makes a block
-  bool moves = true;    // false: a token that takes authorizations and moves nothing
+  bool instant = true;          // every transaction makes a block
+  bool moves = true;            // false: a token that takes authorizations and moves nothing
+  bool multicall = false;       // Multicall3 is at its address
+  bool revert_batches = false;  // when mined, though not when simulated
+  std::set<codec::Bytes32> fails_in_batch;  // nonces of authorizations, when mined in a batch
+  std::optional<crypto::EvmAddress> refuse_calls_to;  // no node takes a transaction to it
+  codec::Uint256 base_fee{1'000};
+  codec::Uint256 least_fee;  // what pays less for a unit of gas is taken and not mined
   int64_t now_s = 1'000'000;
 
   void GoDown(bool down) { down_ = down; }
@@ -37,6 +43,8 @@ class FakeEvmChain final : public chain::EvmView {
   void LoseNextReply() { lose_reply_ = true; }
   // The next transaction that is sent never arrives, though the node says it took it.
   void DropNext() { drop_next_ = true; }
+  // While it is, nothing that is sent arrives, though the node says it took it.
+  void GoDeaf(bool deaf) { deaf_ = deaf; }
   // A block of everything that waits and whose nonce is due.
   void Mine() {
     ++block_;
@@ -45,6 +53,7 @@ class FakeEvmChain final : public chain::EvmView {
       more = false;
       for (size_t i = 0; i < pool_.size(); ++i) {
         if (pool_[i].tx.nonce != count_[pool_[i].sender]) continue;
+        if (pool_[i].tx.max_fee_per_gas < least_fee) continue;
         const chain::SignedEvmTransaction tx = pool_[i];
         pool_.erase(pool_.begin() + static_cast<std::ptrdiff_t>(i));
         Run(tx);
@@ -63,12 +72,36 @@ class FakeEvmChain final : public chain::EvmView {
     receipt.ok = Transfer(auth, receipt.logs);
     receipts_[receipt.hash] = receipt;
   }
+  // The one transaction that waits, out of the pool: a test mines it when it likes.
+  std::optional<chain::SignedEvmTransaction> TakeFromPool() {
+    if (pool_.empty()) return std::nullopt;
+    chain::SignedEvmTransaction tx = pool_.front();
+    pool_.erase(pool_.begin());
+    return tx;
+  }
+  void MineThis(const chain::SignedEvmTransaction& tx) {
+    pool_.clear();
+    pool_.push_back(tx);
+    Mine();
+  }
+  // A reorganisation: the last transaction of `account` was never mined, and no node has it.
+  void UndoLast(const crypto::EvmAddress& account) {
+    --count_[account];
+    receipts_.erase(last_);
+    used_.erase(last_used_);
+  }
+  std::vector<codec::Uint256> FeesInPool() const {
+    std::vector<codec::Uint256> fees;
+    for (const chain::SignedEvmTransaction& tx : pool_) fees.push_back(tx.tx.max_fee_per_gas);
+    return fees;
+  }
   // Another program has sent a transaction with `account`'s key.
   void UseNonceElsewhere(const crypto::EvmAddress& account) { ++count_[account]; }
 
   size_t sends = 0;      // calls of Send
   size_t questions = 0;  // calls of AskTransfer
   size_t transfers = 0;  // that moved money
+  size_t batches = 0;    // transactions through Multicall3 that were not reverted
   size_t pool_size() const { return pool_.size(); }
 
   // ---- chain::EvmView
@@ -82,7 +115,7 @@ class FakeEvmChain final : public chain::EvmView {
     chain::EvmBlock block;
     block.number = number.value_or(block_);
     block.time_s = now_s - 2 * static_cast<int64_t>(block_ - block.number);
-    block.base_fee = codec::Uint256(1'000);
+    block.base_fee = base_fee;
     co_return block;
   }
   Task<chain::TransferFacts> AskTransfer(chain::TransferQuestion q, Deadline) override {
@@ -108,6 +141,10 @@ class FakeEvmChain final : public chain::EvmView {
     std::vector<chain::CallResult> results;
     for (const chain::Call& call : calls) {
       chain::CallResult result;
+      if (multicall && call.target == chain::Multicall3Address()) {
+        results.push_back(Simulate(call.data));
+        continue;
+      }
       result.success = call.target == token_.verifying_contract;
       const crypto::Hash32 separator = chain::DomainSeparator(token_);
       if (result.success) result.data.assign(separator.begin(), separator.end());
@@ -119,7 +156,8 @@ class FakeEvmChain final : public chain::EvmView {
     PTG_CO_RUN(Up());
     std::vector<bool> have;
     for (const crypto::EvmAddress& one : addresses) {
-      have.push_back(one == token_.verifying_contract || accounts_with_code.contains(one));
+      have.push_back(one == token_.verifying_contract || accounts_with_code.contains(one) ||
+                     (multicall && one == chain::Multicall3Address()));
     }
     co_return have;
   }
@@ -164,7 +202,7 @@ class FakeEvmChain final : public chain::EvmView {
   }
   Task<chain::EvmFees> Fees(Deadline) override {
     PTG_CO_RUN(Up());
-    co_return chain::EvmFees{codec::Uint256(1'000), codec::Uint256(10)};
+    co_return chain::EvmFees{base_fee, codec::Uint256(10)};
   }
   Task<std::vector<chain::Sent>> Send(std::vector<codec::Bytes> raw, Deadline) override {
     ++sends;
@@ -189,13 +227,18 @@ class FakeEvmChain final : public chain::EvmView {
   }
 
   chain::Sent Take(chain::SignedEvmTransaction tx) {
-    if (std::exchange(drop_next_, false)) return chain::Sent::kAccepted;
+    if (std::exchange(drop_next_, false) || deaf_) return chain::Sent::kAccepted;
+    if (refuse_calls_to && tx.tx.to == refuse_calls_to) return chain::Sent::kRejected;
     if (tx.tx.nonce < count_[tx.sender]) return chain::Sent::kNonceTooLow;
     for (const chain::SignedEvmTransaction& other : pool_) {
       if (other.hash == tx.hash) return chain::Sent::kAccepted;
-      if (other.sender == tx.sender && other.tx.nonce == tx.tx.nonce) {
+      if (other.sender != tx.sender || other.tx.nonce != tx.tx.nonce) continue;
+      // A tenth more takes the other's place, as in geth.
+      if (*Mul(tx.tx.max_fee_per_gas, 10) < *Mul(other.tx.max_fee_per_gas, 11)) {
         return chain::Sent::kUnderpriced;
       }
+      std::erase_if(pool_, [hash = other.hash](const auto& one) { return one.hash == hash; });
+      break;
     }
     pool_.push_back(std::move(tx));
     if (instant) Mine();
@@ -222,10 +265,11 @@ class FakeEvmChain final : public chain::EvmView {
   bool Transfer(const chain::TransferAuthorization& auth, std::vector<chain::EvmLog>& logs) {
     if (!WouldRun(auth)) return false;
     used_.insert({auth.from, auth.nonce});
+    last_used_ = {auth.from, auth.nonce};
     chain::EvmLog used;
     used.address = token_.verifying_contract;
     used.topics = {chain::AuthorizationUsedTopic(), auth.from.ToWord(), auth.nonce};
-    used.log_index = 0;
+    used.log_index = logs.size();
     logs.push_back(std::move(used));
     if (!moves) return true;
     ++transfers;
@@ -236,9 +280,44 @@ class FakeEvmChain final : public chain::EvmView {
     moved.topics = {chain::TransferTopic(), auth.from.ToWord(), auth.to.ToWord()};
     const codec::Bytes32 value = auth.value.ToBytesBE();
     moved.data.assign(value.begin(), value.end());
-    moved.log_index = 1;
+    moved.log_index = logs.size();
     logs.push_back(std::move(moved));
     return true;
+  }
+
+  // What aggregate3 would answer. The transfers of a batch are not seen by each other, but for what
+  // they take from one balance.
+  chain::CallResult Simulate(codec::ByteView data) {
+    chain::CallResult result;
+    const Result<std::vector<chain::Call>> calls = chain::ReadAggregate3(data);
+    if (!calls) return result;
+    std::map<crypto::EvmAddress, codec::Uint256> left = balance;
+    std::vector<codec::Bytes> rows;
+    for (const chain::Call& call : *calls) {
+      const Result<chain::TransferAuthorization> auth = Decode(call.data);
+      const bool good = auth && WouldRun(*auth) && left[auth->from] >= auth->value;
+      if (good) left[auth->from] = *Sub(left[auth->from], auth->value);
+      rows.push_back(codec::AbiEncoder().Bool(good).Dynamic({}).Finish());
+    }
+    result.success = true;
+    result.data = codec::AbiEncoder().DynamicArray(rows).Finish();
+    return result;
+  }
+
+  bool RunCall(const chain::EvmTransaction& tx, std::vector<chain::EvmLog>& logs) {
+    if (multicall && tx.to == chain::Multicall3Address()) {
+      const Result<std::vector<chain::Call>> calls = chain::ReadAggregate3(tx.data);
+      if (!calls || revert_batches) return false;
+      ++batches;
+      for (const chain::Call& call : *calls) {
+        const Result<chain::TransferAuthorization> auth = Decode(call.data);
+        if (auth && !fails_in_batch.contains(auth->nonce)) Transfer(*auth, logs);
+      }
+      return true;
+    }
+    if (tx.data.empty()) return true;
+    const Result<chain::TransferAuthorization> auth = Decode(tx.data);
+    return auth && Transfer(*auth, logs);
   }
 
   void Run(const chain::SignedEvmTransaction& tx) {
@@ -247,8 +326,9 @@ class FakeEvmChain final : public chain::EvmView {
     receipt.hash = tx.hash;
     receipt.block = block_;
     receipt.gas_used = 80'000;
-    const Result<chain::TransferAuthorization> auth = Decode(tx.tx.data);
-    receipt.ok = auth && Transfer(*auth, receipt.logs);
+    receipt.cost = *Mul(tx.tx.max_fee_per_gas, receipt.gas_used);
+    receipt.ok = RunCall(tx.tx, receipt.logs);
+    last_ = tx.hash;
     receipts_[tx.hash] = std::move(receipt);
   }
 
@@ -258,10 +338,13 @@ class FakeEvmChain final : public chain::EvmView {
   bool down_ = false;
   bool lose_reply_ = false;
   bool drop_next_ = false;
+  bool deaf_ = false;
   std::vector<chain::SignedEvmTransaction> pool_;
   std::map<crypto::EvmAddress, uint64_t> count_;
   std::set<std::pair<crypto::EvmAddress, codec::Bytes32>> used_;
   std::map<crypto::Hash32, chain::EvmReceipt> receipts_;
+  crypto::Hash32 last_{};
+  std::pair<crypto::EvmAddress, codec::Bytes32> last_used_;
 };
 
 }  // namespace pontage::testing

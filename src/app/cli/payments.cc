@@ -8,7 +8,7 @@
 #include "db/migrate.h"
 #include "ledger/ledger.h"
 #include "ledger/outbox.h"
-#include "settle/pending_store.h"
+#include "settle/outgoing_store.h"
 
 // What the books say, for people and for scripts. Reads only.
 namespace pontage::app {
@@ -182,9 +182,11 @@ void ExplainToPerson(const Told& told, const chain::AssetRegistry& assets) {
   }
   if (!told.attempts.empty()) PrintLine("  transactions");
   for (const settle::Attempt& a : told.attempts) {
-    PrintLine("    " + a.created.Rfc3339() + "  " + a.hash + "  nonce " + std::to_string(a.nonce) +
-              "  " + a.state + (a.block ? " in block " + std::to_string(*a.block) : "") +
-              (a.ok == false ? ", reverted" : ""));
+    PrintLine(
+        "    " + a.created.Rfc3339() + "  " + a.hash + "  nonce " + std::to_string(a.nonce) + "  " +
+        a.state + (a.block ? " in block " + std::to_string(*a.block) : "") +
+        (a.ok == false ? ", reverted" : "") +
+        (a.payments > 1 ? ", with " + std::to_string(a.payments - 1) + " other payments" : ""));
   }
   if (!told.outbox) return;
   PrintLine("  to tell\n    " + told.outbox->entry.created.Rfc3339() + "  " +
@@ -200,7 +202,8 @@ Json AttemptsJson(const std::vector<settle::Attempt>& attempts) {
                               {"transaction", a.hash},
                               {"signer", a.signer},
                               {"nonce", a.nonce},
-                              {"state", a.state}});
+                              {"state", a.state},
+                              {"payments", a.payments}});
     if (a.block) json.Set("block", *a.block);
     if (a.ok) json.Set("succeeded", *a.ok);
     list.Push(std::move(json));

@@ -33,11 +33,11 @@ const kTypes = {
 };
 
 // {signature, authorization} for one requirement of an offer. `auth` and `domain` replace members before
-// signing; `signer` signs instead of the payer `who`.
-export async function authorize(requirement, { who = "buyer", signer = who, auth = {}, domain = {} } = {}) {
+// signing; `signer` signs instead of the payer `who`; `account` (of viem) is a payer of the caller's own.
+export async function authorize(requirement, { who = "buyer", signer = who, account, auth = {}, domain = {} } = {}) {
   const now = Math.floor(Date.now() / 1000);
   const authorization = {
-    from: config.evmAddress(who),
+    from: account?.address ?? config.evmAddress(who),
     to: requirement.payTo,
     value: requirement.amount ?? requirement.maxAmountRequired,
     validAfter: "0",
@@ -45,7 +45,7 @@ export async function authorize(requirement, { who = "buyer", signer = who, auth
     nonce: `0x${randomBytes(32).toString("hex")}`,
     ...auth,
   };
-  const signature = await config.evmAccount(signer).signTypedData({
+  const signature = await (account ?? config.evmAccount(signer)).signTypedData({
     domain: {
       name: requirement.extra.name,
       version: requirement.extra.version,
@@ -58,6 +58,22 @@ export async function authorize(requirement, { who = "buyer", signer = who, auth
     message: authorization,
   });
   return { signature, authorization };
+}
+
+// A body of the facilitator's /settle (and /verify) in which `account` pays the seller of the rig `amount`.
+export async function settleRequest(account, { amount = "1000", seconds = 300, ...how } = {}) {
+  const requirement = {
+    scheme: "exact",
+    network: config.EVM_NETWORK,
+    amount,
+    asset: config.USDC.address,
+    payTo: config.evmAddress("payee"),
+    maxTimeoutSeconds: seconds,
+    extra: { name: config.USDC.name, version: config.USDC.version },
+  };
+  const payload = await authorize(requirement, { account, ...how });
+  const payment = { x402Version: 2, accepted: requirement, payload };
+  return { x402Version: 2, paymentPayload: payment, paymentRequirements: requirement };
 }
 
 // The payment objects of both versions out of what offersOf heard; `how` goes to authorize.

@@ -15,9 +15,11 @@ import {
   defineChain,
   encodeDeployData,
   http,
+  keccak256,
   maxUint256,
   parseEther,
   publicActions,
+  toHex,
 } from "viem";
 import { artifacts } from "./compile.mjs";
 import * as config from "./config.mjs";
@@ -162,6 +164,20 @@ export function tokenBalance(rpc, who, token = config.USDC.address) {
   const { abi } = artifacts().RigUSD;
   const call = { address: token, abi, functionName: "balanceOf", args: [config.evmAddress(who)] };
   return evmClients(rpc).pub.readContract(call);
+}
+
+// Payments that came together may share a transaction: throws unless each transaction named in `hashes` has
+// as many Transfer logs of `token` as there are payments that name it. Returns the different hashes.
+export async function eachHasItsTransfer(rpc, hashes, token = config.USDC.address) {
+  const topic = keccak256(toHex("Transfer(address,address,uint256)"));
+  const different = [...new Set(hashes)];
+  for (const hash of different) {
+    const { logs } = await rpcCall(rpc, "eth_getTransactionReceipt", hash);
+    const moved = logs.filter((log) => log.address === token.toLowerCase() && log.topics[0] === topic).length;
+    const named = hashes.filter((one) => one === hash).length;
+    if (moved !== named) throw new Error(`${hash}: ${named} payments name it, ${moved} are in it`);
+  }
+  return different;
 }
 
 // A chain ready to be paid on: furnished, everybody funded, Permit2 approved by the buyer. It is set

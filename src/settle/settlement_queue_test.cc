@@ -1,0 +1,145 @@
+#include "settle/settlement_queue.h"
+
+#include <string>
+#include <vector>
+
+#include <gtest/gtest.h>
+
+#include "chain/evm_calls.h"
+#include "codec/abi.h"
+#include "testing/expect.h"
+
+namespace pontage::settle {
+namespace {
+
+using Groups = std::vector<std::vector<size_t>>;
+using testing::IsOk;
+
+struct Queue {
+  std::vector<SettleJob> jobs;
+  Queue& Add(std::string key, uint64_t gas = 80'000, bool alone = false) {
+    SettleJob& job = jobs.emplace_back();
+    job.key = std::move(key);
+    job.to.bytes[19] = 7;
+    job.data = {1, 2, 3};
+    job.gas = gas;
+    job.alone = alone;
+    return *this;
+  }
+  Queue& Add(size_t count) {
+    for (size_t i = 0; i < count; ++i) Add("key-" + std::to_string(jobs.size()));
+    return *this;
+  }
+  std::vector<const SettleJob*> Pointers() const {
+    std::vector<const SettleJob*> pointers;
+    for (const SettleJob& job : jobs) pointers.push_back(&job);
+    return pointers;
+  }
+  Groups Plan(QueueLimits limits = {}, size_t in_flight = 0) const {
+    return PlanGroups(Pointers(), limits, in_flight);
+  }
+};
+
+std::vector<size_t> Sizes(const Groups& groups) {
+  std::vector<size_t> sizes;
+  for (const std::vector<size_t>& group : groups) sizes.push_back(group.size());
+  return sizes;
+}
+
+TEST(SettlementQueue, WhichPaymentsShareATransaction) {
+  const QueueLimits one_left{.in_flight = 2};
+  const QueueLimits no_batches{.batch = 1, .in_flight_alone = 3};
+  const QueueLimits threes{.batch = 3};
+  const struct {
+    const char* name;
+    Queue queue;
+    QueueLimits limits;
+    size_t in_flight;
+    Groups want;
+  } cases[] = {
+      {"nothing waits", {}, {}, 0, {}},
+      {"a lone payment goes alone", Queue().Add(1), {}, 0, {{0}}},
+      {"a lone payment goes though others are in flight", Queue().Add(1), {}, 15, {{0}}},
+      {"two go together", Queue().Add(2), {}, 0, {{0, 1}}},
+      {"what is full is not added to", Queue().Add(7), threes, 0, {{0, 1, 2}, {3, 4, 5}, {6}}},
+      {"no room", Queue().Add(3), {}, 16, {}},
+      {"more in flight than may be", Queue().Add(3), {}, 40, {}},
+      {"room for one: a full one, the rest waits",
+       Queue().Add(5),
+       {.batch = 3, .in_flight = 2},
+       1,
+       {{0, 1, 2}}},
+      {"one that must be alone",
+       Queue().Add("a").Add("b", 80'000, true).Add("c"),
+       {},
+       0,
+       {{0, 2}, {1}}},
+      {"one that must be alone does not take the last room of others",
+       Queue().Add("a").Add("b", 80'000, true).Add("c"),
+       one_left,
+       1,
+       {{0, 2}}},
+      {"alone and first in the last room",
+       Queue().Add("a", 80'000, true).Add("b"),
+       one_left,
+       1,
+       {{0}}},
+      {"one key is not twice in a round", Queue().Add("a").Add("a").Add("b"), {}, 0, {{0, 2}}},
+      {"without batches each has its own", Queue().Add(2), no_batches, 0, {{0}, {1}}},
+      {"without batches there is a bound too", Queue().Add(5), no_batches, 1, {{0}, {1}}},
+      // 40,000 of its own; 1,000,000 and a quarter each, less what they share.
+      {"bounded by gas",
+       Queue().Add("a", 1'000'000).Add("b", 1'000'000).Add("c", 1'000'000),
+       {.batch_gas = 2'510'000},
+       0,
+       {{0, 1}, {2}}},
+      {"one that is beyond the gas of a batch goes alone",
+       Queue().Add("a", 9'000'000).Add("b"),
+       {},
+       0,
+       {{0}, {1}}},
+  };
+  for (const auto& c : cases) EXPECT_EQ(c.queue.Plan(c.limits, c.in_flight), c.want) << c.name;
+}
+
+TEST(SettlementQueue, TwoHundredAreFourTransactions) {
+  EXPECT_EQ(Sizes(Queue().Add(200).Plan()), (std::vector<size_t>{50, 50, 50, 50}));
+}
+
+TEST(SettlementQueue, OneIsTheCallItselfAndManyAreAggregate3) {
+  const Queue queue = Queue().Add("a", 80'000).Add("b", 100'000);
+  const std::vector<const SettleJob*> both = queue.Pointers();
+  const chain::EvmTransaction one = CallFor(std::vector{both[0]}, 500'000);
+  EXPECT_EQ(one.to, both[0]->to);
+  EXPECT_EQ(one.data, both[0]->data);
+  EXPECT_EQ(one.gas_limit, 100'000U);
+  EXPECT_EQ(CallFor(std::vector{both[0]}, 90'000).gas_limit, 90'000U);
+  const chain::EvmTransaction two = CallFor(both, 500'000);
+  EXPECT_EQ(two.to, chain::Multicall3Address());
+  EXPECT_EQ(two.gas_limit, 40'000U + 100'000 - 15'000 + 125'000 - 15'000);
+  const auto calls = chain::ReadAggregate3(two.data);
+  ASSERT_THAT(calls, IsOk());
+  ASSERT_EQ(calls->size(), 2U);
+  for (const chain::Call& call : *calls) {
+    EXPECT_EQ(call.target, both[0]->to);
+    EXPECT_EQ(call.data, both[0]->data);
+    EXPECT_TRUE(call.allow_failure);
+  }
+}
+
+TEST(SettlementQueue, ASimulationTellsWhichFail) {
+  std::vector<codec::Bytes> rows;
+  for (const bool good : {true, false, true}) {
+    rows.push_back(codec::AbiEncoder().Bool(good).Dynamic({}).Finish());
+  }
+  chain::CallResult answer{.success = true,
+                           .data = codec::AbiEncoder().DynamicArray(rows).Finish()};
+  EXPECT_EQ(Simulated(answer, 3), (std::vector{true, false, true}));
+  EXPECT_EQ(Simulated(answer, 2), (std::vector{false, false})) << "not one row for each";
+  answer.success = false;
+  EXPECT_EQ(Simulated(answer, 3), (std::vector{false, false, false}));
+  EXPECT_EQ(Simulated({.success = true, .data = {1}}, 1), (std::vector{false}));
+}
+
+}  // namespace
+}  // namespace pontage::settle

@@ -1,0 +1,197 @@
+#include <algorithm>
+#include <utility>
+
+#include "base/log.h"
+#include "base/try.h"
+#include "chain/evm_calls.h"
+#include "codec/hex.h"
+#include "settle/pending_store.h"
+#include "settle/submitter.h"
+#include "settle/submitter_waiter.h"
+
+// The submitter's eye on the chain: what the key's count is, and which transactions were mined.
+namespace pontage::settle {
+namespace {
+
+constexpr Millis kRpcTimeout{10'000};
+constexpr Millis kStoreTimeout{10'000};
+// What was finished is remembered for a week: longer than any payment may be valid, by far.
+constexpr Millis kRemember{7LL * 24 * 3600 * 1000};
+
+// What a mined transaction cost, in gwei, rounded up; nullopt when the node does not say.
+std::optional<int64_t> CostOf(const chain::EvmReceipt& receipt) {
+  constexpr uint64_t kWeiOfGwei = 1'000'000'000;
+  if (!receipt.cost) return std::nullopt;
+  const codec::QuotientRemainder gwei = DivMod(*receipt.cost, kWeiOfGwei);
+  const uint64_t whole = gwei.quotient.ToU64().value_or(INT64_MAX / 4);
+  return static_cast<int64_t>(std::min<uint64_t>(whole, INT64_MAX / 4)) +
+         (gwei.remainder != 0 ? 1 : 0);
+}
+
+}  // namespace
+
+// What the chain says of the key: the count that nonces start from, whether payments may share a
+// transaction there, and the transactions that were stored and not seen mined, which are sent
+// again.
+Task<> Submitter::Begin() {
+  const Deadline by = Deadline::In(loop_.clock(), kRpcTimeout);
+  PTG_CO_TRY(const uint64_t pending, co_await view_.TransactionCount(key_.address(), true, by));
+  std::vector<crypto::EvmAddress> multicall{chain::Multicall3Address()};
+  PTG_CO_TRY(const std::vector<bool> code, co_await view_.HaveCode(std::move(multicall), by));
+  batching_ = code[0] && options_.queue.batch > 1;
+  const UnixMs now = loop_.clock().Now();
+  const auto mend = [&](db::Tx& tx) -> Result<bool> {
+    PTG_RUN(PrunePending(tx, now - kRemember));
+    return MendNonce(tx, signer_, pending, now);
+  };
+  PTG_CO_TRY(const bool mended,
+             co_await database_.Write(mend, Deadline::In(loop_.clock(), kStoreTimeout)));
+  if (mended) {
+    Log(LogLevel::kWarn, "settle.nonce_wound_back",
+        {{"chain", signer_.chain}, {"nonce", static_cast<int64_t>(pending)}});
+  }
+  floor_ = pending;
+  PTG_CO_RUN(co_await AdoptStored(now));
+  Log(LogLevel::kInfo, "settle.signer_ready",
+      {{"chain", signer_.chain},
+       {"signer", signer_.address},
+       {"nonce", static_cast<int64_t>(pending)},
+       {"open", open_.size()},
+       {"batches", batching_}});
+  ready_ = true;
+  work_.Set();
+  pack_.Set();
+  co_return {};
+}
+
+Task<> Submitter::AdoptStored(UnixMs before) {
+  const auto body = [&](db::Tx& tx) { return OpenTransactions(tx, signer_, before); };
+  PTG_CO_TRY(std::vector<Outgoing> stored,
+             co_await database_.Read(body, Deadline::In(loop_.clock(), kStoreTimeout)));
+  for (Outgoing& tx : stored) Adopt(std::move(tx), true, {});
+  co_return {};
+}
+
+// Quick at first, so that a chain with instant blocks is not slept over; slower the longer nothing
+// new was sent.
+Millis Submitter::Pace() const {
+  const Millis since = loop_.clock().Steady() - last_sent_;
+  if (since < Millis(200)) return Millis(40);
+  if (since < Millis(5'000)) return Millis(150);
+  if (since < Millis(30'000)) return Millis(500);
+  return Millis(2'000);
+}
+
+Task<> Submitter::Watch() {
+  uint64_t seen_block = 0;
+  SteadyMs checked_at;
+  SteadyMs adopted_at = loop_.clock().Steady();
+  while (!stopping_) {
+    if (!ready_) {
+      const Result<> begun = co_await Begin();
+      if (stopping_) break;
+      if (!begun) {
+        Log(LogLevel::kWarn, "settle.signer_not_ready",
+            {{"chain", signer_.chain}, {"reason", begun.error().detail()}});
+        PTG_CO_RUN(co_await Sleep(Millis(1'000)));
+        continue;
+      }
+    }
+    const SteadyMs now = loop_.clock().Steady();
+    if (now - adopted_at >= options_.adopt) {
+      adopted_at = now;
+      // Only what is older than any broadcast of a living node takes.
+      const Result<> adopted = co_await AdoptStored(loop_.clock().Now() - options_.adopt);
+      if (!adopted) {
+        Log(LogLevel::kWarn, "settle.adopt_failed",
+            {{"chain", signer_.chain}, {"reason", adopted.error().detail()}});
+      }
+    }
+    if (open_.empty()) {
+      watched_.Clear();
+      const Result<> woken = co_await watched_.Wait(Deadline::In(loop_.clock(), Millis(1'000)));
+      if (!woken || stopping_) continue;
+    }
+    PTG_CO_RUN(co_await Sleep(Pace()));
+    if (stopping_ || open_.empty()) continue;
+    const Deadline by = Deadline::In(loop_.clock(), kRpcTimeout);
+    const Result<chain::EvmBlock> block = co_await view_.Block(std::nullopt, by);
+    const SteadyMs then = loop_.clock().Steady();
+    // Receipts are asked for when there is a new block, and now and then in case that two nodes
+    // behind one name do not agree.
+    if (!block) continue;
+    if (block->number == seen_block && !look_now_ && then - checked_at < Millis(2'000)) continue;
+    look_now_ = false;
+    const Result<> checked = co_await CheckReceipts(block->number);
+    if (checked) {
+      seen_block = block->number;
+      checked_at = then;
+    }
+  }
+  if (--running_ == 0) stopped_.Set();
+  co_return {};
+}
+
+Task<> Submitter::CheckReceipts(uint64_t block) {
+  std::vector<crypto::Hash32> hashes;
+  for (const auto& [hash, id] : by_hash_) hashes.push_back(hash);
+  const Deadline by = Deadline::In(loop_.clock(), kRpcTimeout);
+  std::vector<crypto::Hash32> asked = hashes;
+  PTG_CO_TRY(const std::vector<std::optional<chain::EvmReceipt>> receipts,
+             co_await view_.Receipts(std::move(asked), by));
+  std::vector<Mined> mined;
+  for (size_t i = 0; i < hashes.size(); ++i) {
+    const auto known = by_hash_.find(hashes[i]);
+    if (known == by_hash_.end()) continue;
+    const std::string id = known->second;
+    if (receipts[i] && block + 1 >= receipts[i]->block + options_.confirmations) {
+      Close(id, *receipts[i], mined);
+      continue;
+    }
+    // Those that were only watched and for whom nobody waits any more are let go.
+    Open& open = open_.at(id);
+    std::erase_if(open.waiters, [](const auto& w) { return w->state == Waiter::State::kDone; });
+    if (open.ours || !open.waiters.empty()) continue;
+    for (const Version& version : open.tx.versions) by_hash_.erase(version.hash);
+    open_.erase(id);
+  }
+  load_ = queue_.size() + open_.size();
+  if (mined.empty()) co_return {};
+  pack_.Set();
+  const UnixMs now = loop_.clock().Now();
+  const auto body = [&mined, now, this](db::Tx& tx) -> Result<> {
+    for (const Mined& one : mined) PTG_RUN(MarkMined(tx, signer_, one, now));
+    return {};
+  };
+  const Result<> marked =
+      co_await database_.Write(body, Deadline::In(loop_.clock(), kStoreTimeout));
+  if (!marked) {
+    // They stay open in the database; the next look at it finds their receipts again.
+    Log(LogLevel::kWarn, "settle.mark_failed",
+        {{"chain", signer_.chain}, {"reason", marked.error().detail()}});
+  }
+  co_return {};
+}
+
+// One version of `id` is in a block that counts.
+void Submitter::Close(const std::string& id, const chain::EvmReceipt& receipt,
+                      std::vector<Mined>& mined) {
+  const auto at = open_.find(id);
+  const Open open = std::move(at->second);
+  for (const Version& version : open.tx.versions) by_hash_.erase(version.hash);
+  open_.erase(at);
+  if (!open.tx.id.empty()) {
+    mined.push_back({open.tx.id, receipt.hash, receipt.block, receipt.ok, CostOf(receipt)});
+  }
+  Log(LogLevel::kInfo, "settle.mined",
+      {{"chain", signer_.chain},
+       {"transaction", codec::Hex0x(receipt.hash)},
+       {"nonce", static_cast<int64_t>(open.tx.nonce)},
+       {"block", static_cast<int64_t>(receipt.block)},
+       {"ok", receipt.ok},
+       {"gas", static_cast<int64_t>(receipt.gas_used)},
+       {"payments", std::max<size_t>(1, open.waiters.size())}});
+  for (const std::shared_ptr<Waiter>& waiter : open.waiters) waiter->Deliver(receipt);
+}
+
+}  // namespace pontage::settle
