@@ -6,6 +6,7 @@
 
 #include "base/log.h"
 #include "base/try.h"
+#include "net/http2_connection.h"
 
 namespace pontage::net {
 namespace {
@@ -40,10 +41,6 @@ std::string_view Slug(int status) {
 
 }  // namespace
 
-namespace {
-
-// What is said when a handler gave up before it answered: mostly about a body that could not be
-// read.
 http1::Refusal RefusalOf(Code code) {
   switch (code) {
     case Code::kBadRequest:
@@ -57,10 +54,9 @@ http1::Refusal RefusalOf(Code code) {
   }
 }
 
-}  // namespace
-
 // `why` and the phrase are our own constants: nothing in them needs escaping.
-std::string MinimalAnswer(http1::Refusal refusal, std::string_view request_id) {
+std::pair<ResponseHead, std::string> MinimalProblem(http1::Refusal refusal,
+                                                    std::string_view request_id) {
   const std::string_view phrase = http1::Reason(refusal.status);
   const std::string status = std::to_string(refusal.status);
   std::string body = R"({"type":"about:blank","title":")";
@@ -71,6 +67,11 @@ std::string MinimalAnswer(http1::Refusal refusal, std::string_view request_id) {
   head.headers.Add("Content-Type", "application/problem+json");
   if (!request_id.empty()) head.headers.Add("X-Request-Id", request_id);
   if (refusal.status == 503) head.headers.Add("Retry-After", "1");
+  return {std::move(head), std::move(body)};
+}
+
+std::string MinimalAnswer(http1::Refusal refusal, std::string_view request_id) {
+  const auto [head, body] = MinimalProblem(refusal, request_id);
   http1::WriteOptions options;
   options.length = body.size();
   options.connection = "close";
@@ -107,6 +108,7 @@ Task<> Connection::Run(std::unique_ptr<Connection> self) {
   const Clock& clock = shared.loop.clock();
   Next next = Next::kPark;
   if (shared.tls) PTG_CO_RUN(co_await self->ShakeHands(next));
+  if (self->transport_.protocol() == "h2") PTG_CO_RUN(co_await self->ServeHttp2(next));
   while (next == Next::kPark && !shared.draining) {
     if (!self->transport_.HasUnread()) {
       // Between requests a connection holds no buffer and no frame but this one.
@@ -159,6 +161,25 @@ Task<> Connection::ShakeHands(Next& next) {
   transport_.Secure(*std::move(session));
   next = Next::kPark;
   co_return {};
+}
+
+Task<> Connection::ServeHttp2(Next& next) {
+  struct Speaking {
+    ~Speaking() { connection.http2_ = nullptr; }
+    Connection& connection;
+  };
+  const Speaking speaking{*this};
+  auto http2 =
+      std::make_shared<http2::Connection>(shared_, transport_, parked_, peer_address_, peer_port_);
+  http2_ = http2.get();
+  if (shared_->draining) http2->Drain();
+  PTG_CO_TRY(const bool listens, co_await http2::Connection::Run(std::move(http2)));
+  next = listens ? Next::kLinger : Next::kClose;
+  co_return {};
+}
+
+void Connection::BeginDrain() {
+  if (http2_ != nullptr) http2_->Drain();
 }
 
 Task<> Connection::Serve(Next& next) {

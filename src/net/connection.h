@@ -14,7 +14,17 @@ namespace pontage::net {
 
 class Connection;
 
-// A whole answer with a problem document, after which the connection closes.
+namespace http2 {
+class Connection;
+}
+
+// What is said when a handler gave up before it answered: mostly about a body that could not be
+// read.
+http1::Refusal RefusalOf(Code code);
+// A problem document and the head that goes with it, for what no handler answers.
+std::pair<ResponseHead, std::string> MinimalProblem(http1::Refusal refusal,
+                                                    std::string_view request_id);
+// The same as bytes of HTTP/1, after which the connection closes.
 std::string MinimalAnswer(http1::Refusal refusal, std::string_view request_id);
 
 // What the connections of a server share.
@@ -136,6 +146,8 @@ class Connection {
   static Connection& OfParked(IoLink& link);
   void Abort() { transport_.socket().Abort(); }
   void Close() { transport_.socket().Close(); }
+  // The server drains: what HTTP/1 sees between two requests, HTTP/2 tells its client.
+  void BeginDrain();
 
  private:
   friend class RequestBody;
@@ -147,6 +159,8 @@ class Connection {
 
   // The TLS handshake; without it `next` says how to end.
   Task<> ShakeHands(Next& next);
+  // HTTP/2 from its preface to its end.
+  Task<> ServeHttp2(Next& next);
   // Answers requests until none has begun to arrive.
   Task<> Serve(Next& next);
   // 0 with next set: there is no further request.
@@ -170,7 +184,8 @@ class Connection {
   std::string peer_address_;
   uint16_t peer_port_ = 0;
   InputBuffer input_;
-  Writer* writer_ = nullptr;  // of the exchange that runs
+  Writer* writer_ = nullptr;            // of the exchange that runs
+  http2::Connection* http2_ = nullptr;  // while it speaks HTTP/2
   Link everywhere_;
   Link parked_;
 };

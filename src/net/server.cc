@@ -105,6 +105,10 @@ Task<> Server::Drain(Deadline by) {
   ServerShared& shared = *impl->shared;
   impl->listener.Close();
   shared.draining = true;
+  // Those who speak HTTP/2 are told; they leave the list of the idle by themselves.
+  for (IoLink* link = shared.all.after; link != &shared.all; link = link->after) {
+    Connection::OfEverywhere(*link).BeginDrain();
+  }
   while (!shared.idle.alone()) impl->DropLongestIdle();
   while (!shared.shaking.alone()) Impl::DropFirst(shared.shaking);
   const Result<> finished = co_await shared.none.Wait(by);

@@ -62,7 +62,10 @@ struct ServerLimits {
   Millis idle_timeout{75'000};   // between requests
   Millis body_timeout{30'000};   // without progress
   Millis write_timeout{30'000};  // without progress
-  size_t pipelined = 64;         // requests answered on one read before the loop is given to others
+  // HTTP/2: requests of one connection at a time. What RFC 9113 §5.1.2 asks for at least, and what
+  // nginx and others allow within some.
+  uint32_t streams = 100;
+  size_t pipelined = 64;  // requests answered on one read before the loop is given to others
 };
 
 // Listens on one address with one loop; several servers may share the address (SO_REUSEPORT).

@@ -26,7 +26,8 @@ constexpr const char* kGroups = "X25519:P-256:P-384";
 constexpr size_t kTickets = 1;
 
 // ALPN names, each behind its length, best first.
-constexpr std::array<unsigned char, 9> kProtocols = {8, 'h', 't', 't', 'p', '/', '1', '.', '1'};
+constexpr std::array<unsigned char, 12> kProtocols = {2,   'h', '2', 8,   'h', 't',
+                                                      't', 'p', '/', '1', '.', '1'};
 
 int ChooseProtocol(SSL*, const unsigned char** out, unsigned char* out_size,
                    const unsigned char* offered, unsigned offered_size, void*) {

@@ -45,6 +45,16 @@ class RawPeer {
     seen_.erase(0, at + mark.size());
     co_return text;
   }
+  // Exactly so many bytes.
+  Task<std::string> ReadCount(size_t count) {
+    while (seen_.size() < count) {
+      PTG_CO_TRY(const bool more, co_await ReadMore());
+      if (!more) co_return Fail(Code::kConnection, "ended within what was awaited");
+    }
+    std::string text = seen_.substr(0, count);
+    seen_.erase(0, count);
+    co_return text;
+  }
   // Nothing comes for `time`.
   Task<bool> Silent(Millis time) {
     const size_t before = seen_.size();

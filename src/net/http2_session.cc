@@ -1,0 +1,346 @@
+#include "net/http2_session.h"
+
+#include <algorithm>
+#include <array>
+
+#include <nghttp2/nghttp2.h>
+
+#include "base/check.h"
+
+namespace pontage::net::http2 {
+namespace {
+
+// nghttp2's own net below ours: acknowledgements that wait to be sent.
+constexpr size_t kAcknowledgements = 200;
+// Its count of CONTINUATION frames counts pieces of them too, as they happen to arrive. Ours is
+// OnBeginFrame's; this is for blocks that nghttp2 throws away unseen.
+constexpr size_t kContinuations = 2000;
+constexpr size_t kFrameHead = 9;
+// A block that is decoded to more than so many limits is no mistake.
+constexpr size_t kFarBeyond = 4;
+// A piece of an answer that the client's windows cut to less than this earns no window updates.
+constexpr size_t kDribble = 256;
+constexpr int64_t kEarnedByFrame = 3;
+
+std::string_view View(const uint8_t* text, size_t size) {
+  return {reinterpret_cast<const char*>(text), size};
+}
+
+// Fields in the form nghttp2 takes, which copies them when they are submitted.
+class Fields {
+ public:
+  // False when a name or value holds what a head cannot carry.
+  bool Add(std::string_view name, std::string_view value) {
+    if (!name.starts_with(':') && !http1::IsToken(name)) return false;
+    if (!http1::IsFieldValue(value)) return false;
+    for (const char c : name) text_ += c >= 'A' && c <= 'Z' ? static_cast<char>(c + 32) : c;
+    text_.append(value);
+    sizes_.push_back({name.size(), value.size()});
+    return true;
+  }
+  bool AddAll(const Headers& headers) {
+    for (size_t i = 0; i < headers.size(); ++i) {
+      const Headers::Field field = headers.at(i);
+      if (!Add(field.name, field.value)) return false;
+    }
+    return true;
+  }
+  std::span<const nghttp2_nv> Get() {
+    pairs_.clear();
+    auto* at = reinterpret_cast<uint8_t*>(text_.data());
+    for (const Size& size : sizes_) {
+      pairs_.push_back({.name = at,
+                        .value = at + size.name,
+                        .namelen = size.name,
+                        .valuelen = size.value,
+                        .flags = NGHTTP2_NV_FLAG_NONE});
+      at += size.name + size.value;
+    }
+    return pairs_;
+  }
+
+ private:
+  struct Size {
+    size_t name, value;
+  };
+  std::string text_;
+  std::vector<Size> sizes_;
+  std::vector<nghttp2_nv> pairs_;
+};
+
+uint32_t CodeOf(Session::Why why) {
+  switch (why) {
+    case Session::Why::kRefused:
+      return NGHTTP2_REFUSED_STREAM;
+    case Session::Why::kDone:
+      return NGHTTP2_NO_ERROR;
+    case Session::Why::kStalled:
+      return NGHTTP2_CANCEL;
+    case Session::Why::kFailed:
+      break;
+  }
+  return NGHTTP2_INTERNAL_ERROR;
+}
+
+}  // namespace
+
+bool Budget::Spend(int64_t count, SteadyMs now) {
+  const int64_t passed = at_ ? std::max<int64_t>(0, (now - *at_).count()) : 0;
+  at_ = now;
+  // A connection may have rested for days.
+  left_ = std::min(most_, left_ + std::min<int64_t>(passed, 3'600'000) * rate_);
+  if (left_ < count * 1000) return false;
+  left_ -= count * 1000;
+  return true;
+}
+
+void Budget::Earn(int64_t count) { left_ = std::min(most_, left_ + count * 1000); }
+
+struct Session::Callbacks {
+  static Session& Of(void* user) { return *static_cast<Session*>(user); }
+
+  static int OnBeginFrame(nghttp2_session*, const nghttp2_frame_hd* hd, void* user) {
+    Session& s = Of(user);
+    bool useful = false;
+    switch (hd->type) {
+      case NGHTTP2_HEADERS:
+        s.head_bytes_ = 0;
+        s.in_head_ = (hd->flags & NGHTTP2_FLAG_END_HEADERS) == 0;
+        useful = true;
+        break;
+      case NGHTTP2_CONTINUATION:
+        s.in_head_ = (hd->flags & NGHTTP2_FLAG_END_HEADERS) == 0;
+        useful = hd->length > 0;
+        break;
+      case NGHTTP2_DATA:
+        useful = hd->length > 0 || (hd->flags & NGHTTP2_FLAG_END_STREAM) != 0;
+        break;
+      default:
+        break;
+    }
+    if (s.in_head_ || hd->type == NGHTTP2_CONTINUATION) {
+      s.head_bytes_ += hd->length + kFrameHead;
+      if (s.head_bytes_ > 2 * s.limits_.head.bytes) s.Overrun("a header block without end");
+    }
+    if (!useful && !s.idle_.Spend(1, s.clock_.Steady())) s.Overrun("too many idle frames");
+    return s.failed_ ? NGHTTP2_ERR_CALLBACK_FAILURE : 0;
+  }
+
+  static int OnBeginHeaders(nghttp2_session*, const nghttp2_frame* frame, void* user) {
+    Session& s = Of(user);
+    s.trailers_ = frame->headers.cat != NGHTTP2_HCAT_REQUEST;
+    HeadLimits limits = s.limits_.head;
+    if (s.trailers_) limits.bytes = s.limits_.trailer_bytes;
+    s.building_.emplace(s.trailers_ ? HeadBuilder::Kind::kTrailers : HeadBuilder::Kind::kRequest,
+                        limits);
+    return 0;
+  }
+
+  static int OnHeader(nghttp2_session*, const nghttp2_frame*, const uint8_t* name, size_t name_size,
+                      const uint8_t* value, size_t value_size, uint8_t, void* user) {
+    Session& s = Of(user);
+    if (!s.building_) return NGHTTP2_ERR_TEMPORAL_CALLBACK_FAILURE;
+    s.building_->Add(View(name, name_size), View(value, value_size));
+    const bool far = s.building_->bytes() > kFarBeyond * s.limits_.head.bytes;
+    return far ? NGHTTP2_ERR_TEMPORAL_CALLBACK_FAILURE : 0;
+  }
+
+  // Not the kind of field that is quietly left out.
+  static int OnInvalidHeader(nghttp2_session*, const nghttp2_frame*, const uint8_t*, size_t,
+                             const uint8_t*, size_t, uint8_t, void*) {
+    return NGHTTP2_ERR_TEMPORAL_CALLBACK_FAILURE;
+  }
+
+  static int OnFrame(nghttp2_session*, const nghttp2_frame* frame, void* user) {
+    Session& s = Of(user);
+    const int32_t id = frame->hd.stream_id;
+    const bool end = (frame->hd.flags & NGHTTP2_FLAG_END_STREAM) != 0;
+    if (s.failed_) return 0;
+    if (frame->hd.type == NGHTTP2_HEADERS && s.building_) {
+      HeadBuilder built = *std::exchange(s.building_, std::nullopt);
+      if (s.trailers_) {
+        if (end) s.events_.OnBodyEnd(id, built.Trailers());
+      } else {
+        s.events_.OnRequest(id, built.Request(!end), !end);
+      }
+    } else if (frame->hd.type == NGHTTP2_DATA && end) {
+      s.events_.OnBodyEnd(id, Headers());
+    } else if (frame->hd.type == NGHTTP2_GOAWAY) {
+      s.left_ = true;
+    }
+    return 0;
+  }
+
+  static int OnData(nghttp2_session*, uint8_t, int32_t id, const uint8_t* data, size_t size,
+                    void* user) {
+    Session& s = Of(user);
+    if (!s.failed_) s.events_.OnData(id, View(data, size));
+    return 0;
+  }
+
+  static int OnClosed(nghttp2_session*, int32_t id, uint32_t error, void* user) {
+    Session& s = Of(user);
+    const bool ours = std::erase(s.own_resets_, id) > 0;
+    if (error != NGHTTP2_NO_ERROR && !ours && !s.resets_.Spend(1, s.clock_.Steady())) {
+      s.Overrun("too many streams that end in an error");
+    }
+    if (!s.failed_) s.events_.OnClosed(id, error);
+    return s.failed_ ? NGHTTP2_ERR_CALLBACK_FAILURE : 0;
+  }
+
+  static int OnSent(nghttp2_session*, const nghttp2_frame* frame, void* user) {
+    const bool carries = frame->hd.type == NGHTTP2_DATA || frame->hd.type == NGHTTP2_HEADERS;
+    if (carries && (frame->hd.flags & NGHTTP2_FLAG_END_STREAM) != 0) {
+      Of(user).events_.OnAnswerEnd(frame->hd.stream_id);
+    }
+    return 0;
+  }
+
+  static ssize_t Take(nghttp2_session* session, int32_t id, uint8_t* into, size_t size,
+                      uint32_t* flags, nghttp2_data_source* source, void* user) {
+    const Source::Taken taken = static_cast<Source*>(source->ptr)->Take({into, size});
+    if (taken.count == 0 && !taken.end) return NGHTTP2_ERR_DEFERRED;
+    if (taken.count < size || size >= kDribble) Of(user).idle_.Earn(kEarnedByFrame);
+    if (taken.end) {
+      *flags |= NGHTTP2_DATA_FLAG_EOF;
+      Fields fields;
+      if (taken.trailers != nullptr && fields.AddAll(*taken.trailers)) {
+        const auto all = fields.Get();
+        if (nghttp2_submit_trailer(session, id, all.data(), all.size()) == 0) {
+          *flags |= NGHTTP2_DATA_FLAG_NO_END_STREAM;
+        }
+      }
+    }
+    return static_cast<ssize_t>(taken.count);
+  }
+};
+
+Session::Session(const SessionLimits& limits, const Clock& clock, Events& events)
+    : limits_(limits),
+      clock_(clock),
+      events_(events),
+      resets_(limits.resets, limits.resets_per_second),
+      idle_(limits.idle_frames, limits.idle_frames_per_second) {
+  nghttp2_session_callbacks* callbacks = nullptr;
+  nghttp2_option* options = nullptr;
+  PTG_CHECK(nghttp2_session_callbacks_new(&callbacks) == 0 && nghttp2_option_new(&options) == 0);
+  nghttp2_session_callbacks_set_on_begin_frame_callback(callbacks, Callbacks::OnBeginFrame);
+  nghttp2_session_callbacks_set_on_begin_headers_callback(callbacks, Callbacks::OnBeginHeaders);
+  nghttp2_session_callbacks_set_on_header_callback(callbacks, Callbacks::OnHeader);
+  nghttp2_session_callbacks_set_on_invalid_header_callback(callbacks, Callbacks::OnInvalidHeader);
+  nghttp2_session_callbacks_set_on_frame_recv_callback(callbacks, Callbacks::OnFrame);
+  nghttp2_session_callbacks_set_on_data_chunk_recv_callback(callbacks, Callbacks::OnData);
+  nghttp2_session_callbacks_set_on_stream_close_callback(callbacks, Callbacks::OnClosed);
+  nghttp2_session_callbacks_set_on_frame_send_callback(callbacks, Callbacks::OnSent);
+  // Windows open as bodies are read, not as they arrive.
+  nghttp2_option_set_no_auto_window_update(options, 1);
+  nghttp2_option_set_no_closed_streams(options, 1);
+  nghttp2_option_set_max_outbound_ack(options, kAcknowledgements);
+  nghttp2_option_set_max_continuations(options, kContinuations);
+  PTG_CHECK(nghttp2_session_server_new2(&session_, callbacks, this, options) == 0);
+  nghttp2_session_callbacks_del(callbacks);
+  nghttp2_option_del(options);
+
+  const std::array<nghttp2_settings_entry, 4> settings{
+      {{NGHTTP2_SETTINGS_MAX_CONCURRENT_STREAMS, limits_.streams},
+       {NGHTTP2_SETTINGS_INITIAL_WINDOW_SIZE, limits_.stream_window},
+       {NGHTTP2_SETTINGS_MAX_HEADER_LIST_SIZE, static_cast<uint32_t>(limits_.head.bytes)},
+       {NGHTTP2_SETTINGS_NO_RFC7540_PRIORITIES, 1}}};
+  nghttp2_submit_settings(session_, NGHTTP2_FLAG_NONE, settings.data(), settings.size());
+  nghttp2_session_set_local_window_size(session_, NGHTTP2_FLAG_NONE, 0,
+                                        static_cast<int32_t>(limits_.connection_window));
+}
+
+Session::~Session() { nghttp2_session_del(session_); }
+
+bool Session::Overrun(std::string_view why) {
+  if (complaint_.empty()) complaint_ = why;
+  failed_ = true;
+  return false;
+}
+
+bool Session::Receive(std::string_view bytes) {
+  if (failed_) return false;
+  const ssize_t read = nghttp2_session_mem_recv(
+      session_, reinterpret_cast<const uint8_t*>(bytes.data()), bytes.size());
+  if (read < 0 && complaint_.empty()) complaint_ = nghttp2_strerror(static_cast<int>(read));
+  if (read < 0 || failed_) {
+    failed_ = true;
+    const bool flood = read != NGHTTP2_ERR_BAD_CLIENT_MAGIC;
+    nghttp2_session_terminate_session(session_,
+                                      flood ? NGHTTP2_ENHANCE_YOUR_CALM : NGHTTP2_PROTOCOL_ERROR);
+    return false;
+  }
+  return !over();
+}
+
+void Session::Fill(std::string& out, size_t most) {
+  while (out.size() < most) {
+    const uint8_t* data = nullptr;
+    const ssize_t size = nghttp2_session_mem_send(session_, &data);
+    if (size <= 0) {
+      if (size < 0) Overrun(nghttp2_strerror(static_cast<int>(size)));
+      return;
+    }
+    out.append(View(data, static_cast<size_t>(size)));
+  }
+}
+
+std::string_view Session::complaint() const {
+  if (complaint_.empty() && over() && !left_) return "a rule of the protocol was broken";
+  return complaint_;
+}
+
+bool Session::over() const { return failed_ || nghttp2_session_want_read(session_) == 0; }
+
+bool Session::Interim(int32_t id, const ResponseHead& head) {
+  Fields fields;
+  if (!fields.Add(":status", std::to_string(head.status)) || !fields.AddAll(head.headers)) {
+    return false;
+  }
+  const auto all = fields.Get();
+  nghttp2_submit_headers(session_, NGHTTP2_FLAG_NONE, id, nullptr, all.data(), all.size(), nullptr);
+  return true;
+}
+
+bool Session::Respond(int32_t id, const ResponseHead& head, std::optional<uint64_t> length,
+                      Source* source) {
+  Fields fields;
+  if (!fields.Add(":status", std::to_string(head.status)) || !fields.AddAll(head.headers)) {
+    return false;
+  }
+  if (length) fields.Add("content-length", std::to_string(*length));
+  nghttp2_data_provider provider{};
+  provider.source.ptr = source;
+  provider.read_callback = Callbacks::Take;
+  const auto all = fields.Get();
+  nghttp2_submit_response(session_, id, all.data(), all.size(),
+                          source != nullptr ? &provider : nullptr);
+  return true;
+}
+
+void Session::Resume(int32_t id) { nghttp2_session_resume_data(session_, id); }
+
+void Session::Reset(int32_t id, Why why) {
+  // Who is refused has asked for more than he was told he may.
+  if (why != Why::kRefused) own_resets_.push_back(id);
+  nghttp2_submit_rst_stream(session_, NGHTTP2_FLAG_NONE, id, CodeOf(why));
+}
+
+void Session::Consume(int32_t id, size_t count) {
+  if (count == 0) return;
+  if (id == 0) {
+    nghttp2_session_consume_connection(session_, count);
+  } else {
+    nghttp2_session_consume(session_, id, count);
+  }
+}
+
+void Session::GoAway() {
+  left_ = true;
+  nghttp2_submit_goaway(session_, NGHTTP2_FLAG_NONE,
+                        nghttp2_session_get_last_proc_stream_id(session_), NGHTTP2_NO_ERROR,
+                        nullptr, 0);
+}
+
+}  // namespace pontage::net::http2
