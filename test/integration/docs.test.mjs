@@ -114,3 +114,29 @@ test("docs/reference/metrics.md names every metric of the code and no other", ()
   assert.ok(metrics.length > 5, `only ${metrics.length} metrics were found`);
   assertSame("docs/reference/metrics.md", metrics);
 });
+
+// The titles of a test file as patterns: what a loop puts into one is a group.
+function titlesOf(file, text) {
+  if (file.endsWith(".cc")) {
+    return [...text.matchAll(/^TEST(?:_[FP])?\((\w+), (\w+)\)/gm)].map((m) => new RegExp(`^${m[1]}\\.${m[2]}$`));
+  }
+  const quote = (part) => part.replace(/\\(.)/g, "$1").replace(/[.*+?^${}()|[\]\\]/g, "\\$&");
+  const titles = text.matchAll(/\btest\(\s*(?:"((?:[^"\\]|\\.)*)"|`((?:[^`\\]|\\.)*)`)/g);
+  return [...titles].map(([, plain, template]) => {
+    const parts = plain === undefined ? template.split(/\$\{[^}]*\}/) : [plain];
+    return new RegExp(`^${parts.map(quote).join("(.*)")}$`);
+  });
+}
+
+test("every test that docs/internals/testing.md names is there", () => {
+  const rows = [...read("docs/internals/testing.md").matchAll(/^\| ([^|]+) \| ([^|]+) \| `((?:test|src)\/[^`*]+\.(?:mjs|cc))` \|$/gm)];
+  assert.ok(rows.length >= 70, `only ${rows.length} rows were found`);
+  for (const [, noun, title, file] of rows) {
+    const text = read(file);
+    const found = titlesOf(file, text).map((pattern) => pattern.exec(title)).find(Boolean);
+    assert.ok(found, `${noun}: no test "${title}" in ${file}`);
+    for (const own of found.slice(1)) {
+      assert.ok(own.startsWith("${") || text.includes(own), `${noun}: no case "${own}" in ${file}`);
+    }
+  }
+});
