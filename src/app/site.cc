@@ -58,7 +58,8 @@ Result<std::shared_ptr<const gateway::Site>> BuildSite(const Config& config,
     upstream.gate = upstreams.GateOf(from.name);
     for (const std::string& text : from.urls) {
       PTG_TRY(net::Url url, net::ParseUrl(text));
-      upstream.addresses.push_back({std::move(url), upstreams.HealthOf(from.name, text)});
+      const std::string address = url.Authority();
+      upstream.addresses.push_back({std::move(url), upstreams.HealthOf(from.name, address)});
     }
     auto authorities = LoadAuthorities(config, from);
     if (!authorities) return Fail(Code::kConfig, authorities.error().Text());

@@ -28,6 +28,7 @@ struct Route {
   Millis answer_timeout{30'000};  // from the request to the head of the answer
   Allowance rate;                 // of each client, before anything else
   Allowance free_quota;           // of each client: so many calls cost nothing
+  bool limited() const { return rate.limits() || (free_quota.limits() && !free); }
   std::string description;
   std::string mime_type;
 };

@@ -100,7 +100,10 @@ Task<> Gateway::Answer(net::RequestHead& head, net::BodySource& body, Reply& rep
                      "this route has no upstream: a proxy asks about it at /forward-auth");
     co_return co_await reply.Problem(only);
   }
-  PTG_CO_TRY(const Admission admission, co_await Admit(*site, route, head, reply));
+  Admission admission = route.free ? Admission::kFree : Admission::kPriced;
+  if (route.limited()) {
+    PTG_CO_TRY(admission, co_await Limit(*site, route, head, reply));
+  }
   if (admission == Admission::kRefused) co_return {};
   if (admission == Admission::kFree) {
     co_return co_await Forward(*site, route, *target, head, body, reply);
@@ -138,7 +141,10 @@ Task<> Gateway::AnswerForwardAuth(const Site& site, net::RequestHead& head, Repl
   catalog::Route route = site.routes[*index];
   route.settle_before = true;
   noted.route = route.match;
-  PTG_CO_TRY(const Admission admission, co_await Admit(site, route, head, reply));
+  Admission admission = route.free ? Admission::kFree : Admission::kPriced;
+  if (route.limited()) {
+    PTG_CO_TRY(admission, co_await Limit(site, route, head, reply));
+  }
   if (admission == Admission::kRefused) co_return {};
   if (admission == Admission::kFree) {
     paywall::HeaderList headers;
@@ -154,11 +160,8 @@ Task<> Gateway::AnswerForwardAuth(const Site& site, net::RequestHead& head, Repl
   co_return co_await exchange_.Run(std::move(call));
 }
 
-Task<Gateway::Admission> Gateway::Admit(const Site& site, const catalog::Route& route,
+Task<Gateway::Admission> Gateway::Limit(const Site& site, const catalog::Route& route,
                                         const net::RequestHead& head, Reply& reply) {
-  const bool has_quota = route.free_quota.limits() && !route.free;
-  const Admission otherwise = route.free ? Admission::kFree : Admission::kPriced;
-  if (!route.rate.limits() && !has_quota) co_return otherwise;
   const std::string client = ClientKey(ClientAddress(head, site.trusted));
   const SteadyMs now = deps_.clock.Steady();
   std::string policy;
@@ -177,15 +180,15 @@ Task<Gateway::Admission> Gateway::Admit(const Site& site, const catalog::Route& 
     refused = !verdict.pass;
     retry = verdict.retry;
   }
-  if (has_quota && !refused) {
+  if (route.free_quota.limits() && !route.free && !refused) {
     const catalog::Verdict verdict =
         deps_.limiter.TakeQuota(route.match, client, route.free_quota, now);
     add("free", route.free_quota, verdict);
-    free = free || verdict.pass;
+    free = verdict.pass;
   }
   reply.Add("RateLimit-Policy", policy);
   reply.Add("RateLimit", left);
-  if (!refused) co_return free ? Admission::kFree : otherwise;
+  if (!refused) co_return free ? Admission::kFree : Admission::kPriced;
   deps_.metrics
       .CounterOf("pontage_rate_limited_total", "Requests that came faster than their route's rate.",
                  {{"route", route.match}})

@@ -93,7 +93,7 @@ class Gateway {
   // The route's limits for this client: refused, free for once, or at its price. Adds the fields
   // that say how much is left.
   enum class Admission : uint8_t { kRefused, kFree, kPriced };
-  Task<Admission> Admit(const Site& site, const catalog::Route& route, const net::RequestHead& head,
+  Task<Admission> Limit(const Site& site, const catalog::Route& route, const net::RequestHead& head,
                         paywall::Reply& reply);
   Task<> Forward(const Site& site, const catalog::Route& route, const catalog::Target& target,
                  net::RequestHead& head, net::BodySource& body, paywall::Reply& reply);

@@ -1,5 +1,9 @@
 #include "gateway/limiter.h"
 
+#include <atomic>
+#include <thread>
+#include <vector>
+
 #include <gtest/gtest.h>
 
 namespace pontage::gateway {
@@ -44,6 +48,23 @@ TEST(LimiterTest, AFloodOfAddressesDoesNotResetWhoHasUsedEverything) {
     EXPECT_TRUE(limiter.TakeQuota("/a", "address " + std::to_string(i), kTwo, kNow).pass);
   }
   EXPECT_FALSE(limiter.TakeQuota("/a", "mallory", kTwo, kNow).pass);
+}
+
+TEST(LimiterTest, SeveralThreadsTogetherGetWhatOneWould) {
+  SeededRng rng(1);
+  Limiter limiter(rng);
+  const catalog::Allowance allowance{.count = 1'000, .window = Millis(3'600'000)};
+  std::atomic<int> passed{0};
+  std::vector<std::thread> threads;
+  for (int t = 0; t < 4; ++t) {
+    threads.emplace_back([&] {
+      for (int i = 0; i < 500; ++i) {
+        if (limiter.TakeRate("/a", "alice", allowance, kNow).pass) ++passed;
+      }
+    });
+  }
+  for (std::thread& thread : threads) thread.join();
+  EXPECT_EQ(passed.load(), 1'000);
 }
 
 TEST(LimiterTest, WhoseTimeIsOverMakesRoomFirst) {

@@ -22,6 +22,15 @@ Task<> PassOn(net::ResponseWriter& out, net::ResponseHead head) {
   co_return co_await out.Interim(head);
 }
 
+// Out of an upstream's answer what is not the buyer's to see.
+void ClearAnswer(net::ResponseHead& answer) {
+  // What is switched to, or could be, is told to the client as it is.
+  const bool names_protocol = answer.status == 101 || answer.status == 426;
+  const std::string protocol(names_protocol ? answer.headers.Get("Upgrade").value_or("") : "");
+  paywall::CleanAnswer(answer.headers);
+  if (!protocol.empty()) answer.headers.Add("Upgrade", protocol);
+}
+
 // An answer that gives its place at the upstream back as soon as its body has ended: what comes
 // then, settling for one, is no work of the upstream's.
 class PlacedResponse final : public net::ClientResponse, private net::BodySource {
@@ -96,8 +105,18 @@ std::unexpected<Error> UpstreamWork::Refused(Error why) {
   return Fail(std::move(why));
 }
 
+bool UpstreamWork::AdmittedAtOnce() {
+  if (address_) return true;
+  const UpstreamLimits& limits = upstream_.limits;
+  if (limits.max_in_flight != 0) return false;
+  // kTry is not taken here, so that it is not lost.
+  if (!upstream_.addresses.front().health->up()) return false;
+  address_ = 0;
+  return true;
+}
+
 Task<> UpstreamWork::Admit() {
-  if (address_) co_return {};
+  if (AdmittedAtOnce()) co_return {};
   PTG_CO_TRY(const std::optional<size_t> address, co_await Choose(0));
   if (!address) co_return Refused({Code::kUpstreamDown, "the upstream is down; try again soon"});
   Result<Gate::Permit> permit = co_await upstream_.gate->Enter(upstream_.limits, deps_.clock);
@@ -137,36 +156,49 @@ void UpstreamWork::Heard(size_t address, Outcome outcome) {
   }
   const Change change = one.health->Note(upstream_.limits, outcome, deps_.clock.Steady());
   if (change == Change::kNone) return;
-  const bool down = change == Change::kDown;
   const std::string where = one.url.Authority();
-  if (down)
+  if (change == Change::kDown) {
     Log(LogLevel::kWarn, "upstream.down", {{"upstream", upstream_.name}, {"address", where}});
-  if (!down)
+  } else {
     Log(LogLevel::kInfo, "upstream.up", {{"upstream", upstream_.name}, {"address", where}});
-  deps_.metrics
-      .GaugeOf("pontage_upstream_down", "1 while an address of an upstream counts as down.",
-               {{"upstream", upstream_.name}, {"address", where}})
-      .Set(down ? 1 : 0);
+  }
+}
+
+net::RequestHead UpstreamWork::HeadFor(const net::Url& url, const ForwardOptions& options) const {
+  net::RequestHead head = UpstreamHead(head_, Join(url.path, target_.forward) + target_.query,
+                                       *site_.rails, site_.trusted, options);
+  for (const auto& [name, value] : upstream_.headers) head.headers.Set(name, value.Reveal());
+  return head;
 }
 
 Task<std::unique_ptr<net::ClientResponse>> UpstreamWork::Run(const std::string& idempotency_key,
                                                              net::BodySource& body, Deadline by) {
-  PTG_CO_RUN(co_await Admit());
+  if (!AdmittedAtOnce()) PTG_CO_RUN(co_await Admit());
   const size_t first = *std::exchange(address_, std::nullopt);
   ForwardOptions options;
   options.pass_authorization = upstream_.pass_authorization;
   options.idempotency_key = idempotency_key;
   // With a body under way nobody could tell where the other protocol begins.
   options.pass_upgrade = body.empty();
+  net::Client::SendOptions how;
+  how.interim = interim_ ? &interim_ : nullptr;
+  how.connect_timeout = upstream_.connect_timeout;
+  how.patience = by.Left(deps_.clock);
+  how.tls = upstream_.tls.get();
+  net::BodySource* source = nullptr;
+  if (!body.empty()) source = &body_.emplace(body, *site_.rails, options);
   const bool safe = head_.method == "GET" || head_.method == "HEAD";
   bool again = idempotency_key.empty() && safe && body.empty();
   std::optional<Error> failed;
   for (std::optional<size_t> address = first; address;) {
     const size_t here = *address;
+    const net::Url& url = upstream_.addresses[here].url;
+    const net::RequestHead head = HeadFor(url, options);
     Result<std::unique_ptr<net::ClientResponse>> response =
-        co_await SendTo(here, options, body, by);
+        co_await client_.Send(url, head, source, by, how);
     if (response) {
       Heard(here, (*response)->head().status >= 500 ? Outcome::kBad : Outcome::kGood);
+      ClearAnswer((*response)->head());
       if (!permit_.held()) co_return response;
       co_return std::unique_ptr<net::ClientResponse>(
           std::make_unique<PlacedResponse>(*std::move(response), std::move(permit_)));
@@ -188,32 +220,6 @@ Task<std::unique_ptr<net::ClientResponse>> UpstreamWork::Run(const std::string& 
   }
   permit_.Release();
   co_return Fail(*std::move(failed));
-}
-
-Task<std::unique_ptr<net::ClientResponse>> UpstreamWork::SendTo(size_t address,
-                                                                const ForwardOptions& options,
-                                                                net::BodySource& body,
-                                                                Deadline by) {
-  const net::Url& url = upstream_.addresses[address].url;
-  net::RequestHead head = UpstreamHead(head_, Join(url.path, target_.forward) + target_.query,
-                                       *site_.rails, site_.trusted, options);
-  for (const auto& [name, value] : upstream_.headers) head.headers.Set(name, value.Reveal());
-  net::Client::SendOptions how;
-  how.interim = interim_ ? &interim_ : nullptr;
-  how.connect_timeout = upstream_.connect_timeout;
-  how.patience = by.Left(deps_.clock);
-  how.tls = upstream_.tls.get();
-  net::BodySource* source = nullptr;
-  if (!body.empty()) source = &body_.emplace(body, *site_.rails, options);
-  PTG_CO_TRY(std::unique_ptr<net::ClientResponse> response,
-             co_await client_.Send(url, head, source, by, how));
-  net::ResponseHead& answer = response->head();
-  // What is switched to, or could be, is told to the client as it is.
-  const bool names_protocol = answer.status == 101 || answer.status == 426;
-  const std::string protocol(names_protocol ? answer.headers.Get("Upgrade").value_or("") : "");
-  paywall::CleanAnswer(answer.headers);
-  if (!protocol.empty()) answer.headers.Add("Upgrade", protocol);
-  co_return response;
 }
 
 }  // namespace pontage::gateway

@@ -54,8 +54,9 @@ class UpstreamWork final : public paywall::Work {
  private:
   // The first address from `from` on that may be asked; nothing: none is up.
   Task<std::optional<size_t>> Choose(size_t from);
-  Task<std::unique_ptr<net::ClientResponse>> SendTo(size_t address, const ForwardOptions& options,
-                                                    net::BodySource& body, Deadline by);
+  // What most requests are: the first address is up and nobody is counted. Waits for nothing.
+  bool AdmittedAtOnce();
+  net::RequestHead HeadFor(const net::Url& url, const ForwardOptions& options) const;
   void Heard(size_t address, Outcome outcome);
   std::unexpected<Error> Refused(Error why);
 

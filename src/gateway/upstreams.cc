@@ -41,16 +41,17 @@ Change Note(Health& health, const UpstreamLimits& limits, Outcome outcome, Stead
 }
 
 Ask SharedHealth::MayAsk(const UpstreamLimits& limits, SteadyMs now) {
-  if (clean_.load(std::memory_order_relaxed)) return Ask::kYes;
+  if (up()) return Ask::kYes;
   const std::lock_guard lock(mutex_);
   return gateway::MayAsk(health_, limits, now);
 }
 
 Change SharedHealth::Note(const UpstreamLimits& limits, Outcome outcome, SteadyMs now) {
-  if (outcome == Outcome::kGood && clean_.load(std::memory_order_relaxed)) return Change::kNone;
+  if (outcome == Outcome::kGood && up()) return Change::kNone;
   const std::lock_guard lock(mutex_);
   const Change change = gateway::Note(health_, limits, outcome, now);
   clean_.store(outcome == Outcome::kGood, std::memory_order_relaxed);
+  if (change != Change::kNone) down_.Set(change == Change::kDown ? 1 : 0);
   return change;
 }
 
@@ -158,13 +159,15 @@ std::shared_ptr<Gate> Upstreams::GateOf(const std::string& upstream) {
 }
 
 std::shared_ptr<SharedHealth> Upstreams::HealthOf(const std::string& upstream,
-                                                  const std::string& url) {
+                                                  const std::string& address) {
   const std::lock_guard lock(mutex_);
   std::erase_if(healths_, [](const auto& entry) { return entry.second.expired(); });
-  std::weak_ptr<SharedHealth>& known = healths_[{upstream, url}];
+  std::weak_ptr<SharedHealth>& known = healths_[{upstream, address}];
   std::shared_ptr<SharedHealth> health = known.lock();
   if (health == nullptr) {
-    health = std::make_shared<SharedHealth>();
+    health = std::make_shared<SharedHealth>(metrics_.GaugeOf(
+        "pontage_upstream_down", "1 while an address of an upstream counts as down.",
+        {{"upstream", upstream}, {"address", address}}));
     known = health;
   }
   return health;

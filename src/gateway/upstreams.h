@@ -53,11 +53,17 @@ Change Note(Health& health, const UpstreamLimits& limits, Outcome outcome, Stead
 // A Health that all loops share. As long as nothing fails it is one flag that is only read.
 class SharedHealth {
  public:
+  // `down` is 1 while it is down.
+  explicit SharedHealth(obs::Gauge& down) : down_(down) {}
+  ~SharedHealth() { down_.Set(0); }
+  // Certainly kYes.
+  bool up() const { return clean_.load(std::memory_order_relaxed); }
   Ask MayAsk(const UpstreamLimits& limits, SteadyMs now);
   Change Note(const UpstreamLimits& limits, Outcome outcome, SteadyMs now);
   bool for_connects();
 
  private:
+  obs::Gauge& down_;
   std::atomic<bool> clean_{true};
   std::mutex mutex_;
   Health health_;
@@ -115,9 +121,9 @@ class Gate : public std::enable_shared_from_this<Gate> {
 class Upstreams {
  public:
   explicit Upstreams(obs::Registry& metrics) : metrics_(metrics) {}
-  // The same object as long as somebody has it.
+  // The same object as long as somebody has it. `address` is its "host:port".
   std::shared_ptr<Gate> GateOf(const std::string& upstream);
-  std::shared_ptr<SharedHealth> HealthOf(const std::string& upstream, const std::string& url);
+  std::shared_ptr<SharedHealth> HealthOf(const std::string& upstream, const std::string& address);
 
  private:
   obs::Registry& metrics_;

@@ -1,5 +1,8 @@
 #include "gateway/upstreams.h"
 
+#include <atomic>
+#include <thread>
+
 #include <gtest/gtest.h>
 
 #include "base/try.h"
@@ -24,6 +27,10 @@ TEST(HealthTest, AWalkThroughTheBreaker) {
       {0, std::nullopt, Ask::kYes},
       {0, kNoConnect, Ask::kYes},
       {1, kGood, Ask::kYes},  // only those in a row count
+      {1, kNoConnect, Ask::kYes},
+      {1, kBad, Ask::kYes},  // somebody took the connection
+      {1, kNoConnect, Ask::kYes},
+      {1, kGood, Ask::kYes},
       {2, kNoConnect, Ask::kYes},
       {3, kNoConnect, Ask::kNo, Change::kDown},
       {502, std::nullopt, Ask::kNo},
@@ -174,12 +181,47 @@ TEST_F(GateTest, WithoutALimitNobodyIsCounted) {
   });
 }
 
+// Many loops at one gate: never more than it lets in, nobody forgotten.
+TEST_F(GateTest, NeverMoreThanItLetsInWhateverTheThreads) {
+  limits_.max_in_flight = 3;
+  limits_.max_waiting = 1'000;
+  Runtime runtime(4);
+  std::atomic<int> inside{0};
+  std::atomic<int> most{0};
+  std::atomic<int> served{0};
+  constexpr int kVisits = 400;
+  const auto visit = [](Gate& gate, const UpstreamLimits& limits, std::atomic<int>& in,
+                        std::atomic<int>& peak, std::atomic<int>& done) -> Task<> {
+    PTG_CO_TRY(Gate::Permit permit, co_await gate.Enter(limits, Clock::System()));
+    const int now = ++in;
+    int seen = peak.load();
+    while (seen < now && !peak.compare_exchange_weak(seen, now)) {
+    }
+    PTG_CO_RUN(co_await Sleep(Millis(0)));
+    --in;
+    permit.Release();
+    ++done;
+    co_return {};
+  };
+  runtime.Start();
+  for (int i = 0; i < kVisits; ++i) {
+    Loop& loop = runtime.loop(static_cast<size_t>(i) % runtime.size());
+    loop.Post(
+        [&] { Loop::Current()->Spawn(visit(*gate_, limits_, inside, most, served), "visit"); });
+  }
+  while (served.load() < kVisits) std::this_thread::yield();
+  runtime.Stop();
+  runtime.Join();
+  EXPECT_LE(most.load(), 3);
+  EXPECT_EQ(inside.load(), 0);
+}
+
 TEST_F(GateTest, ANewConfigurationFindsTheSameGate) {
   EXPECT_EQ(upstreams_.GateOf("api"), gate_);
   EXPECT_NE(upstreams_.GateOf("other"), gate_);
-  const auto health = upstreams_.HealthOf("api", "http://a");
-  EXPECT_EQ(upstreams_.HealthOf("api", "http://a"), health);
-  EXPECT_NE(upstreams_.HealthOf("api", "http://b"), health);
+  const auto health = upstreams_.HealthOf("api", "a:80");
+  EXPECT_EQ(upstreams_.HealthOf("api", "a:80"), health);
+  EXPECT_NE(upstreams_.HealthOf("api", "b:80"), health);
 }
 
 }  // namespace
