@@ -185,6 +185,12 @@ Task<Gateway::Admission> Gateway::Limit(const Site& site, const catalog::Route& 
         deps_.limiter.TakeQuota(route.match, client, route.free_quota, now);
     add("free", route.free_quota, verdict);
     free = verdict.pass;
+    if (free) {
+      deps_.metrics
+          .CounterOf("pontage_free_calls_total", "Calls of priced routes that `free` gave away.",
+                     {{"route", route.match}})
+          .Add();
+    }
   }
   reply.Add("RateLimit-Policy", policy);
   reply.Add("RateLimit", left);

@@ -36,9 +36,18 @@ rate = "2/h"
 `;
 
 let chain, upstream;
+let forbids = false;
 before(async () => {
   chain = await rig.up();
-  upstream = await startUpstream();
+  upstream = await startUpstream((req, res) => {
+    if (forbids) {
+      res.statusCode = 403;
+      res.end("not you");
+      return;
+    }
+    res.setHeader("content-type", "application/json");
+    res.end(JSON.stringify({ path: req.url }));
+  });
 });
 after(async () => {
   await upstream?.stop();
@@ -377,12 +386,37 @@ describe("behind a real nginx, with the file of the guide", () => {
     assert.deepEqual([JSON.parse(text).code, typeof JSON.parse(text).expected], ["payment_malformed", "string"]);
   });
 
+  test("twenty different payments at once are all served", async () => {
+    const { value, gained, runs } = await during({ chain, upstream }, () =>
+      Promise.all(Array.from({ length: 20 }, (_, n) => fetchV2("buyer")(`${nginx.url}/paid/many/${n}`))));
+    assert.ok(value.every((one) => one.status === 200 && receiptOf(one).success));
+    assert.deepEqual([gained, runs], [20_000n, 20]);
+  });
+
+  test("a refusal of the upstream is its own, and not taken for one of ours", async () => {
+    forbids = true;
+    try {
+      const answer = await ask(`${nginx.url}/free/a`);
+      assert.deepEqual([answer.status, answer.text], [403, "not you"]);
+    } finally {
+      forbids = false;
+    }
+  });
+
   test("429 keeps its Retry-After and its limits", async () => {
     let last;
     for (let n = 0; n < 3; n += 1) last = await ask(`${nginx.url}/slow/a`);
     assert.deepEqual([last.status, last.code], [429, "rate_limited"]);
     assert.ok(Number(last.headers.get("retry-after")) > 1);
     assert.equal(last.headers.get("ratelimit-policy"), `"rate";q=2;w=3600`);
+  });
+
+  test("when Pontage is away nothing passes", async () => {
+    const runs = upstream.requests.length;
+    await server.kill();
+    assert.equal((await ask(`${nginx.url}/free/a`)).status, 500);
+    assert.equal((await ask(`${nginx.url}/paid/a`)).status, 500);
+    assert.equal(upstream.requests.length, runs);
   });
 
   test("the guide shows this file", () => {

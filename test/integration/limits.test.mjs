@@ -131,6 +131,7 @@ describe("rate", () => {
 
   test("/metrics counts what was refused", async () => {
     const text = await (await fetch(`${server.metricsUrl}/metrics`)).text();
+    assert.equal(/pontage_free_calls_total\{route="\/trial\/\*"\} (\d+)/.exec(text), null, "none yet");
     assert.match(text, /pontage_rate_limited_total\{route="\/limited\/\*"\} [1-9]/);
   });
 });
@@ -151,6 +152,8 @@ describe("free", () => {
     assert.equal(paid.value.status, 200);
     assert.equal(receiptOf(paid.value).success, true);
     assert.deepEqual([paid.gained, paid.runs], [1000n, 1]);
+    const metrics = await (await fetch(`${server.metricsUrl}/metrics`)).text();
+    assert.match(metrics, /pontage_free_calls_total\{route="\/trial\/\*"\} 2\n/);
   });
 
   test("a call that is free for one client is kept by no shared cache", async () => {

@@ -54,6 +54,8 @@ match = "GET /v1/*"                     # * is one segment or, at the end, the r
 upstream = "api"
 price = "$0.001"
 description = "What a buyer gets for this"
+# free = "100/day"                      # so many calls of a client cost nothing
+# rate = "20/s"                         # more than this is 429, before any payment
 
 [[route]]
 match = "/status"
