@@ -1,13 +1,38 @@
 #include "app/chains.h"
 
+#include <algorithm>
+
 #include "base/log.h"
 #include "base/try.h"
 #include "settle/remote_facilitator.h"
 
 namespace pontage::app {
+namespace {
+
+settle::SubmitterOptions OptionsOf(const ChainConfig& from, obs::Registry& metrics) {
+  settle::SubmitterOptions options;
+  options.confirmations = from.confirmations;
+  options.gas_cap = from.gas_cap;
+  options.max_fee_per_gas = from.max_fee_per_gas;
+  options.gwei_per_hour = GweiPerHour(from);
+  options.queue.batch = from.batch;
+  options.metrics = &metrics;
+  return options;
+}
+
+}  // namespace
+
+std::optional<int64_t> GweiPerHour(const ChainConfig& chain) {
+  if (!chain.gas_per_hour) return std::nullopt;
+  constexpr uint64_t kWeiOfGwei = 1'000'000'000;
+  const uint64_t gwei =
+      DivMod(*chain.gas_per_hour, kWeiOfGwei).quotient.ToU64().value_or(INT64_MAX);
+  return static_cast<int64_t>(std::min<uint64_t>(gwei, INT64_MAX / 2));
+}
 
 Result<std::unique_ptr<Chains>> Chains::Make(const Config& config, db::Database& database,
-                                             Loop& loop, const Clock& clock, Rng& rng) {
+                                             Loop& loop, const Clock& clock, Rng& rng,
+                                             obs::Registry& metrics) {
   auto chains = std::make_unique<Chains>();
   chains->clock_ = &clock;
   chains->assets_ = config.Assets();
@@ -18,20 +43,24 @@ Result<std::unique_ptr<Chains>> Chains::Make(const Config& config, db::Database&
           {{"network", from.network.Caip2()}, {"detail", "only EVM chains are in this version"}});
       continue;
     }
-    One one{.network = from.network, .rpc = nullptr, .submitter = nullptr};
+    One one{.network = from.network, .rpc = nullptr, .keys = {}, .signers = nullptr};
     PTG_TRY(one.rpc, chain::EvmRpc::Make(from.network, from.rpc, clock));
-    if (from.has_signer && !from.signer.empty()) {
-      Result<crypto::PrivateKey> key = crypto::PrivateKey::FromHex(from.signer.Reveal());
+    std::vector<settle::Submitter*> keys;
+    for (const Secret& signer : from.signers) {
+      if (signer.empty()) continue;
+      Result<crypto::PrivateKey> key = crypto::PrivateKey::FromHex(signer.Reveal());
       if (!key) {
         return Fail(Error(Code::kConfig, "chain." + from.network.Caip2() + ".signer is no key")
                         .Want(key.error().expected()));
       }
-      settle::SubmitterOptions options;
-      options.confirmations = from.confirmations;
-      one.submitter = std::make_unique<settle::Submitter>(loop, *one.rpc, database, *std::move(key),
-                                                          rng, options);
+      one.keys.push_back(std::make_unique<settle::Submitter>(
+          loop, *one.rpc, database, *std::move(key), rng, OptionsOf(from, metrics)));
+      keys.push_back(one.keys.back().get());
     }
-    locals.push_back({one.rpc.get(), one.submitter.get()});
+    if (!keys.empty()) {
+      one.signers = std::make_unique<settle::Signers>(std::move(keys), database, clock);
+    }
+    locals.push_back({one.rpc.get(), one.signers.get()});
     chains->chains_.push_back(std::move(one));
   }
   if (config.x402.local_facilitator) {
@@ -84,13 +113,13 @@ Task<> Chains::Check() {
 
 void Chains::Start() {
   for (One& one : chains_) {
-    if (one.submitter) one.submitter->Start();
+    for (const auto& key : one.keys) key->Start();
   }
 }
 
 Task<> Chains::Stop() {
   for (One& one : chains_) {
-    if (one.submitter) (void)co_await one.submitter->Stop();
+    for (const auto& key : one.keys) (void)co_await key->Stop();
   }
   co_return {};
 }

@@ -214,7 +214,7 @@ Result<> House::Impl::ReadTlsFiles() {
 Result<> House::Impl::Build() {
   PTG_RUN(ReadTlsFiles());
   PTG_RUN(OpenStore());
-  PTG_TRY(chains, Chains::Make(config, *database, runtime.loop(0), clock, rng));
+  PTG_TRY(chains, Chains::Make(config, *database, runtime.loop(0), clock, rng, metrics));
   PTG_RUN(runtime.loop(0).RunUntilDone(chains->Check()));
   PTG_RUN(BuildApi());
   shared = std::make_unique<GatewayShared>(GatewayShared::Parts{

@@ -15,6 +15,7 @@
 #include "base/time.h"
 #include "chain/chain_id.h"
 #include "chain/registry.h"
+#include "codec/uint256.h"
 #include "crypto/evm_address.h"
 
 // pontage.toml as values. Everything that can be judged without asking anybody is judged here:
@@ -89,8 +90,12 @@ struct ChainConfig {
   uint64_t confirmations = 1;
   // Answers about payments worth this or more are taken only when most of `rpc` agree.
   std::optional<Money> quorum_above;
-  Secret signer;  // empty: none
+  std::vector<Secret> signers;
   bool has_signer = false;
+  size_t batch = 50;  // payments in one transaction; 1: no batches
+  uint64_t gas_cap = 500'000;
+  codec::Uint256 max_fee_per_gas{1'000'000'000'000};          // wei
+  std::optional<codec::Uint256> gas_per_hour = std::nullopt;  // wei, of each signer
   std::vector<chain::EvmAsset> assets;  // added to, or replacing, the known ones
   int line = 0;
 };
@@ -274,6 +279,11 @@ std::expected<Config, std::vector<ConfigFault>> ParseConfig(
 
 // The effective configuration as TOML, secrets as "[set]" or "[missing]", passwords in URLs hidden.
 std::string PrintConfig(const Config& config);
+
+// "0.05 ether", "20 gwei", "7 wei" or "7", exact. nullopt for anything else.
+std::optional<codec::Uint256> ParseWei(std::string_view text);
+// In the largest of these units that gives a whole number.
+std::string WeiText(const codec::Uint256& wei);
 
 // "postgresql://user:[set]@host/db": a URL fit to be shown.
 std::string RedactUrl(std::string_view url);

@@ -1,4 +1,6 @@
 #include <algorithm>
+#include <array>
+#include <set>
 
 #include "app/config_sections.h"
 #include "codec/base58.h"
@@ -54,14 +56,41 @@ void ReadAssets(const Section& chain, const chain::ChainId& network,
   }
 }
 
-void ReadSigner(const Section& s, ChainConfig& to) {
+void ReadSigners(const Section& s, ChainConfig& to) {
   to.has_signer = s.Has("signer");
-  to.signer = s.OneSecret("signer");
-  if (to.signer.empty() || to.network.family() != chain::Family::kEvm) return;
-  if (!crypto::PrivateKey::FromHex(to.signer.Reveal())) {
-    s.Fault("signer", s.Found("signer") + ", which holds no private key",
-            "a private key of 32 bytes in hex");
+  to.signers = s.Secrets("signer");
+  if (to.network.family() != chain::Family::kEvm) return;
+  std::set<crypto::EvmAddress> seen;
+  for (const Secret& signer : to.signers) {
+    if (signer.empty()) continue;
+    const auto key = crypto::PrivateKey::FromHex(signer.Reveal());
+    if (!key) {
+      s.Fault("signer", s.Found("signer") + ", which holds no private key",
+              "a private key of 32 bytes in hex");
+    } else if (!seen.insert(key->address()).second) {
+      s.Fault("signer", s.Found("signer") + ", one key twice", "each key once");
+    }
   }
+}
+
+constexpr std::string_view kWeiForm = "an amount of gas money, \"20 gwei\" or \"0.05 ether\"";
+
+void ReadGas(const Section& s, ChainConfig& to) {
+  // One call of a node simulates at most kMaxCalls.
+  constexpr int64_t kMostBatch = 100;
+  to.batch = static_cast<size_t>(s.Int("batch", 1, kMostBatch).value_or(50));
+  // From a bare transfer to what a transaction may have at all (EIP-7825).
+  to.gas_cap = static_cast<uint64_t>(s.Int("gas_cap", 21'000, 1 << 24).value_or(500'000));
+  const auto read = [&s](std::string_view key) -> std::optional<codec::Uint256> {
+    const auto text = s.String(key);
+    if (!text) return std::nullopt;
+    const auto wei = ParseWei(*text);
+    if (wei && !wei->IsZero()) return wei;
+    s.Fault(key, s.Found(key), std::string(kWeiForm));
+    return std::nullopt;
+  };
+  if (const auto wei = read("max_fee_per_gas")) to.max_fee_per_gas = *wei;
+  to.gas_per_hour = read("gas_per_hour");
 }
 
 }  // namespace
@@ -135,7 +164,7 @@ void ReadChains(const Section& chains, const NetworkNames& names, std::vector<Ch
     ChainConfig made{.network = *network,
                      .rpc = {},
                      .quorum_above = s.Price("quorum_above"),
-                     .signer = {},
+                     .signers = {},
                      .assets = {},
                      .line = node->line};
     if (std::ranges::any_of(to, [&](const ChainConfig& c) { return c.network == *network; })) {
@@ -155,10 +184,52 @@ void ReadChains(const Section& chains, const NetworkNames& names, std::vector<Ch
     constexpr int64_t kMostConfirmations = 1'000;
     made.confirmations =
         static_cast<uint64_t>(s.Int("confirmations", 1, kMostConfirmations).value_or(1));
-    ReadSigner(s, made);
+    ReadSigners(s, made);
+    ReadGas(s, made);
     ReadAssets(s, *network, made.assets);
     to.push_back(std::move(made));
   }
+}
+
+namespace {
+
+constexpr std::array<std::pair<std::string_view, size_t>, 3> kWeiUnits = {
+    {{"ether", 18}, {"gwei", 9}, {"wei", 0}}};
+
+}  // namespace
+
+std::optional<codec::Uint256> ParseWei(std::string_view text) {
+  size_t decimals = 0;
+  for (const auto& [unit, places] : kWeiUnits) {
+    if (!text.ends_with(unit)) continue;
+    text.remove_suffix(unit.size());
+    decimals = places;
+    break;
+  }
+  while (text.ends_with(' ')) text.remove_suffix(1);
+  std::string digits(text);
+  if (const size_t point = digits.find('.'); point != std::string::npos) {
+    const size_t after = digits.size() - point - 1;
+    if (point == 0 || after == 0 || after > decimals) return std::nullopt;
+    digits.erase(point, 1);
+    decimals -= after;
+  }
+  if (digits.empty() || digits.size() > codec::Uint256::kMaxDigits) return std::nullopt;
+  digits.append(decimals, '0');
+  digits.erase(0, std::min(digits.find_first_not_of('0'), digits.size() - 1));
+  const auto wei = codec::Uint256::FromDecimal(digits);
+  return wei ? std::optional(*wei) : std::nullopt;
+}
+
+std::string WeiText(const codec::Uint256& wei) {
+  const std::string digits = wei.ToDecimal();
+  for (const auto& [unit, places] : kWeiUnits) {
+    if (digits.size() <= places) continue;
+    const size_t whole = digits.size() - places;
+    if (digits.find_first_not_of('0', whole) != std::string::npos) continue;
+    return digits.substr(0, whole) + ' ' + std::string(unit);
+  }
+  return digits + " wei";
 }
 
 chain::AssetRegistry Config::Assets() const {

@@ -75,8 +75,19 @@ constexpr std::array kRows = {
     KeyRow{"chain.*.confirmations", kInt, "1", "Blocks until a transaction counts; 1 to 1000."},
     KeyRow{"chain.*.quorum_above", kMoney, "",
            "From this price on, most of the `rpc` servers must agree about a payment."},
-    KeyRow{"chain.*.signer", kSecret, "",
-           "The key that pays the gas of settlements, 32 bytes in hex; only for the facilitator."},
+    KeyRow{"chain.*.signer", kSecrets, "",
+           "The key that pays the gas of settlements, 32 bytes in hex; only for the facilitator. "
+           "Several share the work, each with its own nonces."},
+    KeyRow{"chain.*.batch", kInt, "50",
+           "Payments that may share a transaction when they queue up, where Multicall3 is; 1: "
+           "none do; at most 100."},
+    KeyRow{"chain.*.gas_cap", kInt, "500000",
+           "Gas that one payment may take; one that needs more is refused."},
+    KeyRow{"chain.*.max_fee_per_gas", kString, "\"1000 gwei\"",
+           "What a unit of gas may cost at most: `wei`, `gwei` or `ether`."},
+    KeyRow{"chain.*.gas_per_hour", kString, "",
+           "What each signer may spend on gas within an hour: `wei`, `gwei` or `ether`. Beyond it "
+           "payments hear 503; without it nothing bounds it."},
     KeyRow{"chain.*.chain_id", kInt, "", "The number of an EVM network we do not know by name."},
     KeyRow{"chain.*.assets", kTables, "[]",
            "Tokens beside, or instead of, the known ones. The first is the network's default."},

@@ -88,7 +88,19 @@ void PrintChains(const Config& c, std::string& out) {
     if (chain.quorum_above) {
       out += "quorum_above = " + QuoteToml(chain.quorum_above->ToString()) + '\n';
     }
-    if (chain.has_signer) out += "signer = " + Shown(chain.signer) + '\n';
+    if (chain.has_signer) {
+      std::string shown = chain.signers.empty() ? "\"[missing]\"" : "";
+      for (const Secret& one : chain.signers) {
+        shown += (shown.empty() ? "" : ", ") + Shown(one);
+      }
+      out += "signer = " + (chain.signers.size() > 1 ? '[' + shown + ']' : shown) + '\n';
+      out += "batch = " + std::to_string(chain.batch);
+      out += "\ngas_cap = " + std::to_string(chain.gas_cap);
+      out += "\nmax_fee_per_gas = " + QuoteToml(WeiText(chain.max_fee_per_gas)) + '\n';
+      if (chain.gas_per_hour) {
+        out += "gas_per_hour = " + QuoteToml(WeiText(*chain.gas_per_hour)) + '\n';
+      }
+    }
     if (chain.network.family() == chain::Family::kEvm && !chain.network.V1Name()) {
       out += "chain_id = " + std::to_string(chain.network.number()) + '\n';
     }

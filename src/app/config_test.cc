@@ -115,12 +115,13 @@ TEST(ConfigTest, TheWholeFileBecomesValues) {
   EXPECT_TRUE(c.facilitator.tokens[0].Matches("token-of-a-friend"));
   const ChainConfig* devnet = c.ChainOf(chain::ChainId::Evm(31337));
   ASSERT_NE(devnet, nullptr);
-  EXPECT_TRUE(devnet->signer.Matches(kKey));
+  EXPECT_TRUE(devnet->signers.at(0).Matches(kKey));
   const auto assets = c.Assets();
   ASSERT_NE(assets.DefaultOf(chain::ChainId::Evm(31337)), nullptr);
   EXPECT_EQ(assets.DefaultOf(chain::ChainId::Evm(31337))->eip712_name, "Test Dollar");
   EXPECT_NE(assets.DefaultOf(chain::ChainId::Evm(8453)), nullptr) << "known ones stay known";
-  EXPECT_TRUE(c.ChainOf(chain::ChainId::Evm(8453))->signer.Matches(kKey)) << "from a file, trimmed";
+  EXPECT_TRUE(c.ChainOf(chain::ChainId::Evm(8453))->signers.at(0).Matches(kKey))
+      << "from a file, trimmed";
   EXPECT_TRUE(c.upstreams[0].headers[0].second.Matches("Bearer key-of-the-seller"));
   EXPECT_EQ(c.upstreams[0].urls.front(), "http://127.0.0.1:9000/base");
   ASSERT_EQ(c.routes.size(), 3u);
@@ -154,7 +155,7 @@ TEST(ConfigTest, TheEnvironmentOverridesWhereAndWhereTo) {
 
 TEST(ConfigTest, CommandsThatNeedNoSecretsDoNotAskForThem) {
   const Config c = Good("minimal", {{"EVM_KEY", ""}}, {.secrets = false});
-  EXPECT_TRUE(c.chains[0].signer.empty());
+  EXPECT_TRUE(std::ranges::all_of(c.chains[0].signers, &Secret::empty));
   EXPECT_TRUE(c.chains[0].has_signer);
   const auto strict = ParseConfig(testing::ReadGolden("config/minimal.toml"), "minimal.toml",
                                   Fixture({{"EVM_KEY", ""}}));
@@ -252,6 +253,38 @@ TEST(ConfigTest, EveryKeyHasAMeaningAndOnePlace) {
     if (dot != std::string_view::npos) {
       EXPECT_TRUE(seen.contains(row.path.substr(0, dot))) << row.path << " before its table";
     }
+  }
+}
+
+TEST(ConfigTest, GasMoneyHasUnitsAndIsExact) {
+  const struct {
+    std::string_view text;
+    std::string_view wei;  // "" for none
+    std::string_view shown;
+  } cases[] = {
+      {"0.05 ether", "50000000000000000", "50000000 gwei"},
+      {"1 ether", "1000000000000000000", "1 ether"},
+      {"1000 gwei", "1000000000000", "1000 gwei"},
+      {"20gwei", "20000000000", "20 gwei"},
+      {"1.5 gwei", "1500000000", "1500000000 wei"},
+      {"7 wei", "7", "7 wei"},
+      {"7", "7", "7 wei"},
+      {"0 wei", "0", "0 wei"},
+      {"007 gwei", "7000000000", "7 gwei"},
+      {"1.5 wei", "", ""},
+      {".5 ether", "", ""},
+      {"5. ether", "", ""},
+      {"1.2.3 ether", "", ""},
+      {"-1 wei", "", ""},
+      {"0.0000000000000000001 ether", "", ""},
+      {"ether", "", ""},
+      {"", "", ""},
+      {"1e18", "", ""},
+  };
+  for (const auto& c : cases) {
+    const auto wei = ParseWei(c.text);
+    EXPECT_EQ(wei ? wei->ToDecimal() : "", c.wei) << c.text;
+    if (wei) EXPECT_EQ(WeiText(*wei), c.shown) << c.text;
   }
 }
 

@@ -19,6 +19,7 @@ using codec::ByteView;
 constexpr uint32_t kTransferWithAuthorizationVrs = 0xe3ee160e;
 constexpr uint32_t kTransferWithAuthorizationBytes = 0xcf092995;
 constexpr uint32_t kAuthorizationState = 0xe94a0102;
+constexpr uint32_t kIsValidSignature = 0x1626ba7e;
 constexpr uint32_t kBalanceOf = 0x70a08231;
 constexpr uint32_t kTransfer = 0xa9059cbb;
 constexpr uint32_t kDomainSeparator = 0x3644e515;
@@ -89,6 +90,16 @@ std::optional<TransferAuthorization> AsTransferWithAuthorization(ByteView callda
 
 Bytes CallAuthorizationState(const crypto::EvmAddress& authorizer, const Bytes32& nonce) {
   return AbiEncoder().Address(authorizer.bytes).Word(nonce).Finish(kAuthorizationState);
+}
+
+Bytes CallIsValidSignature(const Bytes32& digest, ByteView signature) {
+  return AbiEncoder().Word(digest).Dynamic(signature).Finish(kIsValidSignature);
+}
+
+bool SaysValidSignature(ByteView returned) {
+  // The magic value is the function's own selector, at the left of a word.
+  return returned.size() == 32 && Calls(returned, kIsValidSignature) &&
+         std::ranges::all_of(returned.subspan(4), [](uint8_t b) { return b == 0; });
 }
 
 Bytes CallBalanceOf(const crypto::EvmAddress& owner) {

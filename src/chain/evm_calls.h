@@ -28,6 +28,9 @@ codec::Bytes CallTransferWithAuthorizationBytes(const TransferAuthorization& a,
 std::optional<TransferAuthorization> AsTransferWithAuthorization(codec::ByteView calldata);
 codec::Bytes CallAuthorizationState(const crypto::EvmAddress& authorizer,
                                     const codec::Bytes32& nonce);
+// ERC-1271, and whether what it returned means yes.
+codec::Bytes CallIsValidSignature(const codec::Bytes32& digest, codec::ByteView signature);
+bool SaysValidSignature(codec::ByteView returned);
 codec::Bytes CallBalanceOf(const crypto::EvmAddress& owner);
 codec::Bytes CallTransfer(const crypto::EvmAddress& to, const codec::Uint256& value);
 codec::Bytes CallDomainSeparator();

@@ -139,7 +139,6 @@ Task<EvmBlock> EvmRpc::Block(std::optional<uint64_t> number, Deadline by) {
 
 Task<TransferFacts> EvmRpc::AskTransfer(TransferQuestion q, Deadline by) {
   std::vector<Ask> asks;
-  asks.push_back(GetCode(q.ask_asset_code ? q.asset : q.payer));
   asks.push_back(GetCode(q.payer));
   asks.push_back(EthCall(q.asset, CallAuthorizationState(q.payer, q.nonce)));
   asks.push_back(EthCall(q.asset, CallBalanceOf(q.payer)));
@@ -149,29 +148,30 @@ Task<TransferFacts> EvmRpc::AskTransfer(TransferQuestion q, Deadline by) {
   } else {
     asks.push_back({"eth_call", Json::Array({std::move(transfer), "latest"})});
   }
+  if (q.ask_asset_code) asks.push_back(GetCode(q.asset));
   PTG_CO_TRY(const std::vector<Reply> replies, co_await Batch(std::move(asks), by));
   TransferFacts facts;
-  for (const size_t i : {size_t{0}, size_t{1}}) {
-    if (replies[i].failed) co_return Fail(Outage("eth_getCode", replies[i]));
+  if (replies[0].failed) co_return Fail(Outage("eth_getCode", replies[0]));
+  PTG_CO_TRY(facts.payer_has_code, ReadHasCode(replies[0].result));
+  facts.asset_has_code = true;
+  if (q.ask_asset_code) {
+    if (replies[4].failed) co_return Fail(Outage("eth_getCode", replies[4]));
+    PTG_CO_TRY(facts.asset_has_code, ReadHasCode(replies[4].result));
   }
-  PTG_CO_TRY(const bool asset_code, ReadHasCode(replies[0].result));
-  PTG_CO_TRY(const bool payer_code, ReadHasCode(replies[1].result));
-  facts.asset_has_code = asset_code || !q.ask_asset_code;
-  facts.payer_has_code = payer_code;
   // A contract that knows neither function reverts or answers nothing: then these stay as they are
   // and the simulation decides.
-  for (const size_t i : {size_t{2}, size_t{3}}) {
+  for (const size_t i : {size_t{1}, size_t{2}}) {
     if (replies[i].failed && !replies[i].Reverted()) co_return Fail(Outage("eth_call", replies[i]));
+  }
+  if (!replies[1].failed) {
+    PTG_CO_TRY(const codec::Bytes word, ReadBytes(replies[1].result));
+    facts.nonce_used = ReturnedBool(word).value_or(false);
   }
   if (!replies[2].failed) {
     PTG_CO_TRY(const codec::Bytes word, ReadBytes(replies[2].result));
-    facts.nonce_used = ReturnedBool(word).value_or(false);
-  }
-  if (!replies[3].failed) {
-    PTG_CO_TRY(const codec::Bytes word, ReadBytes(replies[3].result));
     facts.balance = ReturnedUint(word).value_or(codec::Uint256());
   }
-  const Reply& run = replies[4];
+  const Reply& run = replies[3];
   if (run.failed && !run.Reverted()) {
     co_return Fail(Outage(q.estimate ? "eth_estimateGas" : "eth_call", run));
   }

@@ -94,10 +94,10 @@ TEST_F(EvmRpcTest, ABatchIsReadByItsIdsInWhateverOrder) {
   size_t calls = 0;
   node.answer = [&](const std::string& method) {
     if (method == "eth_getCode")
-      return std::string(calls++ == 0 ? R"("result":"0x60")" : R"("result":"0x")");
+      return std::string(calls++ == 0 ? R"("result":"0x")" : R"("result":"0x60")");
     if (method == "eth_estimateGas") return std::string(R"("result":"0x15f90")");
     // authorizationState, then balanceOf
-    return R"("result":")" + Word(calls++ == 2 ? "0" : "3e8") + "\"";
+    return R"("result":")" + Word(calls++ == 1 ? "0" : "3e8") + "\"";
   };
   auto rpc = Rpc({node.url()});
   const auto facts = AskTransfer(*rpc, true);

@@ -88,9 +88,35 @@ Result<> CheckTerms(const ExactEvm& p) {
   return {};
 }
 
+// Whether the signature is wrapped for a wallet that is yet to be deployed: it ends with
+// 0x6492…6492 (ERC-6492).
+bool IsUndeployed(codec::ByteView signature) {
+  if (signature.size() < 32) return false;
+  const codec::ByteView end = signature.last(32);
+  for (size_t i = 0; i < end.size(); ++i) {
+    if (end[i] != (i % 2 == 0 ? 0x64 : 0x92)) return false;
+  }
+  return true;
+}
+
 Result<> CheckSignature(const ExactEvm& p) {
-  const crypto::Hash32 digest =
-      chain::DigestOf(chain::DomainSeparator(p.want.domain), p.payload.auth);
+  if (IsUndeployed(p.payload.signature)) {
+    return Fail(Error(Code::kPaymentContractWallet,
+                      "the signature is for a wallet that its factory has not deployed yet")
+                    .At("/payload/signature")
+                    .Want("a wallet that is deployed, and its signature as it is")
+                    .Because(p.want.version == 1
+                                 ? "invalid_exact_evm_payload_undeployed_smart_wallet"
+                                 : "eip6492_factory_not_allowed"));
+  }
+  if (p.wallet) {
+    if (*p.wallet) return {};
+    return Fail(Error(Code::kPaymentSignature, "the payer's contract does not accept the signature")
+                    .At("/payload/signature")
+                    .Want("a signature for which isValidSignature of authorization.from says "
+                          "0x1626ba7e"));
+  }
+  const crypto::Hash32 digest = DigestOf(p);
   const Result<crypto::EvmAddress> signer = crypto::Recover(digest, p.payload.signature);
   constexpr std::string_view kForm =
       "0x and 65 bytes r, s, v with s in the lower half and v 27 or 28, by the key of "
@@ -112,7 +138,7 @@ Result<> CheckFacts(const ExactEvm& p, const chain::TransferFacts& facts) {
   if (!facts.asset_has_code) {
     return Fail(Error(Code::kPaymentAsset, "there is no contract at the asset's address"));
   }
-  if (facts.payer_has_code) {
+  if (facts.payer_has_code && !p.wallet) {
     return Fail(Error(Code::kPaymentContractWallet,
                       "the payer is a contract wallet, or an account that delegates to one")
                     .At(At("from"))
@@ -232,6 +258,10 @@ Result<> CheckExactEvm(const ExactEvm& p) {
   PTG_RUN(CheckSignature(p));
   if (p.facts) PTG_RUN(CheckFacts(p, *p.facts));
   return {};
+}
+
+crypto::Hash32 DigestOf(const ExactEvm& p) {
+  return chain::DigestOf(chain::DomainSeparator(p.want.domain), p.payload.auth);
 }
 
 codec::Bytes32 OnceKey(const chain::ChainId& chain, const crypto::EvmAddress& asset,

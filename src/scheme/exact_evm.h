@@ -75,6 +75,9 @@ struct ExactEvm {
   ExactEvmPayload payload;
   ExactEvmTerms want;
   int64_t now_s = 0;
+  // Set for a payer with code, whose key says nothing: whether his contract says that the signature
+  // is good (ERC-1271). Nobody recovers a key then.
+  std::optional<bool> wallet = std::nullopt;
   // Absent: decide only what needs no chain.
   std::optional<chain::TransferFacts> facts;
 };
@@ -83,8 +86,13 @@ struct ExactEvm {
 // kPaymentScheme, kPaymentNetwork, kPaymentRecipient, kPaymentAmount, kPaymentExpired,
 // kPaymentEarly, kPaymentWindow, kPaymentSignatureForm, kPaymentSignature, and with `facts`
 // kPaymentAsset, kPaymentContractWallet, kPaymentReplayed, kPaymentFunds, kPaymentSimulation. A
-// payer with code is refused even when his key signed well: the token would ask his code.
+// payer with code and without `wallet` is refused even when his key signed well: the token would
+// ask his code. A signature of a wallet that is not deployed (ERC-6492) is kPaymentContractWallet
+// before anything else of the signature.
 Result<> CheckExactEvm(const ExactEvm& p);
+
+// What the payer signed, and what ERC-1271 asks his contract about.
+crypto::Hash32 DigestOf(const ExactEvm& p);
 
 // The 32 bytes that stand for an authorization, whatever spelling or header it came in: SHA-256 of
 // a tag, the chain's octets, asset, payer and nonce.

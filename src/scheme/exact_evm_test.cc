@@ -360,5 +360,37 @@ TEST(OnceKey, DiffersByEachPartAndByNothingElse) {
   EXPECT_NE(key(84532, kUsdc, auth.from, nonce), base);
 }
 
+// A payer with code is judged by his contract alone, whatever his key has signed.
+TEST(ExactEvm, AWalletIsJudgedByItsContract) {
+  ExactEvm p = Good();
+  p.facts->payer_has_code = true;
+  const codec::Bytes by_key = p.payload.signature;
+  const codec::Bytes odd(66, 7);
+  for (const codec::Bytes& signature : {by_key, odd, codec::Bytes()}) {
+    p.payload.signature = signature;
+    p.wallet = true;
+    EXPECT_THAT(CheckExactEvm(p), IsOk());
+    p.wallet = false;
+    EXPECT_THAT(CheckExactEvm(p), FailsWith(Code::kPaymentSignature));
+  }
+}
+
+// ERC-6492: the wallet is not there yet. There is no factory that we would call.
+TEST(ExactEvm, ASignatureForAnUndeployedWalletIsRefusedWithItsReason) {
+  ExactEvm p = Good();
+  p.payload.signature.clear();
+  for (int i = 0; i < 48; ++i) {
+    p.payload.signature.push_back(0x64);
+    p.payload.signature.push_back(0x92);
+  }
+  for (const std::optional<bool> wallet : {std::optional<bool>(), std::optional(true)}) {
+    p.wallet = wallet;
+    const Result<> checked = CheckExactEvm(p);
+    ASSERT_THAT(checked, FailsWith(Code::kPaymentContractWallet));
+    EXPECT_EQ(checked.error().reason(), "eip6492_factory_not_allowed");
+    EXPECT_EQ(checked.error().pointer(), "/payload/signature");
+  }
+}
+
 }  // namespace
 }  // namespace pontage::scheme

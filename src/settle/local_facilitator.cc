@@ -17,9 +17,6 @@ using Outcome = Facilitator::Outcome;
 using Settlement = Facilitator::Settlement;
 using Trace = Facilitator::Trace;
 
-// As long as the official facilitator remembers it; a contract at a listed address does not go
-// away.
-constexpr Millis kContractSeen{15 * 60 * 1000};
 constexpr Millis kStoreTimeout{5'000};
 
 x402::VerifyAnswer Invalid(const Error& error, int version, std::string payer) {
@@ -45,12 +42,6 @@ Settlement Failed(Outcome outcome, const Error& error, int version, std::string 
   s.answer.network = std::move(network);
   s.answer.transaction = std::move(transaction);
   return s;
-}
-
-crypto::Signature65 SignatureOf(const scheme::ExactEvm& check) {
-  crypto::Signature65 signature{};
-  std::copy_n(check.payload.signature.begin(), signature.size(), signature.begin());
-  return signature;
 }
 
 Error UsedBefore() {
@@ -105,50 +96,15 @@ Result<LocalFacilitator::Prepared> LocalFacilitator::Prepare(const x402::Payment
   return p;
 }
 
-Task<chain::TransferFacts> LocalFacilitator::AskOnce(const Prepared& p, bool estimate,
-                                                     Deadline by) {
-  const std::pair known{p.network, p.check.want.asset};
-  chain::TransferQuestion question;
-  question.asset = p.check.want.asset;
-  question.payer = p.check.payload.auth.from;
-  question.nonce = p.check.payload.auth.nonce;
-  question.calldata =
-      chain::CallTransferWithAuthorization(p.check.payload.auth, SignatureOf(p.check));
-  if (p.chain->submitter != nullptr) question.sender = p.chain->submitter->address();
-  question.estimate = estimate;
-  {
-    const std::lock_guard lock(mutex_);
-    const auto at = contracts_.find(known);
-    question.ask_asset_code = at == contracts_.end() || at->second <= clock_.Steady();
-  }
-  const bool asked = question.ask_asset_code;
-  PTG_CO_TRY(const chain::TransferFacts facts,
-             co_await p.chain->view->AskTransfer(std::move(question), by));
-  if (asked && facts.asset_has_code) {
-    const std::lock_guard lock(mutex_);
-    contracts_[known] = clock_.Steady() + kContractSeen;
-  }
-  co_return facts;
-}
-
-// A batch may be answered across two blocks: then the simulation fails over a transfer that the
-// reads before it had not seen. The second answer tells why.
-Task<chain::TransferFacts> LocalFacilitator::Facts(const Prepared& p, bool estimate, Deadline by) {
-  PTG_CO_TRY(const chain::TransferFacts facts, co_await AskOnce(p, estimate, by));
-  const bool puzzling = !facts.succeeds && !facts.nonce_used && !facts.payer_has_code &&
-                        facts.balance >= p.check.payload.auth.value;
-  if (!puzzling) co_return facts;
-  co_return co_await AskOnce(p, estimate, by);
-}
-
 Task<x402::VerifyAnswer> LocalFacilitator::Verify(const x402::Payment& payment,
                                                   const x402::Requirements& requirements,
                                                   Deadline by) {
   Result<Prepared> p = Prepare(payment, requirements);
   if (!p) co_return Invalid(p.error(), requirements.version, "");
+  PTG_CO_RUN(co_await MeetPayer(*p, by));
   Result<> good = scheme::CheckExactEvm(p->check);
   if (good) {
-    PTG_CO_TRY(p->check.facts, co_await Facts(*p, false, by));
+    PTG_CO_RUN(co_await Examine(*p, Gas::kNo, by));
     good = scheme::CheckExactEvm(p->check);
   }
   if (!good) co_return Invalid(good.error(), p->version, p->payer);
@@ -177,6 +133,9 @@ Task<Settlement> LocalFacilitator::SettleFor(const x402::Payment& payment,
                      requirements.network);
   }
   Prepared& p = *prepared;
+  const Result<> met = co_await MeetPayer(p, by);
+  // An earlier call may have sent it: without the chain nobody can tell.
+  if (!met) co_return Failed(Outcome::kUnknown, NotSeen(), p.version, p.payer, p.network);
   const Result<> good = scheme::CheckExactEvm(p.check);
   const bool late = !good && good.error().code() == Code::kPaymentExpired;
   // One that was begun in time is brought to its end after its time as well; but only for who shows
@@ -193,11 +152,8 @@ Task<Settlement> LocalFacilitator::SettleFor(const x402::Payment& payment,
 }
 
 // Whether it would have been good while it was valid.
-bool LocalFacilitator::WasGood(scheme::ExactEvm check) {
-  const codec::Uint256 margin(static_cast<uint64_t>(scheme::kSettleMarginS));
-  const Result<codec::Uint256> then = Sub(check.payload.auth.valid_before, margin);
-  check.now_s = static_cast<int64_t>(then ? then->ToU64().value_or(0) : 0);
-  return scheme::CheckExactEvm(check).has_value();
+bool LocalFacilitator::WasGood(const scheme::ExactEvm& check) {
+  return scheme::CheckExactEvm(InItsTime(check)).has_value();
 }
 
 Settlement LocalFacilitator::Refused(const Prepared& p, const Error& why) {
@@ -227,10 +183,10 @@ Task<Settlement> LocalFacilitator::SettledElsewhere(const Prepared& p, Error why
 }
 
 Task<Settlement> LocalFacilitator::Begin(Prepared& p, Caller caller, Alone alone, Deadline by) {
-  if (p.chain->submitter == nullptr) {
+  if (p.chain->signers == nullptr) {
     co_return Refused(p, Error(Code::kUnsupported, "there is no signer here"));
   }
-  PTG_CO_TRY(p.check.facts, co_await Facts(p, true, by));
+  PTG_CO_RUN(co_await Examine(p, Gas::kYes, by));
   const Result<> good = scheme::CheckExactEvm(p.check);
   if (!good) {
     // Perhaps by a call of the same payment that came between our look at the store and at the
@@ -246,10 +202,11 @@ Task<Settlement> LocalFacilitator::Begin(Prepared& p, Caller caller, Alone alone
   Submitter::Job job;
   job.key = p.key;
   job.to = p.check.want.asset;
-  job.data = chain::CallTransferWithAuthorization(p.check.payload.auth, SignatureOf(p.check));
+  job.data = CallOf(p);
   job.gas = p.check.facts->gas;
-  job.alone = alone == Alone::kYes;
-  Result<Submitter::Sent> sent = co_await p.chain->submitter->Submit(std::move(job), by);
+  // A contract may do otherwise when it is mined, and should not take others with it.
+  job.alone = alone == Alone::kYes || p.check.wallet.has_value();
+  Result<Submitter::Sent> sent = co_await p.chain->signers->Submit(std::move(job), by);
   if (sent) co_return co_await Judge(p, *sent, caller, by);
   if (sent.error().code() == Code::kPaymentSimulation && alone == Alone::kNo) {
     // It would fail beside the others of its batch. Whether by itself too, only asking tells.
@@ -283,10 +240,10 @@ Task<Settlement> LocalFacilitator::Resume(const Prepared& p, Pending row, Caller
     co_return co_await Tell(p, *std::move(answer), caller, by);
   }
   const Result<crypto::Hash32> hash = codec::FromHex0x<32>(row.tx_hash);
-  if (!hash || p.chain->submitter == nullptr) {
+  if (!hash || p.chain->signers == nullptr) {
     co_return Failed(Outcome::kUnknown, NotSeen(), p.version, p.payer, p.network, row.tx_hash);
   }
-  PTG_CO_TRY(const Submitter::Sent sent, co_await p.chain->submitter->Await(*hash, by));
+  PTG_CO_TRY(const Submitter::Sent sent, co_await p.chain->signers->Await(*hash, by));
   co_return co_await Judge(p, sent, caller, by);
 }
 
@@ -326,6 +283,7 @@ Task<Settlement> LocalFacilitator::Judge(const Prepared& p, const Submitter::Sen
   PTG_CO_RUN(co_await database_.Write(body, store_by));
   Log(LogLevel::kWarn, "settle.failed",
       {{"chain", p.network}, {"transaction", hash}, {"reason", why.detail()}});
+  ForgetGas(p);
   if (sent.batch && traced->trace == Trace::kUnused) {
     // Perhaps by the batch's fault (its gas, another payment of the same payer): it is judged anew
     // and, if it is still good, tried by itself.
@@ -403,7 +361,7 @@ Task<Facilitator::Traced> LocalFacilitator::Lookup(const x402::Payment& payment,
 Task<std::vector<Facilitator::Kind>> LocalFacilitator::Supported(Deadline) {
   std::vector<Kind> kinds;
   for (const LocalChain& chain : chains_) {
-    if (chain.submitter == nullptr) continue;
+    if (chain.signers == nullptr) continue;
     kinds.push_back({2, "exact", chain.view->chain().Caip2(), codec::Json()});
     if (const auto name = chain.view->chain().V1Name()) {
       kinds.push_back({1, "exact", std::string(*name), codec::Json()});
@@ -420,9 +378,13 @@ bool LocalFacilitator::Serves(const chain::ChainId& chain) const {
 std::vector<std::string> LocalFacilitator::Signers() const {
   std::vector<std::string> signers;
   for (const LocalChain& chain : chains_) {
-    if (chain.submitter == nullptr) continue;
-    std::string address = chain.submitter->address().ToChecksum();
-    if (std::ranges::find(signers, address) == signers.end()) signers.push_back(std::move(address));
+    if (chain.signers == nullptr) continue;
+    for (const crypto::EvmAddress& one : chain.signers->addresses()) {
+      std::string address = one.ToChecksum();
+      if (std::ranges::find(signers, address) == signers.end()) {
+        signers.push_back(std::move(address));
+      }
+    }
   }
   return signers;
 }

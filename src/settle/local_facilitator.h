@@ -4,6 +4,7 @@
 #include <mutex>
 #include <optional>
 #include <string>
+#include <tuple>
 #include <vector>
 
 #include "base/time.h"
@@ -14,15 +15,15 @@
 #include "scheme/transfer_proof.h"
 #include "settle/facilitator.h"
 #include "settle/pending_store.h"
-#include "settle/submitter.h"
+#include "settle/signers.h"
 
 namespace pontage::settle {
 
-// One chain of ours. Both outlive the facilitator. Without a submitter payments are verified and
+// One chain of ours. Both outlive the facilitator. Without signers payments are verified and
 // looked up but not settled.
 struct LocalChain {
   chain::EvmView* view = nullptr;
-  Submitter* submitter = nullptr;
+  Signers* signers = nullptr;
 };
 
 // Verifies by scheme exact on EVM chains and settles by our own key. Only assets of the registry:
@@ -69,11 +70,24 @@ class LocalFacilitator final : public Facilitator {
 
   Result<Prepared> Prepare(const x402::Payment& payment,
                            const x402::Requirements& requirements) const;
+  // For a payer with code: asks his contract about the signature (ERC-1271). A payer whose key has
+  // not signed is asked for code first. Changes nothing for anybody else.
+  Task<> AskWallet(Prepared& p, Deadline by);
+  Task<> MeetPayer(Prepared& p, Deadline by);
+  // What the chain says of the payment, in p.check; kYes: with the gas that it takes.
+  enum class Gas : uint8_t { kNo, kYes };
+  Task<> Examine(Prepared& p, Gas gas, Deadline by);
+  codec::Bytes CallOf(const Prepared& p) const;
+  std::optional<uint64_t> KnownGas(const Prepared& p);
+  void RememberGas(const Prepared& p, uint64_t gas);
+  void ForgetGas(const Prepared& p);
   Task<chain::TransferFacts> Facts(const Prepared& p, bool estimate, Deadline by);
   Task<chain::TransferFacts> AskOnce(const Prepared& p, bool estimate, Deadline by);
   Task<Settlement> SettleFor(const x402::Payment& payment, const x402::Requirements& requirements,
                              Caller caller, Deadline by);
-  static bool WasGood(scheme::ExactEvm check);
+  // The same payment when it was still valid.
+  static scheme::ExactEvm InItsTime(scheme::ExactEvm check);
+  static bool WasGood(const scheme::ExactEvm& check);
   static Settlement Refused(const Prepared& p, const Error& why);
   Task<std::optional<Pending>> Stored(const Prepared& p);
   Task<Settlement> SettledElsewhere(const Prepared& p, Error why, Deadline by);
@@ -95,6 +109,13 @@ class LocalFacilitator final : public Facilitator {
   std::mutex mutex_;
   // Until when an asset counts as seen with code; only what was seen is remembered.
   std::map<std::pair<std::string, crypto::EvmAddress>, SteadyMs> contracts_;
+  // What a transfer of an asset to a payee takes, by network, asset and payee; of the same for a
+  // while, so that a node need not search for it at each payment.
+  struct GasNote {
+    uint64_t gas = 0;
+    SteadyMs until;
+  };
+  std::map<std::tuple<std::string, crypto::EvmAddress, crypto::EvmAddress>, GasNote> gas_;
 };
 
 }  // namespace pontage::settle

@@ -253,5 +253,42 @@ TEST_P(LocalFacilitatorTest, UnlistedAssetsAndForeignChainsAreRefused) {
   EXPECT_EQ(f.Verify(sale)->reason, "invalid_exact_evm_signature");
 }
 
+// ERC-1271 and EIP-7702: the contract says whether the signature is good, in both directions.
+TEST_P(LocalFacilitatorTest, APayerWithCodeIsAskedByItsContract) {
+  f.fake.accounts_with_code.insert(f.payer.address());
+  Sale sale = f.Make(1);
+  EXPECT_EQ(f.Verify(sale)->reason, "invalid_exact_evm_signature")
+      << "his key signed, but his code says no";
+  f.fake.agreeing_wallets.insert(f.payer.address());
+  sale = f.Make(2);
+  // What no key can have signed.
+  sale.payment.payload.Set("signature", "0x01" + std::string(130, 'a'));
+  EXPECT_TRUE(f.Verify(sale)->valid);
+  const auto settled = f.Settle(sale);
+  ASSERT_THAT(settled, IsOk());
+  EXPECT_EQ(settled->outcome, Outcome::kSettled) << settled->answer.reason;
+  EXPECT_EQ(f.fake.transfers, 1U);
+  EXPECT_GT(f.fake.wallet_questions, 2U);
+}
+
+TEST_P(LocalFacilitatorTest, AnAccountWithoutCodeIsNeverAskedByAContract) {
+  Sale sale = f.Make(1);
+  sale.payment.payload.Set("signature", "0x01" + std::string(130, 'a'));
+  EXPECT_EQ(f.Verify(sale)->reason, "invalid_exact_evm_signature");
+  EXPECT_EQ(f.fake.wallet_questions, 0U);
+}
+
+// Searching for the gas costs a node twenty runs of the transfer.
+TEST_P(LocalFacilitatorTest, TheGasOfAPayeeIsSearchedForOnce) {
+  for (uint8_t n = 1; n <= 3; ++n) EXPECT_EQ(f.Settle(f.Make(n))->outcome, Outcome::kSettled);
+  EXPECT_EQ(f.fake.estimates, 1U);
+  // One that failed says that it may have changed.
+  f.fake.moves = false;
+  EXPECT_EQ(f.Settle(f.Make(4))->outcome, Outcome::kRefused);
+  f.fake.moves = true;
+  EXPECT_EQ(f.Settle(f.Make(5))->outcome, Outcome::kSettled);
+  EXPECT_EQ(f.fake.estimates, 2U);
+}
+
 }  // namespace
 }  // namespace pontage::settle

@@ -154,7 +154,7 @@ TEST_P(ReplaceTest, AfterARestartEveryVersionIsFound) {
   f.StartNode();
   f.fake.MineThis(*first);
   const auto seen =
-      f.loop.RunUntilDone(f.submitter->Await(call.sent->hash, SettleFixture::In(Millis(5'000))));
+      f.loop.RunUntilDone(f.signers->Await(call.sent->hash, SettleFixture::In(Millis(5'000))));
   ASSERT_THAT(seen, IsOk());
   ASSERT_TRUE(seen->receipt.has_value());
   EXPECT_EQ(seen->hash, first->hash);

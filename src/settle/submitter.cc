@@ -41,7 +41,7 @@ void Submitter::Start() {
     running_ = 3;
     loop_.Spawn(Pack(), "submitter.pack");
     loop_.Spawn(Broadcast(), "submitter.broadcast");
-    loop_.Spawn(Watch(), "submitter.watch");
+    loop_.Spawn(WatchChain(), "submitter.watch");
   });
 }
 
@@ -74,6 +74,7 @@ Task<Submitter::Sent> Submitter::Submit(Job job, Deadline by) {
   if (job.gas > options_.gas_cap) {
     Log(LogLevel::kWarn, "settle.gas_above_cap",
         {{"chain", signer_.chain}, {"gas", static_cast<int64_t>(job.gas)}});
+    CountRefusal("gas_cap");
     co_return Fail(Code::kOverloaded, "the transfer needs more gas than we pay for");
   }
   const auto waiter = std::make_shared<Waiter>(std::move(job), by);
@@ -179,6 +180,7 @@ Task<> Submitter::Store(Waiters& group) {
     if (stored.error().code() == Code::kOverloaded) {
       Log(LogLevel::kError, "settle.gas_budget_spent",
           {{"chain", signer_.chain}, {"signer", signer_.address}});
+      CountRefusal("gas_per_hour");
     }
     co_return Fail(stored.error());
   }
@@ -234,6 +236,14 @@ SigningRules Submitter::Rules() const {
   return rules;
 }
 
+void Submitter::CountRefusal(std::string_view why) const {
+  if (options_.metrics == nullptr) return;
+  options_.metrics
+      ->CounterOf("pontage_gas_refusals_total", "Settlements refused by a bound on gas.",
+                  {{"network", signer_.chain}, {"bound", why}})
+      .Add();
+}
+
 Task<chain::EvmFees> Submitter::Market() {
   const SteadyMs now = loop_.clock().Steady();
   if (market_at_.ms() != INT64_MIN && now - market_at_ < kFeeAge) co_return market_;
@@ -251,21 +261,13 @@ Task<GasPrice> Submitter::Price() {
   if (!price && price.error().code() == Code::kOverloaded) {
     Log(LogLevel::kError, "settle.gas_too_dear",
         {{"chain", signer_.chain}, {"wei", market.base_fee.ToDecimal()}});
+    CountRefusal("max_fee_per_gas");
     co_return Fail(Code::kOverloaded, "gas on " + signer_.chain + " costs more than we pay");
   }
   co_return price;
 }
 
-Task<Submitter::Sent> Submitter::Await(crypto::Hash32 hash, Deadline by) {
-  const auto find = [&hash](db::Tx& tx) { return FindOutgoing(tx, hash); };
-  const Result<std::optional<FoundOutgoing>> stored =
-      co_await database_.Read(find, Sooner(by, Deadline::In(loop_.clock(), kStoreTimeout)));
-  Outgoing tx;
-  if (stored && *stored) {
-    tx = (*stored)->tx;
-  } else {
-    tx.versions.push_back({hash, {}});
-  }
+Task<Submitter::Sent> Submitter::Watch(Outgoing tx, crypto::Hash32 hash, Deadline by) {
   const auto waiter = std::make_shared<Waiter>(Job{}, by);
   waiter->state = Waiter::State::kStored;
   waiter->hash = hash;

@@ -19,6 +19,7 @@
 #include "db/db.h"
 #include "io/runtime.h"
 #include "io/timer.h"
+#include "obs/metrics.h"
 #include "settle/fee_policy.h"
 #include "settle/outgoing_store.h"
 #include "settle/settlement_queue.h"
@@ -39,6 +40,9 @@ struct SubmitterOptions {
   Millis raise{45'000};
   // How often transactions of nodes that died are looked for in the database.
   Millis adopt{30'000};
+  // A signer with less wei than this is complained of: some ten settlements of a cheap chain.
+  codec::Uint256 low_balance{500'000'000'000'000};
+  obs::Registry* metrics = nullptr;  // outlives the submitter; none: nothing is counted
   // Batches are made only where Multicall3 has code.
   QueueLimits queue;
 };
@@ -82,9 +86,9 @@ class Submitter {
   // (it fails beside the others; ask about it anew and try it alone). But kStore: the transaction
   // may be stored and sent later.
   Task<Sent> Submit(Job job, Deadline by);
-  // Waits for the receipt of a transaction that was submitted before, here or on another node, by
-  // the hash of any of its versions.
-  Task<Sent> Await(crypto::Hash32 hash, Deadline by);
+  // Waits for the receipt of a transaction that was submitted before, here or on another node, and
+  // that one of its versions has `hash` (signers.h finds it).
+  Task<Sent> Watch(Outgoing tx, crypto::Hash32 hash, Deadline by);
 
   const crypto::EvmAddress& address() const { return key_.address(); }
   // Payments in the queue and transactions that wait to be mined: the less the better for the next.
@@ -115,6 +119,7 @@ class Submitter {
   Task<GasPrice> Price();
   Task<chain::EvmFees> Market();
   SigningRules Rules() const;
+  void CountRefusal(std::string_view why) const;
   size_t InFlight() const;
   void Adopt(Outgoing tx, bool ours, Waiters waiters);
 
@@ -128,8 +133,9 @@ class Submitter {
   Task<> MendGap(uint64_t lowest);
 
   // submitter_watch.cc: the chain's side.
-  Task<> Watch();
+  Task<> WatchChain();
   Task<> Begin();
+  Task<> Measure();
   Task<> AdoptStored(UnixMs before);
   Task<> CheckReceipts(uint64_t block);
   void Close(const std::string& id, const chain::EvmReceipt& receipt, std::vector<Mined>& mined);
@@ -163,6 +169,7 @@ class Submitter {
   SteadyMs last_sent_;
   SteadyMs tended_at_;
   SteadyMs gap_asked_at_;
+  SteadyMs measured_at_{INT64_MIN};
   bool stopping_ = false;
   int running_ = 0;
   Event stopped_;

@@ -123,7 +123,8 @@ TEST_P(SubmitterTest, AnotherNodeAdoptsWhatADeadOneLeft) {
   for (int i = 0; i < 60 && f.fake.pool_size() == 0; ++i) f.Wait(Millis(50));
   EXPECT_EQ(f.fake.pool_size(), 1U);
   f.fake.Mine();
-  const auto seen = f.loop.RunUntilDone(other.Await(sent->hash, SettleFixture::In(Millis(5'000))));
+  Signers others({&other}, *f.database, Clock::System());
+  const auto seen = f.loop.RunUntilDone(others.Await(sent->hash, SettleFixture::In(Millis(5'000))));
   ASSERT_THAT(seen, IsOk());
   EXPECT_TRUE(seen->receipt.has_value());
   EXPECT_THAT(f.loop.RunUntilDone(other.Stop()), IsOk());
@@ -181,6 +182,39 @@ TEST_P(SubmitterTest, NothingIsStoredWhileTheChainIsDownOrGasIsTooDear) {
   EXPECT_THAT(Submit(1), FailsWith(Code::kOverloaded));
   f.StartNode();
   EXPECT_THAT(Submit(1), IsOk()) << "the payment was claimed by a call that failed";
+}
+
+// Two keys of one chain: each has nonces of its own, and the work is spread.
+TEST_P(SubmitterTest, SeveralKeysShareTheWork) {
+  f.fake.instant = false;
+  const crypto::PrivateKey second = SettleFixture::Key(4);
+  Submitter other(f.loop, f.fake, *f.database, second.Clone(), Rng::System());
+  other.Start();
+  f.Wait(Millis(150));
+  Signers both({f.submitter.get(), &other}, *f.database, Clock::System());
+  EXPECT_EQ(both.addresses(), (std::vector{f.signer.address(), second.address()}));
+  std::vector<Submitter::Sent> sent;
+  const auto one = [&](uint16_t n) -> Task<> {
+    PTG_CO_TRY(Submitter::Sent s, co_await both.Submit(Job(n), SettleFixture::In(Millis(8'000))));
+    sent.push_back(std::move(s));
+    co_return {};
+  };
+  for (uint16_t n = 0; n < 20; ++n) {
+    f.loop.Spawn(one(n), "submit");
+    f.Wait(Millis(20));
+  }
+  for (int i = 0; i < 50 && f.fake.pool_size() < 20; ++i) f.Wait(Millis(50));
+  EXPECT_NEAR(static_cast<double>(f.submitter->open()), 10, 3);
+  f.fake.Mine();
+  for (int i = 0; i < 50 && sent.size() < 20; ++i) f.Wait(Millis(50));
+  ASSERT_EQ(sent.size(), 20U);
+  EXPECT_EQ(f.fake.transfers, 20U);
+  for (const Submitter::Sent& s : sent) {
+    const auto seen = f.loop.RunUntilDone(both.Await(s.hash, SettleFixture::In(Millis(5'000))));
+    ASSERT_THAT(seen, IsOk());
+    EXPECT_TRUE(seen->receipt.has_value());
+  }
+  EXPECT_THAT(f.loop.RunUntilDone(other.Stop()), IsOk());
 }
 
 }  // namespace

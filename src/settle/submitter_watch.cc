@@ -15,6 +15,7 @@ namespace {
 
 constexpr Millis kRpcTimeout{10'000};
 constexpr Millis kStoreTimeout{10'000};
+constexpr Millis kMeasureEvery{60'000};
 // What was finished is remembered for a week: longer than any payment may be valid, by far.
 constexpr Millis kRemember{7LL * 24 * 3600 * 1000};
 
@@ -82,7 +83,7 @@ Millis Submitter::Pace() const {
   return Millis(2'000);
 }
 
-Task<> Submitter::Watch() {
+Task<> Submitter::WatchChain() {
   uint64_t seen_block = 0;
   SteadyMs checked_at;
   SteadyMs adopted_at = loop_.clock().Steady();
@@ -106,6 +107,10 @@ Task<> Submitter::Watch() {
         Log(LogLevel::kWarn, "settle.adopt_failed",
             {{"chain", signer_.chain}, {"reason", adopted.error().detail()}});
       }
+    }
+    if (now - measured_at_ >= kMeasureEvery || measured_at_.ms() == INT64_MIN) {
+      measured_at_ = now;
+      (void)co_await Measure();
     }
     if (open_.empty()) {
       watched_.Clear();
@@ -173,6 +178,33 @@ Task<> Submitter::CheckReceipts(uint64_t block) {
   co_return {};
 }
 
+// What the key has and spends, for people to see before it runs dry.
+Task<> Submitter::Measure() {
+  const Deadline by = Deadline::In(loop_.clock(), kRpcTimeout);
+  PTG_CO_TRY(const codec::Uint256 wei, co_await view_.Balance(key_.address(), by));
+  const UnixMs now = loop_.clock().Now();
+  const auto read = [&](db::Tx& tx) { return GasOfLastHour(tx, signer_, now); };
+  PTG_CO_TRY(const int64_t spent,
+             co_await database_.Read(read, Deadline::In(loop_.clock(), kStoreTimeout)));
+  if (wei < options_.low_balance) {
+    Log(LogLevel::kWarn, "settle.signer_low",
+        {{"chain", signer_.chain}, {"signer", signer_.address}, {"wei", wei.ToDecimal()}});
+  }
+  if (options_.metrics == nullptr) co_return {};
+  const auto set = [this](std::string_view name, std::string_view help, uint64_t value) {
+    options_.metrics->GaugeOf(name, help, {{"network", signer_.chain}, {"signer", signer_.address}})
+        .Set(static_cast<int64_t>(std::min<uint64_t>(value, INT64_MAX)));
+  };
+  constexpr uint64_t kWeiOfGwei = 1'000'000'000;
+  set("pontage_signer_balance_gwei", "What the key that pays for gas has.",
+      DivMod(wei, kWeiOfGwei).quotient.ToU64().value_or(INT64_MAX));
+  set("pontage_signer_gas_hour_gwei", "What its transactions of the last hour cost or may cost.",
+      static_cast<uint64_t>(std::max<int64_t>(spent, 0)));
+  set("pontage_signer_load", "Payments that wait for a transaction and transactions for a block.",
+      load());
+  co_return {};
+}
+
 // One version of `id` is in a block that counts.
 void Submitter::Close(const std::string& id, const chain::EvmReceipt& receipt,
                       std::vector<Mined>& mined) {
@@ -191,6 +223,16 @@ void Submitter::Close(const std::string& id, const chain::EvmReceipt& receipt,
        {"ok", receipt.ok},
        {"gas", static_cast<int64_t>(receipt.gas_used)},
        {"payments", std::max<size_t>(1, open.waiters.size())}});
+  if (options_.metrics != nullptr && open.ours) {
+    const obs::Labels labels = {{"network", signer_.chain},
+                                {"kind", open.tx.batch ? "batch" : "alone"}};
+    options_.metrics
+        ->CounterOf("pontage_settle_transactions_total", "Transactions of our keys in a block.",
+                    labels)
+        .Add();
+    options_.metrics->CounterOf("pontage_settle_gas_total", "Gas that they took.", labels)
+        .Add(receipt.gas_used);
+  }
   for (const std::shared_ptr<Waiter>& waiter : open.waiters) waiter->Deliver(receipt);
 }
 

@@ -28,7 +28,8 @@ class FakeEvmChain final : public chain::EvmView {
   // ---- What a test does to it.
   std::map<crypto::EvmAddress, codec::Uint256> balance;
   std::set<crypto::EvmAddress> accounts_with_code;
-  bool instant = true;          // every transaction makes a block
+  std::set<crypto::EvmAddress> agreeing_wallets;  // of those: who says yes to every signature
+  bool instant = true;                            // every transaction makes a block
   bool moves = true;            // false: a token that takes authorizations and moves nothing
   bool multicall = false;       // Multicall3 is at its address
   bool revert_batches = false;  // when mined, though not when simulated
@@ -98,10 +99,12 @@ class FakeEvmChain final : public chain::EvmView {
   // Another program has sent a transaction with `account`'s key.
   void UseNonceElsewhere(const crypto::EvmAddress& account) { ++count_[account]; }
 
-  size_t sends = 0;      // calls of Send
-  size_t questions = 0;  // calls of AskTransfer
-  size_t transfers = 0;  // that moved money
-  size_t batches = 0;    // transactions through Multicall3 that were not reverted
+  size_t sends = 0;             // calls of Send
+  size_t questions = 0;         // calls of AskTransfer
+  size_t transfers = 0;         // that moved money
+  size_t estimates = 0;         // of those questions, with the gas
+  size_t wallet_questions = 0;  // ERC-1271
+  size_t batches = 0;           // transactions through Multicall3 that were not reverted
   size_t pool_size() const { return pool_.size(); }
 
   // ---- chain::EvmView
@@ -120,6 +123,7 @@ class FakeEvmChain final : public chain::EvmView {
   }
   Task<chain::TransferFacts> AskTransfer(chain::TransferQuestion q, Deadline) override {
     ++questions;
+    estimates += q.estimate ? 1 : 0;
     PTG_CO_RUN(Up());
     chain::TransferFacts facts;
     facts.asset_has_code = q.asset == token_.verifying_contract;
@@ -143,6 +147,16 @@ class FakeEvmChain final : public chain::EvmView {
       chain::CallResult result;
       if (multicall && call.target == chain::Multicall3Address()) {
         results.push_back(Simulate(call.data));
+        continue;
+      }
+      if (accounts_with_code.contains(call.target)) {
+        ++wallet_questions;
+        result.success = true;
+        result.data.assign(32, 0);
+        if (agreeing_wallets.contains(call.target)) {
+          std::copy_n(call.data.begin(), 4, result.data.begin());
+        }
+        results.push_back(std::move(result));
         continue;
       }
       result.success = call.target == token_.verifying_contract;

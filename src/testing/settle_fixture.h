@@ -40,8 +40,10 @@ class SettleFixture {
     submitter = std::make_unique<settle::Submitter>(loop, fake, *database, signer.Clone(),
                                                     Rng::System(), options);
     submitter->Start();
+    signers =
+        std::make_unique<settle::Signers>(std::vector{submitter.get()}, *database, Clock::System());
     facilitator = std::make_unique<settle::LocalFacilitator>(
-        std::vector<settle::LocalChain>{{&fake, submitter.get()}}, assets, *database,
+        std::vector<settle::LocalChain>{{&fake, signers.get()}}, assets, *database,
         Clock::System());
     Wait(Millis(150));
   }
@@ -49,6 +51,7 @@ class SettleFixture {
     if (!submitter) return;
     (void)loop.RunUntilDone(submitter->Stop());
     facilitator.reset();
+    signers.reset();
     submitter.reset();
   }
   void Wait(Millis time) { (void)loop.RunUntilDone(Sleep(time)); }
@@ -138,6 +141,7 @@ class SettleFixture {
   crypto::PrivateKey signer;
   std::unique_ptr<db::Database> database;
   std::unique_ptr<settle::Submitter> submitter;
+  std::unique_ptr<settle::Signers> signers;
   std::unique_ptr<settle::LocalFacilitator> facilitator;
 };
 

@@ -3,6 +3,7 @@
 #include <filesystem>
 #include <unistd.h>
 
+#include "app/chains.h"
 #include "app/cli/commands.h"
 #include "base/try.h"
 #include "chain/evm_rpc.h"
@@ -11,6 +12,7 @@
 #include "db/migrate.h"
 #include "io/runtime.h"
 #include "net/client.h"
+#include "settle/outgoing_store.h"
 
 // `pontage doctor`: asks everything the configuration leans on whether it is there and what it
 // should be. Changes nothing.
@@ -112,10 +114,37 @@ std::vector<chain::EvmAsset> AssetsOn(const Config& config, const ChainConfig& c
   return asset ? std::vector<chain::EvmAsset>{*asset} : std::vector<chain::EvmAsset>{};
 }
 
-Task<> ExamineSigner(Exam& exam, const ChainConfig& chain, chain::EvmView& view, Deadline by) {
+// What the key has spent within the last hour, of what it may.
+void ExamineGas(Exam& exam, const ChainConfig& chain, const crypto::EvmAddress& signer) {
+  const std::optional<int64_t> most = GweiPerHour(chain);
+  if (!most) return;
+  const std::string what = "gas on " + NameOf(chain.network);
+  const auto parsed = db::ParseUrl(exam.config.store.url);
+  // A store that is not made yet has spent nothing, and is not made now.
+  if (!parsed ||
+      (parsed->engine == db::Engine::kSqlite && !std::filesystem::exists(parsed->where))) {
+    return;
+  }
+  auto database = db::Database::Open(exam.config.store.url, {}, Clock::System());
+  const settle::Signer of{chain.network.Caip2(), signer.ToLower()};
+  const auto read = [&of](db::Tx& tx) {
+    return settle::GasOfLastHour(tx, of, Clock::System().Now());
+  };
+  // ExamineStore complains of one that cannot be read.
+  const int64_t spent = database ? (*database)->ReadNow(read).value_or(0) : 0;
+  const std::string detail = signer.ToChecksum() + " spent " + std::to_string(spent) + " of " +
+                             std::to_string(*most) + " gwei in the last hour";
+  if (spent < *most - *most / 5) {
+    exam.Ok(what, detail);
+  } else {
+    exam.Warn(what, detail, "payments hear 503 when it is spent: raise gas_per_hour, or wait");
+  }
+}
+
+Task<> ExamineSigner(Exam& exam, const ChainConfig& chain, const Secret& signer,
+                     chain::EvmView& view, Deadline by) {
   const std::string what = "signer on " + NameOf(chain.network);
-  if (!chain.has_signer) co_return {};
-  const auto key = crypto::PrivateKey::FromHex(chain.signer.Reveal());
+  const auto key = crypto::PrivateKey::FromHex(signer.Reveal());
   if (!key) {
     exam.Bad(what, "no key", "set the variable that signer names");
     co_return {};
@@ -134,6 +163,7 @@ Task<> ExamineSigner(Exam& exam, const ChainConfig& chain, chain::EvmView& view,
   } else {
     exam.Ok(what, address.ToChecksum() + " has " + balance->ToDecimal() + " wei");
   }
+  ExamineGas(exam, chain, address);
   co_return {};
 }
 
@@ -195,7 +225,9 @@ Task<> ExamineChain(Exam& exam, const ChainConfig& chain, Deadline by) {
     } else {
       exam.Ok("tokens on " + name, std::to_string(count) + " with code and the right domain");
     }
-    PTG_CO_RUN(co_await ExamineSigner(exam, chain, **view, by));
+    for (const Secret& signer : chain.signers) {
+      PTG_CO_RUN(co_await ExamineSigner(exam, chain, signer, **view, by));
+    }
     PTG_CO_RUN(co_await ExamineClock(exam, chain, **view, by));
   }
   co_return {};

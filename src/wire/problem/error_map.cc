@@ -80,7 +80,7 @@ constexpr std::array kRows = {
         "Not the payer's signature"},
     Row{Code::kPaymentContractWallet, "payment_contract_wallet", 402, 402,
         "invalid_exact_evm_payload_signature", "invalid_exact_evm_signature",
-        "Contract wallets are not supported"},
+        "The contract wallet cannot pay"},
     Row{Code::kPaymentReplayed, "payment_replayed", 402, 402, "invalid_transaction_state",
         "invalid_exact_evm_nonce_already_used", "The authorization was used"},
     Row{Code::kPaymentFunds, "payment_funds", 402, 402, "insufficient_funds",
