@@ -317,6 +317,9 @@ void ReadRoutes(const Section& root, const NetworkNames& names, Config& config) 
                                                                                : SettleWhen::kAfter;
     route.plans = s.Strings("plans");
     route.free_quota = s.Rate("free");
+    if (route.free && route.free_quota) {
+      s.Fault("free", s.Found("free") + " of a route that is free", "a price, or no free calls");
+    }
     route.rate = s.Rate("rate");
     route.replay = s.OneOf("replay", "refuse", {"refuse", "answer"}) == "answer" ? Replay::kAnswer
                                                                                  : Replay::kRefuse;

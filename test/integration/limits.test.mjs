@@ -37,6 +37,12 @@ price = "$0.001"
 free = "1/day"
 rate = "3/h"
 [[route]]
+match = "/pace/*"
+upstream = "api"
+price = "$0.001"
+free = "3/day"
+rate = "1/s"
+[[route]]
 match = "/race/*"
 upstream = "api"
 price = "free"
@@ -171,7 +177,17 @@ describe("free", () => {
     assert.deepEqual([value.status, value.receipt, gained], [200, undefined, 0n]);
   });
 
-  test("rate and free together: both are told, and a refused call costs no free one", async () => {
+  test("a call that rate refuses costs no free one", async () => {
+    const free = ({ headers }) => /"free";r=(\d+)/.exec(headers.get("ratelimit"))?.[1];
+    const first = await from("203.0.113.6", "/pace/a");
+    const second = await from("203.0.113.6", "/pace/a");
+    await new Promise((resolve) => setTimeout(resolve, 1_100));
+    const third = await from("203.0.113.6", "/pace/a");
+    assert.deepEqual(statuses([first, second, third]), [200, 429, 200]);
+    assert.deepEqual([free(first), free(second), free(third)], ["2", undefined, "1"]);
+  });
+
+  test("rate and free together: both are told", async () => {
     const answers = [];
     for (let n = 0; n < 4; n += 1) answers.push(await from("203.0.113.4", "/both/a"));
     assert.deepEqual(statuses(answers), [200, 402, 402, 429]);
