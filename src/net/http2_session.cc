@@ -12,10 +12,10 @@ namespace {
 
 // nghttp2's own net below ours: acknowledgements that wait to be sent.
 constexpr size_t kAcknowledgements = 200;
-// Its count of CONTINUATION frames counts pieces of them too, as they happen to arrive. Ours is
-// OnBeginFrame's; this is for blocks that nghttp2 throws away unseen.
-constexpr size_t kContinuations = 2000;
-constexpr size_t kFrameHead = 9;
+// The largest head that we take needs four. Its own count also counts pieces of frames, as they
+// happen to arrive; it is for blocks that nghttp2 throws away without telling us.
+constexpr size_t kContinuations = 20;
+constexpr size_t kContinuationPieces = 200;
 // A block that is decoded to more than so many limits is no mistake.
 constexpr size_t kFarBeyond = 4;
 // A piece of an answer that the client's windows cut to less than this earns no window updates.
@@ -104,23 +104,20 @@ struct Session::Callbacks {
     bool useful = false;
     switch (hd->type) {
       case NGHTTP2_HEADERS:
-        s.head_bytes_ = 0;
+        s.continuations_ = 0;
         s.in_head_ = (hd->flags & NGHTTP2_FLAG_END_HEADERS) == 0;
         useful = true;
         break;
       case NGHTTP2_CONTINUATION:
         s.in_head_ = (hd->flags & NGHTTP2_FLAG_END_HEADERS) == 0;
         useful = hd->length > 0;
+        if (++s.continuations_ > kContinuations) s.Overrun("a header block without end");
         break;
       case NGHTTP2_DATA:
         useful = hd->length > 0 || (hd->flags & NGHTTP2_FLAG_END_STREAM) != 0;
         break;
       default:
         break;
-    }
-    if (s.in_head_ || hd->type == NGHTTP2_CONTINUATION) {
-      s.head_bytes_ += hd->length + kFrameHead;
-      if (s.head_bytes_ > 2 * s.limits_.head.bytes) s.Overrun("a header block without end");
     }
     if (!useful && !s.idle_.Spend(1, s.clock_.Steady())) s.Overrun("too many idle frames");
     return s.failed_ ? NGHTTP2_ERR_CALLBACK_FAILURE : 0;
@@ -139,16 +136,16 @@ struct Session::Callbacks {
   static int OnHeader(nghttp2_session*, const nghttp2_frame*, const uint8_t* name, size_t name_size,
                       const uint8_t* value, size_t value_size, uint8_t, void* user) {
     Session& s = Of(user);
-    if (!s.building_) return NGHTTP2_ERR_TEMPORAL_CALLBACK_FAILURE;
+    if (!s.building_) return s.ThrowAway();
     s.building_->Add(View(name, name_size), View(value, value_size));
     const bool far = s.building_->bytes() > kFarBeyond * s.limits_.head.bytes;
-    return far ? NGHTTP2_ERR_TEMPORAL_CALLBACK_FAILURE : 0;
+    return far ? s.ThrowAway() : 0;
   }
 
   // Not the kind of field that is quietly left out.
   static int OnInvalidHeader(nghttp2_session*, const nghttp2_frame*, const uint8_t*, size_t,
-                             const uint8_t*, size_t, uint8_t, void*) {
-    return NGHTTP2_ERR_TEMPORAL_CALLBACK_FAILURE;
+                             const uint8_t*, size_t, uint8_t, void* user) {
+    return Of(user).ThrowAway();
   }
 
   static int OnFrame(nghttp2_session*, const nghttp2_frame* frame, void* user) {
@@ -185,7 +182,7 @@ struct Session::Callbacks {
       s.Overrun("too many streams that end in an error");
     }
     if (!s.failed_) s.events_.OnClosed(id, error);
-    return s.failed_ ? NGHTTP2_ERR_CALLBACK_FAILURE : 0;
+    return 0;
   }
 
   static int OnSent(nghttp2_session*, const nghttp2_frame* frame, void* user) {
@@ -236,7 +233,7 @@ Session::Session(const SessionLimits& limits, const Clock& clock, Events& events
   nghttp2_option_set_no_auto_window_update(options, 1);
   nghttp2_option_set_no_closed_streams(options, 1);
   nghttp2_option_set_max_outbound_ack(options, kAcknowledgements);
-  nghttp2_option_set_max_continuations(options, kContinuations);
+  nghttp2_option_set_max_continuations(options, kContinuationPieces);
   PTG_CHECK(nghttp2_session_server_new2(&session_, callbacks, this, options) == 0);
   nghttp2_session_callbacks_del(callbacks);
   nghttp2_option_del(options);
@@ -253,6 +250,13 @@ Session::Session(const SessionLimits& limits, const Clock& clock, Events& events
 
 Session::~Session() { nghttp2_session_del(session_); }
 
+// The stream is reset and the rest of its block read without a word of it.
+int Session::ThrowAway() {
+  building_.reset();
+  in_head_ = false;
+  return NGHTTP2_ERR_TEMPORAL_CALLBACK_FAILURE;
+}
+
 bool Session::Overrun(std::string_view why) {
   if (complaint_.empty()) complaint_ = why;
   failed_ = true;
@@ -263,19 +267,17 @@ bool Session::Receive(std::string_view bytes) {
   if (failed_) return false;
   const ssize_t read = nghttp2_session_mem_recv(
       session_, reinterpret_cast<const uint8_t*>(bytes.data()), bytes.size());
-  if (read < 0 && complaint_.empty()) complaint_ = nghttp2_strerror(static_cast<int>(read));
-  if (read < 0 || failed_) {
-    failed_ = true;
-    const bool flood = read != NGHTTP2_ERR_BAD_CLIENT_MAGIC;
-    nghttp2_session_terminate_session(session_,
-                                      flood ? NGHTTP2_ENHANCE_YOUR_CALM : NGHTTP2_PROTOCOL_ERROR);
-    return false;
-  }
+  if (read < 0) Overrun(nghttp2_strerror(static_cast<int>(read)));
+  calm_ = read != NGHTTP2_ERR_BAD_CLIENT_MAGIC;
   return !over();
 }
 
 void Session::Fill(std::string& out, size_t most) {
   while (out.size() < most) {
+    if (failed_ && !std::exchange(terminated_, true)) {
+      nghttp2_session_terminate_session(session_,
+                                        calm_ ? NGHTTP2_ENHANCE_YOUR_CALM : NGHTTP2_PROTOCOL_ERROR);
+    }
     const uint8_t* data = nullptr;
     const ssize_t size = nghttp2_session_mem_send(session_, &data);
     if (size <= 0) {

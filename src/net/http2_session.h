@@ -121,6 +121,7 @@ class Session {
   struct Callbacks;
   friend struct Callbacks;
   bool Overrun(std::string_view why);
+  int ThrowAway();
 
   const SessionLimits limits_;
   const Clock& clock_;
@@ -129,13 +130,15 @@ class Session {
   std::optional<HeadBuilder> building_;
   bool trailers_ = false;  // what is being built
   bool in_head_ = false;
-  size_t head_bytes_ = 0;  // as they came, compressed, of the block that is open
+  size_t continuations_ = 0;  // frames of the block that is open
   Budget resets_;
   Budget idle_;
   std::vector<int32_t> own_resets_;  // not the client's fault
   bool left_ = false;                // one of us has said GOAWAY
   std::string_view complaint_;
   bool failed_ = false;
+  bool calm_ = true;  // what a failure is answered with: be calm, or learn the protocol
+  bool terminated_ = false;
 };
 
 }  // namespace pontage::net::http2
