@@ -111,10 +111,13 @@ Task<std::unique_ptr<ClientResponse>> Client::Send(const Url& url, const Request
 }
 
 Task<Client::Whole> Client::Fetch(const Url& url, RequestHead head, std::string body,
-                                  size_t max_body, Deadline by) {
+                                  size_t max_body, Deadline by, const TlsClientContext* tls) {
   StringBody source(std::move(body));
   if (head.target.empty()) head.target = url.path;
-  PTG_CO_TRY(const std::unique_ptr<ClientResponse> response, co_await Send(url, head, &source, by));
+  SendOptions options;
+  options.tls = tls;
+  PTG_CO_TRY(const std::unique_ptr<ClientResponse> response,
+             co_await Send(url, head, &source, by, options));
   Result<std::string> text = co_await ReadAll(response->body(), max_body, by);
   if (!text && text.error().code() == Code::kBodyTooLarge) {
     co_return Fail(Code::kUpstreamProtocol,

@@ -81,13 +81,13 @@ class Client {
   Task<std::unique_ptr<ClientResponse>> Send(const Url& url, const RequestHead& head,
                                              BodySource* body, Deadline by);
 
-  // The whole exchange in memory, bodies up to `max_body`: for JSON APIs.
+  // The whole exchange in memory, bodies up to `max_body`: for JSON APIs. `tls` as in SendOptions.
   struct Whole {
     ResponseHead head;
     std::string body;
   };
   Task<Whole> Fetch(const Url& url, RequestHead head, std::string body, size_t max_body,
-                    Deadline by);
+                    Deadline by, const TlsClientContext* tls = nullptr);
 
  private:
   struct Impl;

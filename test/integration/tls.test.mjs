@@ -408,6 +408,28 @@ describe("at the start", () => {
     }
   });
 
+  test("the doctor looks at our certificate and believes an upstream's authority", async () => {
+    const behind = await startTlsUpstream(good);
+    const ending = makeCertificate(dir, "ending", { authority, days: 3 });
+    const ask = async (files, ca) => {
+      const where = at(`${tlsSection(files)}[[upstream]]\nname = "tls"\nurl = "${behind.url}"\n${ca}`, {
+        routes: '[[route]]\nmatch = "/x"\nupstream = "api"\nprice = "free"\n',
+      });
+      const done = await run(["doctor", "--json"], where);
+      return Object.fromEntries(JSON.parse(done.stdout).checks.map((check) => [check.what, check.level]));
+    };
+    try {
+      const well = await ask(good, `ca = "${authority.cert}"\n`);
+      assert.equal(well.certificate, "ok");
+      assert.equal(well["upstream tls"], "ok");
+      const ill = await ask(ending, "");
+      assert.equal(ill.certificate, "warn");
+      assert.equal(ill["upstream tls"], "fail");
+    } finally {
+      await behind.stop();
+    }
+  });
+
   test("a key that everybody may read is named, and so is a certificate that ends soon", async () => {
     const files = makeCertificate(dir, "soon", { authority, days: 3 });
     fs.chmodSync(files.key, 0o644);

@@ -5,6 +5,7 @@
 
 #include "app/chains.h"
 #include "app/cli/commands.h"
+#include "app/tls_files.h"
 #include "base/try.h"
 #include "chain/evm_rpc.h"
 #include "crypto/secp256k1.h"
@@ -233,8 +234,26 @@ Task<> ExamineChain(Exam& exam, const ChainConfig& chain, Deadline by) {
   co_return {};
 }
 
+// The certificate of our own listeners.
+void ExamineTls(Exam& exam) {
+  if (!exam.config.server.tls) return;
+  const auto loaded = LoadTls(exam.config);
+  if (!loaded) {
+    exam.Bad("certificate", loaded.error().Text(), "nothing starts with it");
+    return;
+  }
+  const UnixMs end = (*loaded)->not_after();
+  const std::string detail = exam.config.server.tls->cert + " ends on " + end.Rfc3339();
+  constexpr Millis kSoon{14 * 86'400'000LL};
+  if (end < Clock::System().Now() + kSoon) {
+    exam.Warn("certificate", detail, "renew it; the new one is taken without a restart");
+  } else {
+    exam.Ok("certificate", detail);
+  }
+}
+
 Task<> ExamineHttp(Exam& exam, net::Client& client, std::string what, std::string url,
-                   std::string method, Deadline by) {
+                   std::string method, Deadline by, const net::TlsClientContext* tls = nullptr) {
   const auto parsed = net::ParseUrl(url);
   if (!parsed) {
     exam.Bad(what, "no URL", "an http:// or https:// URL");
@@ -246,7 +265,7 @@ Task<> ExamineHttp(Exam& exam, net::Client& client, std::string what, std::strin
   constexpr size_t kMostAnswer = 4u << 20;
   std::string nothing;
   const auto answer =
-      co_await client.Fetch(*parsed, std::move(head), std::move(nothing), kMostAnswer, by);
+      co_await client.Fetch(*parsed, std::move(head), std::move(nothing), kMostAnswer, by, tls);
   if (!answer) {
     exam.Bad(what, parsed->Authority() + ": " + answer.error().detail(),
              "check that it runs and that the URL is right");
@@ -266,11 +285,17 @@ Task<> ExamineAll(Loop& loop, Exam& exam) {
   }
   net::Client client(loop);
   for (const UpstreamConfig& upstream : exam.config.upstreams) {
+    const auto authorities = LoadAuthorities(exam.config, upstream);
+    if (!authorities) {
+      exam.Bad("upstream " + upstream.name, authorities.error().Text(), "mend the file");
+      continue;
+    }
     for (std::string url : upstream.urls) {
       std::string what = "upstream " + upstream.name;
       std::string method = "HEAD";
       PTG_CO_RUN(co_await ExamineHttp(exam, client, std::move(what), std::move(url),
-                                      std::move(method), Deadline::In(Clock::System(), kPatience)));
+                                      std::move(method), Deadline::In(Clock::System(), kPatience),
+                                      authorities->get()));
     }
   }
   for (const std::string& base : exam.config.x402.facilitator_urls) {
@@ -313,6 +338,7 @@ int Doctor(const CommonOptions& common) {
   exam.Ok("config", config->file);
   for (const std::string& warning : config->warnings) exam.Warn("config", warning, "");
   ExamineStore(exam);
+  ExamineTls(exam);
   Loop loop;
   if (const auto done = loop.RunUntilDone(ExamineAll(loop, exam)); !done) {
     exam.Bad("doctor", done.error().detail(), "");

@@ -30,6 +30,10 @@ listen = "127.0.0.1:8402"               # PORT in the environment means 0.0.0.0:
 # trusted_proxies = ["127.0.0.1/32"]      # whose X-Forwarded-* is believed
 metrics_listen = "127.0.0.1:9402"       # /metrics /healthz /readyz
 
+# [server.tls]                            # HTTPS and HTTP/2 on `listen`
+# cert = "fullchain.pem"
+# key = "privkey.pem"
+
 [store]
 url = "sqlite:pontage.db"               # or postgresql://…; DATABASE_URL overrides
 
