@@ -74,16 +74,23 @@ Loop::Root::promise_type::~promise_type() {
   --impl->root_count;
 }
 
-Loop::Loop(const Clock& clock) : clock_(clock), impl_(std::make_unique<Impl>()) {
+Loop::Loop(const Clock& clock, Drive drive)
+    : clock_(clock), drive_(drive), impl_(std::make_unique<Impl>()) {
   impl_->watched.prev_ = impl_->watched.next_ = &impl_->watched;
-  Sweep();
+  if (drive == Drive::kByTime) Sweep();
 }
 
-Loop::~Loop() {
+void Loop::DropSpawned() {
   Loop* const before = std::exchange(t_current, this);
   while (impl_->roots != nullptr) {
     Root::Handle::from_promise(*impl_->roots).destroy();
   }
+  t_current = before;
+}
+
+Loop::~Loop() {
+  DropSpawned();
+  Loop* const before = std::exchange(t_current, this);
   // Handlers still queued are destroyed, not run.
   impl_.reset();
   t_current = before == this ? nullptr : before;
@@ -144,29 +151,54 @@ void Loop::Sweep() {
   impl_->sweep.expires_after(kSweep);
   impl_->sweep.async_wait([this](const boost::system::error_code& error) {
     if (error) return;
-    const SteadyMs now = clock_.Steady();
-    DeadlineNode& head = impl_->watched;
-    // What has passed is moved to a list of its own first: Expire may watch and unlink others.
-    Impl::Sentinel due;
-    due.prev_ = due.next_ = &due;
-    for (DeadlineNode* node = head.next_; node != &head;) {
-      DeadlineNode* const next = node->next_;
-      if (node->at_ <= now) {
-        node->Unlink();
-        node->next_ = &due;
-        node->prev_ = due.prev_;
-        due.prev_->next_ = node;
-        due.prev_ = node;
-      }
-      node = next;
-    }
-    while (due.next_ != &due) {
-      DeadlineNode* const node = due.next_;
-      node->Unlink();
-      node->Expire();
-    }
+    ExpireDue();
     Sweep();
   });
+}
+
+size_t Loop::ExpireDue() {
+  const SteadyMs now = clock_.Steady();
+  DeadlineNode& head = impl_->watched;
+  // What has passed is moved to a list of its own first: Expire may watch and unlink others.
+  Impl::Sentinel due;
+  due.prev_ = due.next_ = &due;
+  for (DeadlineNode* node = head.next_; node != &head;) {
+    DeadlineNode* const next = node->next_;
+    if (node->at_ <= now) {
+      node->Unlink();
+      node->next_ = &due;
+      node->prev_ = due.prev_;
+      due.prev_->next_ = node;
+      due.prev_ = node;
+    }
+    node = next;
+  }
+  size_t expired = 0;
+  for (; due.next_ != &due; ++expired) {
+    DeadlineNode* const node = due.next_;
+    node->Unlink();
+    node->Expire();
+  }
+  return expired;
+}
+
+size_t Loop::Poll() {
+  PTG_CHECK(drive_ == Drive::kByHand);
+  Loop* const before = std::exchange(t_current, this);
+  size_t steps = 0;
+  for (size_t some = 1; some > 0; steps += some) some = impl_->context.poll() + ExpireDue();
+  t_current = before;
+  return steps;
+}
+
+std::optional<SteadyMs> Loop::NextDue() const {
+  PTG_CHECK(drive_ == Drive::kByHand);
+  std::optional<SteadyMs> next;
+  for (const DeadlineNode* node = impl_->watched.next_; node != &impl_->watched;
+       node = node->next_) {
+    if (!next || node->at_ < *next) next = node->at_;
+  }
+  return next;
 }
 
 Runtime::Runtime(size_t threads, const Clock& clock) {

@@ -1,8 +1,10 @@
 #pragma once
 
 #include <coroutine>
+#include <cstdint>
 #include <functional>
 #include <memory>
+#include <optional>
 #include <string_view>
 #include <thread>
 #include <vector>
@@ -45,7 +47,12 @@ class Loop {
  public:
   static constexpr Millis kSweep{100};
 
-  explicit Loop(const Clock& clock = Clock::System());
+  // How time passes on it. kByHand is for simulations: nothing is waited for, its owner moves the
+  // clock and calls Poll; Sleep and every deadline follow that clock to the millisecond. No
+  // sockets.
+  enum class Drive : uint8_t { kByTime, kByHand };
+
+  explicit Loop(const Clock& clock = Clock::System(), Drive drive = Drive::kByTime);
   // Destroys what was spawned and has not finished; nothing of it runs any more.
   ~Loop();
   Loop(const Loop&) = delete;
@@ -67,6 +74,16 @@ class Loop {
   void Spawn(Task<> task, std::string_view what);
   // How many spawned coroutines have not finished.
   size_t spawned() const;
+  // Destroys them, wherever they stand, as the end of the process would: before what they use is
+  // destroyed. Not from within one of them.
+  void DropSpawned();
+
+  // Only kByHand. Runs all that was posted and all that is due by the clock, until nothing is; how
+  // many steps that was.
+  size_t Poll();
+  // Only kByHand: the earliest time at which something will be due; nothing when nobody waits.
+  std::optional<SteadyMs> NextDue() const;
+  Drive drive() const { return drive_; }
 
   // Puts `node` under the sweep; it must be unlinked or destroyed before the loop is.
   void Watch(DeadlineNode& node, Deadline at);
@@ -79,8 +96,10 @@ class Loop {
   struct Root;
   void RunWhile(const bool& go_on);
   void Sweep();
+  size_t ExpireDue();
 
   const Clock& clock_;
+  Drive drive_;
   std::unique_ptr<Impl> impl_;
 };
 

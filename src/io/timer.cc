@@ -33,9 +33,32 @@ class TimerAwaiter {
   std::shared_ptr<std::coroutine_handle<>> waiter_;
 };
 
+// The same on a loop that is driven by hand.
+class NodeAwaiter final : public DeadlineNode {
+ public:
+  explicit NodeAwaiter(Millis duration) : duration_(duration) {}
+  bool await_ready() const { return false; }
+  void await_suspend(std::coroutine_handle<> handle) {
+    handle_ = handle;
+    Loop& loop = *Loop::Current();
+    loop.Watch(*this, Deadline::In(loop.clock(), duration_));
+  }
+  void await_resume() const {}
+
+ private:
+  void Expire() override { handle_.resume(); }
+  Millis duration_;
+  std::coroutine_handle<> handle_;
+};
+
 }  // namespace
 
 Task<> Sleep(Millis duration) {
+  if (Loop::Current()->drive() == Loop::Drive::kByHand) {
+    NodeAwaiter node(duration);
+    co_await node;
+    co_return {};
+  }
   TimerAwaiter timer(duration);
   co_await timer;
   co_return {};
