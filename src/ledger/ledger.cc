@@ -1,5 +1,6 @@
 #include "ledger/ledger.h"
 
+#include <algorithm>
 #include <utility>
 
 #include "base/try.h"
@@ -117,8 +118,38 @@ Task<> Ledger::ForgetOtherNodes(UnixMs before, Deadline by) {
 
 Task<std::vector<Reservation>> Ledger::Orphans(size_t limit, Deadline by) {
   const Author author{.node = node_, .now = clock_.Now()};
-  auto body = [author, limit](db::Tx& tx) { return TakeOrphans(tx, author, limit); };
+  auto look = [author](db::Tx& tx) { return OtherNodes(tx, author); };
+  PTG_CO_TRY(const std::vector<NodeBeat> others, co_await database_.Read(std::move(look), by));
+  auto body = [author, dead = Listen(others), limit](db::Tx& tx) {
+    return TakeOrphans(tx, author, dead, limit);
+  };
   co_return co_await database_.Write(std::move(body), by);
+}
+
+// A node is dead when its heartbeat has stood still for kNodeSilence by our own steady clock: what
+// its wall clock or ours says does not matter. While we ourselves could not listen (the store was
+// away, for the others too) nobody was silent.
+std::vector<NodeBeat> Ledger::Listen(const std::vector<NodeBeat>& others) {
+  const SteadyMs now = clock_.Steady();
+  std::vector<NodeBeat> dead;
+  std::map<std::string, Heard> heard;
+  const std::lock_guard lock(mutex_);
+  const Millis since_last = now - listened_;
+  const Millis deaf = since_last > kHeartbeat ? since_last : Millis(0);
+  listened_ = now;
+  for (const NodeBeat& node : others) {
+    const auto before = heard_.find(node.id);
+    const bool still = before != heard_.end() && before->second.beat == node.at;
+    Heard last{.beat = node.at, .since = now};
+    if (still) last.since = std::min(now, before->second.since + deaf);
+    if (now - last.since > kNodeSilence) {
+      dead.push_back(node);
+    } else {
+      heard.emplace(node.id, last);
+    }
+  }
+  heard_ = std::move(heard);
+  return dead;
 }
 
 Task<std::vector<Reservation>> Ledger::Find(std::string name, Deadline by) {

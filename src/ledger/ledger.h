@@ -1,6 +1,8 @@
 #pragma once
 
+#include <map>
 #include <memory>
+#include <mutex>
 #include <optional>
 #include <string>
 #include <string_view>
@@ -12,6 +14,8 @@
 #include "ledger/reservation.h"
 
 namespace pontage::ledger {
+
+struct NodeBeat;
 
 // The books. Safe to use from every loop. Each write is one entry of the writer's group commit and
 // has returned only when it is durable. Every state change checks the state it starts from in the
@@ -32,6 +36,8 @@ class Ledger {
   Task<Reserved> Reserve(Reservation reservation, Deadline by);
 
   // held/reserved -> held/answered: the upstream's billable answer is here and settling begins.
+  // kConflict also when another node has taken this one for dead and the row over: then the money
+  // is not this node's to move any more.
   Task<> Answered(ReservationId id, int upstream_status, Deadline by);
   // held | in_doubt (| expired, by a node that was taken for dead and lives) -> settled, with
   // delivery pending (or owed, when `delivery` says so), the outbox row "payment.settled" in the
@@ -67,8 +73,9 @@ class Ledger {
 
   Task<std::optional<StoredAnswer>> Answer(ReservationId id, Deadline by);
 
-  // Says that this node lives. Rows of nodes silent for kNodeSilence are orphans. Called every
-  // kHeartbeat by whoever owns the ledger; a fresh process calls it once before it serves.
+  // Says that this node lives. Rows of nodes that this one has not heard of for kNodeSilence, by
+  // its own steady clock, are orphans. Called every kHeartbeat by whoever owns the ledger; a fresh
+  // process calls it once before it serves.
   static constexpr Millis kHeartbeat{5'000};
   static constexpr Millis kNodeSilence{20'000};
   Task<> Heartbeat(Deadline by);
@@ -111,10 +118,19 @@ class Ledger {
   const std::string& node() const { return node_; }
 
  private:
+  struct Heard {
+    UnixMs beat;     // by the other's clock
+    SteadyMs since;  // by ours
+  };
+  std::vector<NodeBeat> Listen(const std::vector<NodeBeat>& others);
+
   db::Database& database_;
   std::string node_;
   const Clock& clock_;
   Rng& rng_;
+  std::mutex mutex_;
+  std::map<std::string, Heard> heard_;
+  SteadyMs listened_;
 };
 
 }  // namespace pontage::ledger

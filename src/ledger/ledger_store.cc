@@ -2,6 +2,7 @@
 
 #include <algorithm>
 
+#include "base/fault.h"
 #include "base/try.h"
 #include "codec/json.h"
 #include "ledger/outbox.h"
@@ -30,7 +31,7 @@ constexpr db::Statement kById{"ledger.by_id",
 constexpr db::Statement kAnswered{
     "ledger.answered",
     "UPDATE reservation SET stage = 'answered', upstream_status = $2, updated_ms = $3"
-    " WHERE id = $1 AND state = 'held' AND stage = 'reserved' RETURNING id"};
+    " WHERE id = $1 AND state = 'held' AND stage = 'reserved' AND node = $4 RETURNING id"};
 // Also from 'expired': a node that was silent for too long is taken for dead and its open rows are
 // expired, but it may only have slept, and settle when it wakes. Money that moved is written down.
 constexpr db::Statement kCommit{
@@ -56,10 +57,12 @@ constexpr db::Statement kExpire{
     "ledger.expire",
     "UPDATE reservation SET state = 'expired', failure = $2, updated_ms = $3"
     " WHERE id = $1 AND state IN ('held', 'in_doubt') RETURNING id"};
+// What was delivered is not owed, though another node has taken the deliverer for dead.
 constexpr db::Statement kDeliver{
     "ledger.deliver",
     "UPDATE reservation SET delivery = $2, updated_ms = $3"
-    " WHERE id = $1 AND state = 'settled' AND delivery IN ('pending', 'redeeming') RETURNING id"};
+    " WHERE id = $1 AND state = 'settled' AND (delivery IN ('pending', 'redeeming')"
+    " OR (delivery = 'owed' AND $2 = 'delivered')) RETURNING id"};
 // The old value is read by the SET of redeemed_from: both engines evaluate it before the change. $5
 // names the attempt, so that the one who won may ask again.
 constexpr db::Statement kRedeem{
@@ -97,36 +100,39 @@ constexpr db::Statement kHeartbeat{
     " ON CONFLICT (id) DO UPDATE SET heartbeat_ms = excluded.heartbeat_ms"};
 constexpr db::Statement kForgetNodes{"ledger.forget_nodes",
                                      "DELETE FROM node WHERE id <> $1 AND heartbeat_ms < $2"};
+constexpr db::Statement kNodes{"ledger.nodes", "SELECT id, heartbeat_ms FROM node WHERE id <> $1"};
+constexpr db::Statement kForgetNode{"ledger.forget_node",
+                                    "DELETE FROM node WHERE id = $1 AND heartbeat_ms = $2"};
 
-// What dead nodes were delivering is owed from now on. $1 me, $2 now, $3 who was heard before this
-// is dead, $4 how many.
+// Whose node stands not in the table is dead. What dead nodes were delivering is owed from now on.
+// $1 me, $2 now, $3 how many.
 constexpr db::Statement kOweOrphans{
     "ledger.owe_orphans",
     "UPDATE reservation SET delivery = 'owed', node = $1, updated_ms = $2, failure = 'node_lost'"
     " WHERE delivery IN ('pending', 'redeeming') AND id IN"
     " (SELECT id FROM reservation WHERE delivery IN ('pending', 'redeeming') AND node <> $1"
-    "  AND node NOT IN (SELECT id FROM node WHERE heartbeat_ms >= $3) LIMIT $4)"
-    " AND node <> $1 AND node NOT IN (SELECT id FROM node WHERE heartbeat_ms >= $3)"
+    "  AND node NOT IN (SELECT id FROM node) LIMIT $3)"
+    " AND node <> $1 AND node NOT IN (SELECT id FROM node)"
     " RETURNING id"};
 
 // Open rows that nobody works on: of dead nodes; due for another look; and those that this node
 // lost sight of itself. The condition stands twice, in the choice and in the update, so that a row
-// which another node takes at the same moment is left to it. $1 me, $2 now, $3 as above, $4 an
-// answered row of ours that is older was forgotten, $5 the same for one that was only reserved, $6
-// how many, $7 when to look at a held row again.
+// which another node takes at the same moment is left to it. $1 me, $2 now, $3 an answered row of
+// ours that is older was forgotten, $4 the same for one that was only reserved, $5 how many, $6
+// when to look at a held row again.
 #define PTG_NEEDS_FINISHING                                                    \
   " state IN ('held', 'in_doubt') AND ((look_ms > 0 AND look_ms <= $2)"        \
-  " OR (node <> $1 AND (look_ms = 0 OR state = 'held') AND node NOT IN"        \
-  "     (SELECT id FROM node WHERE heartbeat_ms >= $3))"                       \
-  " OR (node = $1 AND look_ms = 0 AND stage = 'answered' AND updated_ms < $4)" \
-  " OR (node = $1 AND look_ms = 0 AND updated_ms < $5 AND valid_before_ms < $5))"
+  " OR (node <> $1 AND (look_ms = 0 OR state = 'held')"                        \
+  "     AND node NOT IN (SELECT id FROM node))"                                \
+  " OR (node = $1 AND look_ms = 0 AND stage = 'answered' AND updated_ms < $3)" \
+  " OR (node = $1 AND look_ms = 0 AND updated_ms < $4 AND valid_before_ms < $4))"
 constexpr db::Statement kTakeOrphans{
     "ledger.take_orphans",
     "UPDATE reservation SET node = $1, looks = looks + 1,"
-    " look_ms = CASE WHEN state = 'held' THEN $7 ELSE $2 + CASE looks WHEN 0 THEN 2000 WHEN 1 THEN"
+    " look_ms = CASE WHEN state = 'held' THEN $6 ELSE $2 + CASE looks WHEN 0 THEN 2000 WHEN 1 THEN"
     " 4000 WHEN 2 THEN 8000 WHEN 3 THEN 16000 WHEN 4 THEN 32000 ELSE 60000 END END"
     " WHERE id IN (SELECT id FROM reservation WHERE" PTG_NEEDS_FINISHING
-    "  ORDER BY look_ms, id LIMIT $6) AND" PTG_NEEDS_FINISHING " RETURNING " PTG_RESERVATION_COLUMNS
+    "  ORDER BY look_ms, id LIMIT $5) AND" PTG_NEEDS_FINISHING " RETURNING " PTG_RESERVATION_COLUMNS
     ", looks"};
 
 constexpr db::Statement kFind{
@@ -234,12 +240,12 @@ Result<Ledger::Reserved> Reserve(db::Tx& tx, const Author& author, const Reserva
 
 Result<> Answered(db::Tx& tx, const Author& author, const ReservationId& id, int upstream_status) {
   PTG_TRY(const db::Rows rows,
-          tx.Run(kAnswered, id.str(), int64_t{upstream_status}, author.now.ms()));
+          tx.Run(kAnswered, id.str(), int64_t{upstream_status}, author.now.ms(), author.node));
   if (!rows.empty()) {
     return AddEvent(tx, author, id.str(), "answered", std::to_string(upstream_status));
   }
   return HappenedBefore(tx, id, [&](const Reservation& r) {
-    return r.state == State::kHeld && r.stage == Stage::kAnswered &&
+    return r.state == State::kHeld && r.stage == Stage::kAnswered && r.node == author.node &&
            r.upstream_status == upstream_status;
   });
 }
@@ -270,7 +276,7 @@ Result<> Commit(db::Tx& tx, const Author& author, const ReservationId& id,
                           .key = std::string(kSettledKind) + ":" + id.str(),
                           .payload = SettledPayload(row),
                           .created = author.now};
-  PTG_RUN(AddToOutbox(tx, entry, author.now));
+  if (!PTG_PLANTED("forget_outbox")) PTG_RUN(AddToOutbox(tx, entry, author.now));
   return {};
 }
 
@@ -345,15 +351,23 @@ Result<> ForgetOtherNodes(db::Tx& tx, const Author& author, UnixMs before) {
   return {};
 }
 
-Result<std::vector<Reservation>> TakeOrphans(db::Tx& tx, const Author& author, size_t limit) {
+Result<std::vector<NodeBeat>> OtherNodes(db::Tx& tx, const Author& author) {
+  PTG_TRY(const db::Rows rows, tx.Run(kNodes, author.node));
+  std::vector<NodeBeat> nodes;
+  for (const db::Row& row : rows) nodes.push_back({row.Text(0), UnixMs(row.Int(1))});
+  return nodes;
+}
+
+Result<std::vector<Reservation>> TakeOrphans(db::Tx& tx, const Author& author,
+                                             const std::vector<NodeBeat>& dead, size_t limit) {
   const int64_t now = author.now.ms();
-  const int64_t heard = (author.now - Ledger::kNodeSilence).ms();
-  PTG_TRY(const db::Rows owed, tx.Run(kOweOrphans, author.node, now, heard, int64_t{kMostOwed}));
+  for (const NodeBeat& node : dead) PTG_RUN(tx.Run(kForgetNode, node.id, node.at.ms()));
+  PTG_TRY(const db::Rows owed, tx.Run(kOweOrphans, author.node, now, int64_t{kMostOwed}));
   for (const db::Row& row : owed) {
     PTG_RUN(AddEvent(tx, author, row.Text(0), "owed", "node_lost"));
   }
   PTG_TRY(const db::Rows rows,
-          tx.Run(kTakeOrphans, author.node, now, heard, (author.now - kAnsweredForgotten).ms(),
+          tx.Run(kTakeOrphans, author.node, now, (author.now - kAnsweredForgotten).ms(),
                  (author.now - kReservedForgotten).ms(), static_cast<int64_t>(limit),
                  (author.now + kFinishing).ms()));
   for (const db::Row& row : rows) {

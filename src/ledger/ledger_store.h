@@ -44,7 +44,16 @@ Result<> GiveBack(db::Tx& tx, const Author& author, const ReservationId& id,
 Result<> Heartbeat(db::Tx& tx, const Author& author);
 // Forgets the heartbeats of all other nodes that are older than `before`.
 Result<> ForgetOtherNodes(db::Tx& tx, const Author& author, UnixMs before);
-Result<std::vector<Reservation>> TakeOrphans(db::Tx& tx, const Author& author, size_t limit);
+// Everybody but the author who is not forgotten, with the last that was heard of him, by his own
+// clock.
+struct NodeBeat {
+  std::string id;
+  UnixMs at;
+};
+Result<std::vector<NodeBeat>> OtherNodes(db::Tx& tx, const Author& author);
+// Forgets the nodes in `dead` that were not heard of since, then takes over what nobody alive owns.
+Result<std::vector<Reservation>> TakeOrphans(db::Tx& tx, const Author& author,
+                                             const std::vector<NodeBeat>& dead, size_t limit);
 
 Result<std::optional<Ledger::StoredAnswer>> ReadAnswer(db::Tx& tx, const ReservationId& id);
 Result<std::optional<Reservation>> ReadByKey(db::Tx& tx, const OnceKey& once_key);

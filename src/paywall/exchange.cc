@@ -1,5 +1,6 @@
 #include "paywall/exchange.h"
 
+#include "base/fault.h"
 #include "base/log.h"
 #include "base/try.h"
 #include "crypto/hash.h"
@@ -96,7 +97,7 @@ Task<> Exchange::Run(Call call) {
     NoteVoid(row, Slug(reserved.error()), 0);
     co_return co_await call.reply.Problem(reserved.error());
   }
-  if (!reserved->held) {
+  if (!reserved->held && !PTG_PLANTED("skip_reserve")) {
     Call again{call.route,      call.quote, call.rails, call.head,
                *captured->body, call.work,  call.reply};
     co_return co_await Recall(again, rail, *grant, std::move(reserved->row));
@@ -181,7 +182,8 @@ Task<> Exchange::SellAfter(Held& held) {
     }
   }
   Count("served", call);
-  NoteAnswered(held.row, status);
+  const Result<> ours = co_await ledger_.Answered(held.row.id, status, In(options_.store_timeout));
+  if (!ours) co_return co_await NotOurs(held, ours.error());
   PTG_CO_TRY(Settlement settlement, co_await Collect(held));
   if (settlement.outcome != Settlement::Outcome::kSettled) {
     co_return co_await NotSettled(held, settlement, true);
@@ -192,7 +194,8 @@ Task<> Exchange::SellAfter(Held& held) {
 // settle = "before": for streams and expensive work. What fails after the money moved is owed.
 Task<> Exchange::SellBefore(Held& held) {
   Call& call = held.call;
-  NoteAnswered(held.row, 0);
+  const Result<> ours = co_await ledger_.Answered(held.row.id, 0, In(options_.store_timeout));
+  if (!ours) co_return co_await NotOurs(held, ours.error());
   PTG_CO_TRY(const Settlement settlement, co_await Collect(held));
   if (settlement.outcome != Settlement::Outcome::kSettled) {
     co_return co_await NotSettled(held, settlement, false);
@@ -204,11 +207,11 @@ Task<> Exchange::SellBefore(Held& held) {
   const Result<> committed =
       co_await ledger_.Commit(held.row.id, books, In(options_.store_timeout));
   if (!committed) {
-    // As below; but nothing was asked of the upstream yet, so the sale will be owed.
+    // As below; but nothing was asked of the upstream yet, so the sale is owed, whether or not this
+    // commit was written.
     Log(LogLevel::kError, "ledger.commit_failed",
         {{"payment", held.row.id.str()}, {"detail", committed.error().detail()}});
-    books.delivery = Delivery::kOwed;
-    NoteCommit(held.row, std::move(books));
+    NoteDelivery(held.row, Delivery::kOwed, std::move(books));
     co_return co_await call.reply.Problem(committed.error());
   }
   const auto [name, value] = held.rail.ReceiptHeader(held.row.protocol, settlement.receipt);
@@ -231,6 +234,26 @@ Task<> Exchange::SellBefore(Held& held) {
   co_return {};
 }
 
+// Before money moves the books must say that it is this node's to move: one that slept, or was cut
+// off from the store, may have been taken for dead and the payment been given up, and its buyer
+// told so.
+Task<> Exchange::NotOurs(Held& held, const Error& why) {
+  Log(LogLevel::kWarn, "payment.taken_over",
+      {{"payment", held.row.id.str()}, {"detail", why.detail()}});
+  if (why.code() == Code::kConflict) {
+    const Error running(Code::kPaymentInFlight, "another node has taken this payment over");
+    co_return co_await held.call.reply.Problem(running);
+  }
+  // Nobody knows what stands there. The sweeper finds out, and settles if it must.
+  NoteDoubt(held.row, "");
+  auto [name, value] = held.rail.ReceiptHeader(held.row.protocol, PendingReceipt(held.row));
+  HeaderList headers;
+  headers.emplace_back(std::string(name), std::move(value));
+  const Error pending(Code::kSettlePending,
+                      "the books could not be written; send the same payment again, no new one");
+  co_return co_await held.call.reply.Problem(pending, std::move(headers));
+}
+
 // Settling runs under its own closing deadline and is not cancelled when the client hangs up. An
 // error of the rail says nothing about the money, so it counts as not known.
 Task<Settlement> Exchange::Collect(Held& held) {
@@ -241,6 +264,10 @@ Task<Settlement> Exchange::Collect(Held& held) {
       .HistogramOf("pontage_settle_seconds", "How long collecting a payment took.",
                    {{"network", held.row.network}})
       .Observe(clock_.Steady() - start);
+  if (settlement && PTG_PLANTED("trust_timeout") &&
+      settlement->outcome == Settlement::Outcome::kUnknown) {
+    settlement->outcome = Settlement::Outcome::kRefused;
+  }
   if (settlement) co_return *std::move(settlement);
   Log(LogLevel::kWarn, "settle.unknown",
       {{"payment", held.row.id.str()}, {"detail", settlement.error().detail()}});

@@ -65,6 +65,7 @@ class Exchange {
   Task<> NotGood(Call& call, const rail::RailSet::Found& found, const Error& why);
   Task<> SellAfter(Held& held);
   Task<> SellBefore(Held& held);
+  Task<> NotOurs(Held& held, const Error& why);
   Task<> Settled(Held& held, Answer& answer, deal::Settlement settlement);
   Task<> Serve(Held& held, Answer& answer, const std::string& receipt, ledger::Delivery on_break);
   Task<> NotSettled(Held& held, const deal::Settlement& settlement, bool work_done);
@@ -77,11 +78,9 @@ class Exchange {
   Task<deal::Settlement> Collect(Held& held);
 
   void NoteSettled(const Held& held, const std::string& transaction);
-  void NoteAnswered(const ledger::Reservation& row, int status);
   void NoteVoid(const ledger::Reservation& row, std::string why, int status);
   void NoteExpired(const ledger::Reservation& row, std::string why);
   void NoteDoubt(const ledger::Reservation& row, std::string transaction);
-  void NoteCommit(const ledger::Reservation& row, ledger::Ledger::Settlement books);
   // `uncommitted` is written first.
   void NoteDelivery(const ledger::Reservation& row, ledger::Delivery outcome,
                     std::optional<ledger::Ledger::Settlement> uncommitted = std::nullopt);

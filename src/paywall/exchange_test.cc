@@ -380,7 +380,7 @@ TEST_F(ExchangeTest, WhatTheStoreMissedIsWrittenWhenItIsBack) {
     };
     ASSERT_THAT(database_->WriteNow(body), IsOk());
   };
-  work_.during = [&] { run(kAway); };
+  rail_->during = [&] { run(kAway); };
   const auto closed = [&](const std::string& payment) {
     run(kBack);
     for (int i = 0; i < 200 && Row(payment).state == State::kHeld; ++i) {
@@ -395,6 +395,8 @@ TEST_F(ExchangeTest, WhatTheStoreMissedIsWrittenWhenItIsBack) {
   EXPECT_EQ(sold.state, State::kSettled);
   EXPECT_EQ(sold.delivery, Delivery::kDelivered);
 
+  rail_->during = nullptr;
+  work_.during = [&] { run(kAway); };
   work_.status = 500;
   EXPECT_EQ(Buy("failed")->status, 500);
   run(kBack);
@@ -403,6 +405,49 @@ TEST_F(ExchangeTest, WhatTheStoreMissedIsWrittenWhenItIsBack) {
   int status = 409;
   for (int i = 0; i < 100 && status == 409; ++i) status = Buy("failed")->status;
   EXPECT_EQ(status, 200) << "nothing was charged, so the payment is good again";
+}
+
+// The books cannot be asked whether the payment is still ours: no money moves by this request, and
+// none is asked for twice.
+TEST_F(ExchangeTest, WithoutTheStoreNothingIsSettled) {
+  const auto run = [this](const db::Statement& statement) {
+    const auto body = [&statement](db::Tx& tx) -> Result<> {
+      PTG_RUN(tx.Run(statement));
+      return {};
+    };
+    ASSERT_THAT(database_->WriteNow(body), IsOk());
+  };
+  work_.during = [&] { run(kAway); };
+  const auto unsure = Buy("n1");
+  EXPECT_EQ(unsure->status, 503);
+  EXPECT_NE(unsure->out.body.find("settlement_pending"), std::string::npos);
+  EXPECT_EQ(rail_->settle_calls, 0);
+  work_.during = nullptr;
+  run(kBack);
+  for (int i = 0; i < 200 && Row("n1").state == State::kHeld; ++i) {
+    EXPECT_THAT(loop_.RunUntilDone(Sleep(Millis(20))), IsOk());
+  }
+  EXPECT_EQ(Row("n1").state, State::kInDoubt);
+  for (int i = 0; i < 100 && Sweep() == 0; ++i) {
+    EXPECT_THAT(loop_.RunUntilDone(Sleep(Millis(50))), IsOk());
+  }
+  EXPECT_EQ(Row("n1").delivery, Delivery::kOwed);
+  EXPECT_EQ(Buy("n1")->status, 200);
+}
+
+// Another node took this one for dead while the upstream worked, and gave the payment up.
+TEST_F(ExchangeTest, WhoWasTakenForDeadSettlesNothing) {
+  work_.during = [this] {
+    const auto body = [](db::Tx& tx) -> Result<> {
+      static constexpr db::Statement kTake{"test.take", "UPDATE reservation SET node = 'node_z'"};
+      PTG_RUN(tx.Run(kTake));
+      return {};
+    };
+    ASSERT_THAT(database_->WriteNow(body), IsOk());
+  };
+  EXPECT_EQ(Buy("n1")->status, 409);
+  EXPECT_EQ(rail_->settle_calls, 0);
+  EXPECT_TRUE(rail_->moved.empty());
 }
 
 TEST(FieldsTest, WhatIsOursNeverComesFromTheUpstream) {

@@ -1,6 +1,7 @@
 // What an exchange tells the log, the numbers and, behind the answer, the books.
 #include <algorithm>
 
+#include "base/fault.h"
 #include "base/log.h"
 #include "base/try.h"
 #include "io/timer.h"
@@ -69,12 +70,8 @@ void Exchange::NoteSettled(const Held& held, const std::string& transaction) {
 }
 
 // Notes are written behind the answer: nobody waits for them, and the writer takes them in order.
-void Exchange::NoteAnswered(const ledger::Reservation& row, int status) {
-  NoteLater([&l = ledger_, id = row.id, status](Deadline by) { return l.Answered(id, status, by); },
-            "ledger.answered");
-}
-
 void Exchange::NoteVoid(const ledger::Reservation& row, std::string why, int status) {
+  if (PTG_PLANTED("drop_void")) return;
   NoteLater([&l = ledger_, id = row.id, why = std::move(why),
              status](Deadline by) { return l.Void(id, why, status, by); },
             "ledger.void");
@@ -90,12 +87,6 @@ void Exchange::NoteDoubt(const ledger::Reservation& row, std::string transaction
   NoteLater([&l = ledger_, id = row.id, transaction = std::move(transaction)](
                 Deadline by) { return l.Doubt(id, transaction, "settlement_pending", by); },
             "ledger.doubt");
-}
-
-void Exchange::NoteCommit(const ledger::Reservation& row, ledger::Ledger::Settlement books) {
-  NoteLater([&l = ledger_, id = row.id,
-             books = std::move(books)](Deadline by) { return l.Commit(id, books, by); },
-            "ledger.commit");
 }
 
 void Exchange::NoteDelivery(const ledger::Reservation& row, Delivery outcome,

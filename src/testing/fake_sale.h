@@ -130,6 +130,7 @@ class FakeRail final : public rail::Rail {
   mutable bool moves = true;
   mutable std::map<std::string, int> moved;  // nonce -> how often money moved for it (never over 1)
   mutable int settle_calls = 0;
+  std::function<void()> during;  // while it settles
 
   std::string_view name() const override { return "fake"; }
   Result<std::optional<deal::Credential>> Find(const net::Headers& headers) const override {
@@ -169,6 +170,7 @@ class FakeRail final : public rail::Rail {
   Task<deal::Settlement> Settle(const std::string& payload, const std::string&,
                                 Deadline) const override {
     ++settle_calls;
+    if (during) during();
     const std::string nonce = NonceOf(payload);
     deal::Settlement s;
     s.outcome = says;
