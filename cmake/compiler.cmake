@@ -31,6 +31,7 @@ endif()
 
 set(PTG_SANITIZE "" CACHE STRING "address (with undefined) or thread")
 set(PTG_STATIC OFF CACHE BOOL "Link what Debian offers as an archive statically")
+set(PTG_FAULTS OFF CACHE BOOL "Points at which a test makes the binary die or break a rule (base/fault.h)")
 set(PTG_FUZZER OFF CACHE BOOL "Build *_fuzz.cc as libFuzzer targets instead of corpus replayers")
 
 if(PTG_FUZZER)
@@ -48,6 +49,9 @@ elseif(CMAKE_BUILD_TYPE STREQUAL "Release")
   add_compile_options(-D_GLIBCXX_ASSERTIONS -U_FORTIFY_SOURCE -D_FORTIFY_SOURCE=3 -fstack-protector-strong
                       -fstack-clash-protection -fcf-protection -ftrivial-auto-var-init=zero)
   add_link_options(-Wl,-z,relro,-z,now)
+endif()
+if(PTG_FAULTS)
+  add_compile_definitions(PTG_FAULTS)
 endif()
 add_compile_options(-fPIE)
 add_link_options(-pie)

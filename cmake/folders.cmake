@@ -64,6 +64,17 @@ function(ptg_fuzz_target lib source)
   target_link_libraries(${stem} PRIVATE ${lib})
 endfunction()
 
+# test/sim/*.cc, one gtest binary with a label of its own.
+function(ptg_simulation name)
+  file(GLOB sources CONFIGURE_DEPENDS ${CMAKE_SOURCE_DIR}/test/sim/*.cc)
+  add_executable(${name} ${sources})
+  ptg_configure_target(${name})
+  target_link_libraries(${name} PRIVATE ptg_paywall ptg_testing_main)
+  target_compile_definitions(${name} PRIVATE PTG_SOURCE_DIR="${CMAKE_SOURCE_DIR}")
+  add_test(NAME ${name} COMMAND ${name})
+  set_tests_properties(${name} PROPERTIES LABELS sim TIMEOUT 1200)
+endfunction()
+
 find_package(benchmark QUIET)
 add_custom_target(bench)
 

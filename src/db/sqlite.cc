@@ -239,4 +239,8 @@ Result<std::unique_ptr<Database>> OpenSqlite(const std::string& path, Options op
       "sqlite", [path] { return SqliteConnection::Open(path); }, options, clock);
 }
 
+Result<std::unique_ptr<Connection>> ConnectSqlite(const std::string& path) {
+  return SqliteConnection::Open(path);
+}
+
 }  // namespace pontage::db

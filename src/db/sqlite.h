@@ -12,4 +12,7 @@ namespace pontage::db {
 Result<std::unique_ptr<Database>> OpenSqlite(const std::string& path, Options options,
                                              const Clock& clock);
 
+// One session of it, without threads: for a simulation, in which nothing may run by itself.
+Result<std::unique_ptr<Connection>> ConnectSqlite(const std::string& path);
+
 }  // namespace pontage::db

@@ -1,6 +1,7 @@
 #pragma once
 
 #include <algorithm>
+#include <functional>
 #include <map>
 #include <optional>
 #include <set>
@@ -25,7 +26,13 @@ class FakeEvmChain final : public chain::EvmView {
  public:
   FakeEvmChain(chain::ChainId id, chain::Eip712Domain token) : id_(std::move(id)), token_(token) {}
 
-  // ---- What a test does to it.
+  // ---- What a test does to it, and sees of it.
+  bool Used(const crypto::EvmAddress& payer, const codec::Bytes32& nonce) const {
+    return used_.contains({payer, nonce});
+  }
+  // Told of every authorization that is mined in a transaction of ours, and whether it went
+  // through.
+  std::function<void(const chain::TransferAuthorization&, bool ok)> mined;
   std::map<crypto::EvmAddress, codec::Uint256> balance;
   std::set<crypto::EvmAddress> accounts_with_code;
   std::set<crypto::EvmAddress> agreeing_wallets;  // of those: who says yes to every signature
@@ -38,6 +45,7 @@ class FakeEvmChain final : public chain::EvmView {
   codec::Uint256 base_fee{1'000};
   codec::Uint256 least_fee;  // what pays less for a unit of gas is taken and not mined
   int64_t now_s = 1'000'000;
+  bool keeps_time = false;  // an authorization is good only between its two times
 
   void GoDown(bool down) { down_ = down; }
   // The next answer to Send is lost, but what was sent has arrived.
@@ -273,7 +281,9 @@ class FakeEvmChain final : public chain::EvmView {
   }
 
   bool WouldRun(const chain::TransferAuthorization& auth) {
-    return !used_.contains({auth.from, auth.nonce}) && balance[auth.from] >= auth.value;
+    const codec::Uint256 now(static_cast<uint64_t>(now_s));
+    return !used_.contains({auth.from, auth.nonce}) && balance[auth.from] >= auth.value &&
+           (!keeps_time || (auth.valid_after < now && now < auth.valid_before));
   }
 
   bool Transfer(const chain::TransferAuthorization& auth, std::vector<chain::EvmLog>& logs) {
@@ -325,13 +335,20 @@ class FakeEvmChain final : public chain::EvmView {
       ++batches;
       for (const chain::Call& call : *calls) {
         const Result<chain::TransferAuthorization> auth = Decode(call.data);
-        if (auth && !fails_in_batch.contains(auth->nonce)) Transfer(*auth, logs);
+        if (auth) Carry(*auth, logs, !fails_in_batch.contains(auth->nonce));
       }
       return true;
     }
     if (tx.data.empty()) return true;
     const Result<chain::TransferAuthorization> auth = Decode(tx.data);
-    return auth && Transfer(*auth, logs);
+    return auth && Carry(*auth, logs, true);
+  }
+
+  // Of a transaction of ours.
+  bool Carry(const chain::TransferAuthorization& auth, std::vector<chain::EvmLog>& logs, bool may) {
+    const bool ok = may && Transfer(auth, logs);
+    if (mined) mined(auth, ok);
+    return ok;
   }
 
   void Run(const chain::SignedEvmTransaction& tx) {

@@ -14,6 +14,7 @@
 #include "settle/local_facilitator.h"
 #include "testing/engines.h"
 #include "testing/fake_evm_chain.h"
+#include "testing/sign_payment.h"
 
 namespace pontage::testing {
 
@@ -97,25 +98,7 @@ class SettleFixture {
     return sale;
   }
   void Sign(Sale& sale) const {
-    const chain::TransferAuthorization& a = sale.auth;
-    const crypto::Hash32 digest = chain::DigestOf(chain::DomainSeparator(Domain()), a);
-    codec::Json authorization = codec::Json::Object({{"from", a.from.ToChecksum()},
-                                                     {"to", a.to.ToChecksum()},
-                                                     {"value", a.value.ToDecimal()},
-                                                     {"validAfter", a.valid_after.ToDecimal()},
-                                                     {"validBefore", a.valid_before.ToDecimal()},
-                                                     {"nonce", codec::Hex0x(a.nonce)}});
-    codec::Json payload = codec::Json::Object();
-    payload.Set("signature", codec::Hex0x(payer.SignRecoverable(digest)));
-    payload.Set("authorization", std::move(authorization));
-    const x402::Requirements& q = sale.requirements;
-    codec::Json raw = codec::Json::Object({{"x402Version", q.version}});
-    if (q.version == 1) {
-      raw.Set("scheme", q.scheme).Set("network", q.network);
-    } else {
-      raw.Set("accepted", q.ToJson());
-    }
-    raw.Set("payload", std::move(payload));
+    const codec::Json raw = SignedPayment(payer, Domain(), sale.requirements, sale.auth);
     sale.payment = *x402::ParsePayment(raw);
   }
 

@@ -1,0 +1,108 @@
+// What must hold when everything has come to rest.
+#include <cstdlib>
+#include <iostream>
+
+#include "base/try.h"
+#include "scheme/exact_evm.h"
+#include "testing/settle_fixture.h"
+#include "world.h"
+
+namespace pontage::sim {
+namespace {
+
+constexpr db::Statement kRows{
+    "sim.rows",
+    "SELECT id, state, delivery FROM reservation WHERE once_key = $1 AND state <> 'voided'"};
+constexpr db::Statement kTold{
+    "sim.told", "SELECT COUNT(*) FROM outbox WHERE kind = 'payment.settled' AND payload LIKE $1"};
+// How often the books allowed the work to run: once for each reservation and each redemption.
+constexpr db::Statement kAllowed{
+    "sim.allowed",
+    "SELECT COUNT(*) FROM reservation_event JOIN reservation ON id = reservation"
+    " WHERE once_key = $1 AND what IN ('reserved', 'redeeming')"};
+constexpr db::Statement kHistory{
+    "sim.history",
+    "SELECT at_ms, what, detail FROM reservation_event WHERE reservation = $1 ORDER BY seq"};
+constexpr db::Statement kStray{
+    "sim.stray",
+    "SELECT COUNT(*) FROM outgoing_transaction WHERE state IN ('signed', 'broadcast')"};
+
+}  // namespace
+
+void World::Audit() {
+  int64_t moved = 0;
+  for (size_t i = 0; i < payments_.size(); ++i) {
+    const Payment& p = payments_[i];
+    const chain::EvmAsset usdc = *ground_.assets.DefaultOf(chain::ChainId::Evm(84532));
+    const codec::Bytes32 key =
+        scheme::OnceKey(chain::ChainId::Evm(84532), usdc.address, p.auth.from, p.auth.nonce);
+    const db::Blob blob{std::string(key.begin(), key.end())};
+    const Result<db::Rows> rows = ground_.server->Run(kRows, blob);
+    PTG_CHECK(rows.has_value());
+    const Result<db::Rows> allowed = ground_.server->Run(kAllowed, blob);
+    PTG_CHECK(allowed.has_value());
+    AuditRow(i, *rows, allowed->at(0).Int(0));
+    if (ground_.chain.Used(p.auth.from, p.auth.nonce)) moved += 1'000;
+  }
+  const codec::Uint256 got = ground_.chain.balance[testing::SettleFixture::Key(3).address()];
+  ground_.Forbid(got != codec::Uint256(static_cast<uint64_t>(moved)),
+                 "the payee has " + got.ToDecimal() + " and " + std::to_string(moved) + " moved");
+  const Result<db::Rows> stray = ground_.server->Run(kStray);
+  PTG_CHECK(stray.has_value());
+  ground_.Forbid(stray->at(0).Int(0) > 0, "a transaction was left open");
+}
+
+void World::AuditRow(size_t index, const std::vector<db::Row>& rows, int64_t allowed) {
+  const Payment& p = payments_[index];
+  const bool used = ground_.chain.Used(p.auth.from, p.auth.nonce);
+  const int crashes = figures_.crashes - p.crashes_before;
+  const Upstream::Count& upstream = ground_.upstream.by_payment[index];
+  std::string state = "none";
+  std::string delivery = "none";
+  int64_t told = 0;
+  if (!rows.empty()) {
+    state = rows[0].Text(1);
+    delivery = rows[0].Text(2);
+    const Result<db::Rows> outbox = ground_.server->Run(kTold, "%" + rows[0].Text(0) + "%");
+    PTG_CHECK(outbox.has_value());
+    told = outbox->at(0).Int(0);
+  }
+  figures_.served += p.goods > 0 ? 1 : 0;
+  figures_.settled += used ? 1 : 0;
+  figures_.lapsed += p.invited ? 1 : 0;
+  figures_.refused += p.failed ? 1 : 0;
+  figures_.redeemed += p.goods > 1 ? 1 : 0;
+  if (std::getenv("PTG_SIM_HISTORY") != nullptr && !rows.empty()) {
+    const Result<db::Rows> events = ground_.server->Run(kHistory, rows[0].Text(0));
+    for (const db::Row& row : *events) {
+      std::cerr << index << " " << row.Int(0) - WorldClock::kStart << " " << row.Text(1) << " "
+                << row.Text(2) << "\n";
+    }
+  }
+  const auto forbid = [&](bool happened, std::string_view what) {
+    ground_.Forbid(happened, "payment " + std::to_string(index) + ": " + std::string(what) + " [" +
+                                 state + "/" + delivery + ", money " + (used ? "moved" : "stayed") +
+                                 ", goods " + std::to_string(p.goods) + ", runs " +
+                                 std::to_string(upstream.runs) + ", heard" + p.heard + "]");
+  };
+  forbid(rows.size() > 1, "two rows hold one authorization");
+  forbid(state == "held" || state == "in_doubt", "its row was never closed");
+  forbid(!p.closed, "its buyer was never told an end");
+  forbid(used != (state == "settled"), "books and chain disagree");
+  forbid(used && p.mined_bad > 0, "two transactions were sent for it");
+  forbid(told != (state == "settled" ? 1 : 0), "the outbox does not tell what the books say");
+  forbid(p.goods > 0 && !used, "served without money");
+  forbid(p.invited && used, "told to pay again, and charged");
+  forbid(p.failed && used, "told that it failed, and charged");
+  forbid(used && p.goods == 0 && plan_.weather.client_breaks == 0 && p.disturbed == 0,
+         "charged and never served");
+  forbid(delivery == "pending" || delivery == "redeeming", "its delivery was never closed");
+  forbid(delivery == "delivered" && p.goods == 0 && p.disturbed == 0,
+         "called delivered, and was not");
+  forbid(p.goods > 1 + crashes, "served twice for one payment");
+  forbid(upstream.most > 1 && crashes == 0, "the upstream ran twice at once");
+  forbid(upstream.runs > allowed, "the upstream ran more often than the books allowed");
+  forbid(p.goods > 0 && upstream.runs == 0, "served without work");
+}
+
+}  // namespace pontage::sim
