@@ -85,7 +85,7 @@ constexpr db::Statement kMined{
 constexpr db::Statement kReplaced{
     "settle.outgoing_replaced",
     "UPDATE outgoing_transaction SET state = 'replaced', updated_ms = $2, gas_gwei = 0"
-    " WHERE id = $1 AND state IN ('signed', 'broadcast') RETURNING id"};
+    " WHERE id = $1 AND hash = $3 AND state IN ('signed', 'broadcast') RETURNING id"};
 constexpr db::Statement kWindBack{
     "settle.outgoing_wind_back",
     "UPDATE outgoing_transaction SET state = 'replaced', updated_ms = $4 WHERE chain = $1 AND"
@@ -276,17 +276,18 @@ Result<std::optional<Outgoing>> ReplaceTransaction(db::Tx& tx, const Signer& sig
                                                    const std::string& id, uint64_t floor,
                                                    UnixMs now) {
   PTG_TRY(const db::Rows gas, tx.Run(kGasOf, old.id));
-  PTG_TRY(const db::Rows replaced, tx.Run(kReplaced, old.id, now.ms()));
+  // A version that the caller does not know may be the one that was mined.
+  const std::string newest = codec::Hex0x(old.versions.back().hash);
+  PTG_TRY(const db::Rows replaced, tx.Run(kReplaced, old.id, now.ms(), newest));
   if (replaced.empty() || gas.empty()) {
-    return Fail(Code::kConflict, "the transaction is open no more");
+    return Fail(Code::kConflict, "the transaction is open no more, or has another version");
   }
   PTG_RUN(AddGas(tx, signer, gas[0].Int(1), -gas[0].Int(0)));
   PTG_TRY(const db::Rows keys, tx.Run(kKeysOf, old.id));
   std::vector<std::string> waiting;
-  const std::string placeholder = codec::Hex0x(old.versions.back().hash);
   for (const db::Row& row : keys) {
     if (row.Text(0).empty()) continue;
-    PTG_TRY(const bool waits, MovePending(tx, row.Text(0), placeholder, now));
+    PTG_TRY(const bool waits, MovePending(tx, row.Text(0), newest, now));
     if (waits) waiting.push_back(row.Text(0));
   }
   if (waiting.empty()) return std::optional<Outgoing>();

@@ -288,9 +288,14 @@ void Submitter::Adopt(Outgoing tx, bool ours, Waiters waiters) {
     for (const std::shared_ptr<Waiter>& waiter : waiters) waiter->Deliver(std::nullopt);
     return;
   }
-  const std::string id = tx.id.empty() ? codec::Hex0x(tx.versions.back().hash) : tx.id;
+  std::string id = tx.id;
+  if (id.empty()) {
+    // All that is known is a hash, perhaps of one that we have whole.
+    const crypto::Hash32 hash = tx.versions.back().hash;
+    const auto known = by_hash_.find(hash);
+    id = known != by_hash_.end() ? known->second : codec::Hex0x(hash);
+  }
   Open& open = open_[id];
-  const bool newer = open.tx.versions.size() < tx.versions.size();
   for (const Version& version : tx.versions) {
     // What was watched by its hash alone is known by its id now.
     const auto known = by_hash_.find(version.hash);
@@ -300,8 +305,17 @@ void Submitter::Adopt(Outgoing tx, bool ours, Waiters waiters) {
     }
     by_hash_[version.hash] = id;
   }
+  const bool newer = open.tx.versions.size() < tx.versions.size();
+  std::vector<Version> others =
+      newer ? std::exchange(open.tx, std::move(tx)).versions : std::move(tx.versions);
+  // Every hash that leads here is one of its versions, the newest last, whoever knew of which.
+  for (Version& other : others) {
+    std::vector<Version>& all = open.tx.versions;
+    if (std::ranges::find(all, other.hash, &Version::hash) == all.end()) {
+      all.insert(all.begin(), std::move(other));
+    }
+  }
   if (newer) {
-    open.tx = std::move(tx);
     open.broadcast = false;
     open.underpriced = false;
   }

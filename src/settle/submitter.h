@@ -38,6 +38,10 @@ struct SubmitterOptions {
   Millis rebroadcast{15'000};
   // How long a version may wait unmined before its fees are raised: some blocks of a slow chain.
   Millis raise{45'000};
+  // How long the nodes must say that a nonce is used, and of none of our versions that it was
+  // mined, before that is believed: behind one name there may be nodes of which some are blocks
+  // behind.
+  Millis heal{10'000};
   // How often transactions of nodes that died are looked for in the database.
   Millis adopt{30'000};
   // A signer with less wei than this is complained of: some ten settlements of a cheap chain.
@@ -104,7 +108,9 @@ class Submitter {
     bool ours = false;       // its bytes are at hand and it is not known to be closed
     bool broadcast = false;  // a node took it
     bool underpriced = false;
-    SteadyMs sent_at;  // last handed to a node
+    SteadyMs sent_at;                     // last handed to a node
+    std::optional<SteadyMs> stale_since;  // a node says that its nonce is used
+    int stale_looks = 0;                  // and it was looked for, and no version was mined
     Waiters waiters;
   };
 

@@ -20,6 +20,9 @@ constexpr Millis kStoreTimeout{10'000};
 // One JSON-RPC batch.
 constexpr size_t kBatch = 100;
 constexpr Millis kTendEvery{1'000};
+// How often the receipts of a stale transaction are asked for, and are not there, before another
+// is made in its place: a wrong guess costs the gas of a transaction that is reverted.
+constexpr int kHealLooks = 5;
 // Nonces of a gap that are filled in one go; more come with the next look.
 constexpr uint64_t kGapAtOnce = 16;
 constexpr uint64_t kTransferGas = 21'000;
@@ -84,7 +87,11 @@ Task<> Submitter::BroadcastDue() {
   std::vector<codec::Bytes> raw;
   bool more = false;
   for (const Open* open : Oldest()) {
-    if (open->broadcast && now - open->sent_at < options_.rebroadcast) continue;
+    // Several looks, perhaps at several nodes.
+    const Millis pause = open->stale_since
+                             ? std::min(options_.heal / kHealLooks, options_.rebroadcast)
+                             : options_.rebroadcast;
+    if (open->broadcast && now - open->sent_at < pause) continue;
     more = ids.size() == kBatch;
     if (more) break;
     ids.push_back(open->tx.id);
@@ -110,6 +117,8 @@ Task<> Submitter::BroadcastDue() {
       Log(LogLevel::kError, "settle.signer_has_no_funds",
           {{"chain", signer_.chain}, {"signer", signer_.address}});
     }
+    open.stale_since.reset();
+    open.stale_looks = 0;
     // One that was refused is kept and tried again after the same time as any other.
     if (!open.broadcast && sent[i] == chain::Sent::kAccepted) taken.push_back(ids[i]);
     open.broadcast = true;
@@ -132,8 +141,9 @@ Task<> Submitter::BroadcastDue() {
 Task<> Submitter::Heal(std::string id) {
   const auto at = open_.find(id);
   if (at == open_.end()) co_return {};
-  const Outgoing old = at->second.tx;
   at->second.broadcast = true;
+  if (!at->second.stale_since) at->second.stale_since = loop_.clock().Steady();
+  const Outgoing old = at->second.tx;
   const Deadline by = Deadline::In(loop_.clock(), kRpcTimeout);
   std::vector<crypto::Hash32> hashes;
   for (const Version& version : old.versions) hashes.push_back(version.hash);
@@ -141,6 +151,12 @@ Task<> Submitter::Heal(std::string id) {
   if (std::ranges::any_of(receipts, [](const auto& r) { return r.has_value(); })) co_return {};
   PTG_CO_TRY(const uint64_t latest, co_await view_.TransactionCount(key_.address(), false, by));
   if (latest <= old.nonce) co_return {};
+  const auto still = open_.find(id);
+  if (still == open_.end() || !still->second.stale_since) co_return {};
+  // One look may have been at a node that is blocks behind.
+  ++still->second.stale_looks;
+  const Millis stale = loop_.clock().Steady() - *still->second.stale_since;
+  if (still->second.stale_looks < kHealLooks || stale < options_.heal) co_return {};
   PTG_CO_TRY(const uint64_t pending, co_await view_.TransactionCount(key_.address(), true, by));
   floor_ = std::max(floor_, pending);
   const uint64_t floor = floor_;

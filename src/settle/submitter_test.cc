@@ -86,6 +86,9 @@ TEST_P(SubmitterTest, OnePaymentHasOneTransaction) {
 }
 
 TEST_P(SubmitterTest, ANonceThatAnotherProgramUsedIsHealed) {
+  SubmitterOptions options;
+  options.heal = Millis(300);
+  f.StartNode(options);
   EXPECT_THAT(Submit(1), IsOk());
   f.fake.UseNonceElsewhere(f.signer.address());
   const auto healed = Submit(2);

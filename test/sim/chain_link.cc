@@ -81,6 +81,9 @@ Task<std::vector<std::optional<chain::EvmReceipt>>> ChainLink::Receipts(
   PTG_CO_RUN(co_await There());
   PTG_CO_TRY(std::vector<std::optional<chain::EvmReceipt>> found,
              co_await chain_.Receipts(std::move(hashes), by));
+  for (std::optional<chain::EvmReceipt>& one : found) {
+    if (one && dice_.Chance(weather_.behind)) one.reset();
+  }
   PTG_CO_RUN(co_await Back());
   co_return found;
 }

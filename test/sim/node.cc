@@ -33,6 +33,7 @@ settle::SubmitterOptions QuickSubmitter() {
   options.rebroadcast = Millis(3'000);
   options.adopt = Millis(5'000);
   options.raise = Millis(6'000);
+  options.heal = Millis(4'000);
   return options;
 }
 
