@@ -4,6 +4,8 @@
 #include <optional>
 #include <vector>
 
+#include "base/fault.h"
+
 namespace pontage::scheme {
 namespace {
 
@@ -22,6 +24,7 @@ Found Segment(const std::vector<Step>& steps, size_t at, bool forward,
   Found found;
   for (size_t i = at;;) {
     if (forward ? ++i >= steps.size() : i-- == 0) break;
+    if (steps[i].used && PTG_PLANTED("count_log_twice")) continue;
     if (steps[i].used) break;
     const chain::TransferEvent& t = *steps[i].moved;
     if (t.from != payer) continue;

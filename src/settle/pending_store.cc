@@ -4,6 +4,7 @@
 #include <string_view>
 #include <utility>
 
+#include "base/fault.h"
 #include "base/try.h"
 
 namespace pontage::settle {
@@ -84,6 +85,7 @@ Result<> PrunePending(db::Tx& tx, UnixMs before) {
 
 Result<bool> ClaimPending(db::Tx& tx, const std::string& key, const std::string& hash, UnixMs now) {
   PTG_TRY(const db::Rows rows, tx.Run(kClaim, key, hash, now.ms()));
+  if (PTG_PLANTED("settle_twice")) return true;
   return !rows.empty();
 }
 

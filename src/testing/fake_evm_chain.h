@@ -27,9 +27,12 @@ class FakeEvmChain final : public chain::EvmView {
   FakeEvmChain(chain::ChainId id, chain::Eip712Domain token) : id_(std::move(id)), token_(token) {}
 
   // ---- What a test does to it, and sees of it.
-  bool Used(const crypto::EvmAddress& payer, const codec::Bytes32& nonce) const {
-    return used_.contains({payer, nonce});
+  // Whether that authorization moved its money.
+  bool Moved(const crypto::EvmAddress& payer, const codec::Bytes32& nonce) const {
+    return moved_.contains({payer, nonce});
   }
+  // Authorizations that the token takes without moving anything.
+  std::set<codec::Bytes32> eaten;
   // Told of every authorization that is mined in a transaction of ours, and whether it went
   // through.
   std::function<void(const chain::TransferAuthorization&, bool ok)> mined;
@@ -295,8 +298,9 @@ class FakeEvmChain final : public chain::EvmView {
     used.topics = {chain::AuthorizationUsedTopic(), auth.from.ToWord(), auth.nonce};
     used.log_index = logs.size();
     logs.push_back(std::move(used));
-    if (!moves) return true;
+    if (!moves || eaten.contains(auth.nonce)) return true;
     ++transfers;
+    moved_.insert({auth.from, auth.nonce});
     balance[auth.from] = *Sub(balance[auth.from], auth.value);
     balance[auth.to] = *Add(balance[auth.to], auth.value);
     chain::EvmLog moved;
@@ -373,6 +377,7 @@ class FakeEvmChain final : public chain::EvmView {
   std::vector<chain::SignedEvmTransaction> pool_;
   std::map<crypto::EvmAddress, uint64_t> count_;
   std::set<std::pair<crypto::EvmAddress, codec::Bytes32>> used_;
+  std::set<std::pair<crypto::EvmAddress, codec::Bytes32>> moved_;
   std::map<crypto::Hash32, chain::EvmReceipt> receipts_;
   crypto::Hash32 last_{};
   std::pair<crypto::EvmAddress, codec::Bytes32> last_used_;

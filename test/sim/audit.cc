@@ -42,7 +42,7 @@ void World::Audit() {
     const Result<db::Rows> allowed = ground_.server->Run(kAllowed, blob);
     PTG_CHECK(allowed.has_value());
     AuditRow(i, *rows, allowed->at(0).Int(0));
-    if (ground_.chain.Used(p.auth.from, p.auth.nonce)) moved += 1'000;
+    if (ground_.chain.Moved(p.auth.from, p.auth.nonce)) moved += 1'000;
   }
   const codec::Uint256 got = ground_.chain.balance[testing::SettleFixture::Key(3).address()];
   ground_.Forbid(got != codec::Uint256(static_cast<uint64_t>(moved)),
@@ -54,7 +54,7 @@ void World::Audit() {
 
 void World::AuditRow(size_t index, const std::vector<db::Row>& rows, int64_t allowed) {
   const Payment& p = payments_[index];
-  const bool used = ground_.chain.Used(p.auth.from, p.auth.nonce);
+  const bool moved = ground_.chain.Moved(p.auth.from, p.auth.nonce);
   const int crashes = figures_.crashes - p.crashes_before;
   const Upstream::Count& upstream = ground_.upstream.by_payment[index];
   std::string state = "none";
@@ -68,7 +68,7 @@ void World::AuditRow(size_t index, const std::vector<db::Row>& rows, int64_t all
     told = outbox->at(0).Int(0);
   }
   figures_.served += p.goods > 0 ? 1 : 0;
-  figures_.settled += used ? 1 : 0;
+  figures_.settled += moved ? 1 : 0;
   figures_.lapsed += p.invited ? 1 : 0;
   figures_.refused += p.failed ? 1 : 0;
   figures_.redeemed += p.goods > 1 ? 1 : 0;
@@ -81,20 +81,21 @@ void World::AuditRow(size_t index, const std::vector<db::Row>& rows, int64_t all
   }
   const auto forbid = [&](bool happened, std::string_view what) {
     ground_.Forbid(happened, "payment " + std::to_string(index) + ": " + std::string(what) + " [" +
-                                 state + "/" + delivery + ", money " + (used ? "moved" : "stayed") +
-                                 ", goods " + std::to_string(p.goods) + ", runs " +
+                                 state + "/" + delivery + ", money " +
+                                 (moved ? "moved" : "stayed") + ", goods " +
+                                 std::to_string(p.goods) + ", runs " +
                                  std::to_string(upstream.runs) + ", heard" + p.heard + "]");
   };
   forbid(rows.size() > 1, "two rows hold one authorization");
   forbid(state == "held" || state == "in_doubt", "its row was never closed");
   forbid(!p.closed, "its buyer was never told an end");
-  forbid(used != (state == "settled"), "books and chain disagree");
-  forbid(used && p.mined_bad > 0, "two transactions were sent for it");
+  forbid(moved != (state == "settled"), "books and chain disagree");
+  forbid(moved && p.mined_bad > 0, "two transactions were sent for it");
   forbid(told != (state == "settled" ? 1 : 0), "the outbox does not tell what the books say");
-  forbid(p.goods > 0 && !used, "served without money");
-  forbid(p.invited && used, "told to pay again, and charged");
-  forbid(p.failed && used, "told that it failed, and charged");
-  forbid(used && p.goods == 0 && plan_.weather.client_breaks == 0 && p.disturbed == 0,
+  forbid(p.goods > 0 && !moved, "served without money");
+  forbid(p.invited && moved, "told to pay again, and charged");
+  forbid(p.failed && moved, "told that it failed, and charged");
+  forbid(moved && p.goods == 0 && plan_.weather.client_breaks == 0 && p.disturbed == 0,
          "charged and never served");
   forbid(delivery == "pending" || delivery == "redeeming", "its delivery was never closed");
   forbid(delivery == "delivered" && p.goods == 0 && p.disturbed == 0,

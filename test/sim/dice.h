@@ -35,6 +35,7 @@ struct Weather {
   int store_hangs = 0;     // seconds instead of milliseconds
   int chain_stalls = 0;    // no block for half a minute
   int fee_spikes = 0;      // what was paid a minute ago is not enough for a block, each block
+  int token_eats = 0;      // an authorization is taken and nothing moves
   int upstream_fails = 0;  // unreachable, 500, or broken in the body
   int client_breaks = 0;   // the buyer's connection, somewhere in the answer
   int crashes = 0;         // of a node, each second

@@ -62,11 +62,17 @@ Node::Node(Ground& ground, int number, bool alone)
       rng_(ground.dice.Below(UINT64_MAX)),
       store_(*ground.server, loop_, ground.dice, ground.weather),
       link_(ground.chain, ground.late, ground.dice, ground.weather) {
-  submitter_ = std::make_unique<settle::Submitter>(
-      loop_, link_, store_, testing::SettleFixture::Key(2), rng_, QuickSubmitter());
-  submitter_->Start();
+  std::vector<settle::Submitter*> keys;
+  for (uint8_t i = 0; i < ground.signers; ++i) {
+    crypto::PrivateKey key = testing::SettleFixture::Key(static_cast<uint8_t>(4 + i));
+    keys_.push_back(std::make_unique<settle::Submitter>(loop_, link_, store_, std::move(key), rng_,
+                                                        QuickSubmitter()));
+    keys_.back()->Start();
+    keys.push_back(keys_.back().get());
+  }
+  signers_ = std::make_unique<settle::Signers>(std::move(keys), store_, clock_);
   facilitator_ = std::make_unique<settle::LocalFacilitator>(
-      std::vector<settle::LocalChain>{{&link_, submitter_.get()}}, ground.assets, store_, clock_);
+      std::vector<settle::LocalChain>{{&link_, signers_.get()}}, ground.assets, store_, clock_);
   rail::X402Options options;
   options.pay_to.push_back(
       {chain::ChainId::Evm(84532), testing::SettleFixture::Key(3).address().ToChecksum()});

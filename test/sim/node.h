@@ -11,6 +11,7 @@
 #include "rail/x402_rail.h"
 #include "sale.h"
 #include "settle/local_facilitator.h"
+#include "settle/signers.h"
 #include "settle/submitter.h"
 #include "store.h"
 #include "time.h"
@@ -28,6 +29,7 @@ struct Ground {
   std::vector<codec::Bytes> late;  // transactions still on their way
   std::unique_ptr<db::Connection> server;
   std::vector<catalog::Route> routes;
+  uint8_t signers = 1;  // keys that send
   Upstream upstream;
   std::string violation;  // the first thing that must never happen, and happened
 
@@ -59,7 +61,8 @@ class Node {
   Store store_;
   ChainLink link_;
   obs::Registry metrics_;
-  std::unique_ptr<settle::Submitter> submitter_;
+  std::vector<std::unique_ptr<settle::Submitter>> keys_;
+  std::unique_ptr<settle::Signers> signers_;
   std::unique_ptr<settle::LocalFacilitator> facilitator_;
   std::shared_ptr<const rail::RailSet> rails_;
   std::unique_ptr<ledger::Ledger> ledger_;

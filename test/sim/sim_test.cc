@@ -88,7 +88,7 @@ TEST_P(PlantedTest, TurnsItRed) {
 
 INSTANTIATE_TEST_SUITE_P(Faults, PlantedTest,
                          ::testing::Values("skip_reserve", "drop_void", "forget_outbox",
-                                           "trust_timeout"),
+                                           "trust_timeout", "settle_twice", "count_log_twice"),
                          [](const auto& info) { return std::string(info.param); });
 #endif
 

@@ -44,7 +44,9 @@ Plan PlanOf(uint64_t seed) {
   w.store_hangs = some(15);
   w.chain_stalls = some(100);
   w.fee_spikes = some(100);
+  w.token_eats = some(100);
   plan.multicall = dice.Chance(600);
+  plan.signers = dice.Chance(300) ? 2 : 1;
   w.upstream_fails = some(250);
   w.client_breaks = some(300);
   w.crashes = some(120);
@@ -56,6 +58,7 @@ World::World(Plan plan) : plan_(std::move(plan)), ground_(plan_.seed) {
   ground_.weather = plan_.weather;
   ground_.chain.balance[testing::SettleFixture::Key(1).address()] = codec::Uint256(1'000'000'000);
   ground_.chain.multicall = plan_.multicall;
+  ground_.signers = plan_.signers;
   ground_.chain.mined = [this](const chain::TransferAuthorization& auth, bool ok) {
     const size_t index = auth.nonce[31];
     PTG_CHECK(index < payments_.size());
@@ -177,6 +180,7 @@ World::Payment World::Sign(size_t index) {
   p.auth.valid_before =
       codec::Uint256(static_cast<uint64_t>(ground_.clock.Now().seconds() + valid_s));
   p.auth.nonce[31] = static_cast<uint8_t>(index);
+  if (ground_.dice.Chance(ground_.weather.token_eats)) ground_.chain.eaten.insert(p.auth.nonce);
   chain::Eip712Domain token;
   token.name = usdc.eip712_name;
   token.version = usdc.eip712_version;
@@ -243,7 +247,7 @@ void World::Judge(size_t index, const Request& request) {
   if (status == 200) {
     ++p.goods;
     p.closed = true;
-    ground_.Forbid(!ground_.chain.Used(p.auth.from, p.auth.nonce),
+    ground_.Forbid(!ground_.chain.Moved(p.auth.from, p.auth.nonce),
                    "payment " + std::to_string(index) + " was served and no money had moved");
     return;
   }

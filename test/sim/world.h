@@ -11,6 +11,7 @@ namespace pontage::sim {
 struct Plan {
   uint64_t seed = 1;
   int nodes = 1;
+  uint8_t signers = 1;
   bool multicall = false;  // payments may share a transaction
   int payments = 24;
   Millis trouble{60'000};  // how long things go wrong; then they heal
