@@ -13,6 +13,10 @@ using paywall::Reply;
 
 namespace {
 
+// A few connections of HTTP/2 bring hundreds of requests at once: what they leave idle between two
+// of them is kept, or most would begin with a connection of their own.
+constexpr size_t kIdlePerUpstream = 256;
+
 deal::Quote QuoteOf(const Site& site, size_t index, const catalog::Target& target,
                     std::string method) {
   const catalog::Route& route = site.routes[index];
@@ -46,7 +50,7 @@ Task<> NoRoute(const Site& site, const catalog::Target& target, const std::strin
 Gateway::Gateway(Loop& loop, const GatewayDeps& deps, std::shared_ptr<const Site> site)
     : deps_(deps),
       site_(std::move(site)),
-      client_(loop),
+      client_(loop, {.idle_per_host = kIdlePerUpstream}),
       exchange_(deps.ledger, deps.metrics, deps.clock, deps.rng, deps.exchange) {}
 
 Task<> Gateway::Handle(net::RequestHead& head, net::BodySource& body, net::ResponseWriter& out) {
