@@ -44,7 +44,9 @@ Result<std::unique_ptr<Chains>> Chains::Make(const Config& config, db::Database&
       continue;
     }
     One one{.network = from.network, .rpc = nullptr, .keys = {}, .signers = nullptr};
-    PTG_TRY(one.rpc, chain::EvmRpc::Make(from.network, from.rpc, clock));
+    chain::EvmRpcOptions nodes;
+    nodes.metrics = &metrics;
+    PTG_TRY(one.rpc, chain::EvmRpc::Make(from.network, from.rpc, clock, nodes));
     std::vector<settle::Submitter*> keys;
     for (const Secret& signer : from.signers) {
       if (signer.empty()) continue;
@@ -60,7 +62,7 @@ Result<std::unique_ptr<Chains>> Chains::Make(const Config& config, db::Database&
     if (!keys.empty()) {
       one.signers = std::make_unique<settle::Signers>(std::move(keys), database, clock);
     }
-    locals.push_back({one.rpc.get(), one.signers.get()});
+    locals.push_back({one.rpc.get(), one.signers.get(), from.quorum_above});
     chains->chains_.push_back(std::move(one));
   }
   if (config.x402.local_facilitator) {

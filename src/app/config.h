@@ -88,7 +88,7 @@ struct ChainConfig {
   chain::ChainId network;
   std::vector<std::string> rpc;
   uint64_t confirmations = 1;
-  // Answers about payments worth this or more are taken only when most of `rpc` agree.
+  // Answers about payments worth this or more are taken only when two of `rpc` agree.
   std::optional<Money> quorum_above;
   std::vector<Secret> signers;
   bool has_signer = false;

@@ -180,6 +180,9 @@ void ReadChains(const Section& chains, const NetworkNames& names, std::vector<Ch
     if (s.Strings("rpc").empty() && (!s.Has("rpc") || s.Found("rpc") == "an empty list")) {
       s.Fault("rpc", s.Found("rpc"), "at least one JSON-RPC URL");
     }
+    if (made.quorum_above && made.rpc.size() < 2) {
+      s.Fault("rpc", s.Found("rpc"), "at least two, because quorum_above asks for two that agree");
+    }
     // Beyond this nobody waits for a payment.
     constexpr int64_t kMostConfirmations = 1'000;
     made.confirmations =

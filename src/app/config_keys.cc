@@ -74,7 +74,8 @@ constexpr std::array kRows = {
            "one fails."},
     KeyRow{"chain.*.confirmations", kInt, "1", "Blocks until a transaction counts; 1 to 1000."},
     KeyRow{"chain.*.quorum_above", kMoney, "",
-           "From this price on, most of the `rpc` servers must agree about a payment."},
+           "From this price on, two of the `rpc` servers must say the same of a payment and its "
+           "receipt."},
     KeyRow{"chain.*.signer", kSecrets, "",
            "The key that pays the gas of settlements, 32 bytes in hex; only for the facilitator. "
            "Several share the work, each with its own nonces."},

@@ -76,6 +76,7 @@ struct EvmLog {
   std::vector<codec::Bytes32> topics;  // At most four.
   codec::Bytes data;
   uint64_t log_index = 0;  // Its place in the block: with the block it names the log.
+  friend bool operator==(const EvmLog&, const EvmLog&) = default;
 };
 
 // Topic 0 of the two events a settlement is proved by.

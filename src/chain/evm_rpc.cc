@@ -1,5 +1,6 @@
 #include "chain/evm_rpc.h"
 
+#include <algorithm>
 #include <utility>
 
 #include "base/log.h"
@@ -29,6 +30,13 @@ EvmRpc::Ask GetCode(const crypto::EvmAddress& address) {
   return {"eth_getCode", Json::Array({address.ToLower(), "latest"})};
 }
 
+// Whether two nodes say the same of a payment. Balances move with every block; what they mean for
+// this payment is in `succeeds`.
+bool SameVerdict(const TransferFacts& a, const TransferFacts& b) {
+  return a.asset_has_code == b.asset_has_code && a.payer_has_code == b.payer_has_code &&
+         a.nonce_used == b.nonce_used && a.succeeds == b.succeeds;
+}
+
 // What went wrong with the connection, without anything a node said.
 Error Unreachable(const ChainId& chain) {
   return Error(Code::kChainUnreachable, "no node of " + chain.Caip2() + " answered");
@@ -54,13 +62,14 @@ Result<std::unique_ptr<EvmRpc>> EvmRpc::Make(ChainId chain, const std::vector<st
     return Fail(Error(Code::kConfig, "no rpc is configured for " + chain.Caip2())
                     .Want("rpc = [\"http://…\"]"));
   }
-  std::vector<net::Url> parsed;
+  std::vector<std::unique_ptr<Node>> nodes;
   for (const std::string& url : urls) {
-    PTG_TRY(net::Url one, net::ParseUrl(url));
-    parsed.push_back(std::move(one));
+    auto node = std::make_unique<Node>();
+    PTG_TRY(node->url, net::ParseUrl(url));
+    nodes.push_back(std::move(node));
   }
   return std::unique_ptr<EvmRpc>(
-      new EvmRpc(std::move(chain), std::move(parsed), clock, std::move(options)));
+      new EvmRpc(std::move(chain), std::move(nodes), clock, std::move(options)));
 }
 
 Error EvmRpc::Outage(std::string_view method, const Reply& reply) const {
@@ -72,8 +81,8 @@ Error EvmRpc::Outage(std::string_view method, const Reply& reply) const {
   return Error(Code::kChainUnreachable, "a node of " + chain_.Caip2() + " could not answer");
 }
 
-Task<std::vector<EvmRpc::Reply>> EvmRpc::BatchAt(const net::Url& url, const std::string& body,
-                                                 size_t count, Deadline by) {
+Task<std::vector<EvmRpc::Reply>> EvmRpc::Post(const net::Url& url, const std::string& body,
+                                              size_t count, Deadline by) {
   net::RequestHead head;
   head.method = "POST";
   head.target = url.path;
@@ -87,7 +96,58 @@ Task<std::vector<EvmRpc::Reply>> EvmRpc::BatchAt(const net::Url& url, const std:
   co_return ReadReplies(answer.body, count, options_.max_answer);
 }
 
-Task<std::vector<EvmRpc::Reply>> EvmRpc::Batch(std::vector<Ask> asks, Deadline by) {
+// A node that is not known says with its answers which chain it is on; who asks for nothing else
+// judges that himself.
+Task<std::vector<EvmRpc::Reply>> EvmRpc::BatchAt(Node& node, const Json& batch, bool names_chain,
+                                                 Deadline by) {
+  const size_t count = batch.AsArray()->size();
+  if (names_chain || node.health.Known(clock_.Steady())) {
+    const std::string body = codec::ToString(batch);
+    co_return co_await Post(node.url, body, count, by);
+  }
+  Json more = batch;
+  more.Push(Json::Object(
+      {{"jsonrpc", "2.0"}, {"id", count}, {"method", "eth_chainId"}, {"params", Json::Array()}}));
+  const std::string body = codec::ToString(more);
+  PTG_CO_TRY(std::vector<Reply> replies, co_await Post(node.url, body, count + 1, by));
+  const Reply& named = replies.back();
+  if (named.failed) co_return Fail(Code::kChainUnreachable, "it does not say its chain");
+  PTG_CO_TRY(const uint64_t number, ReadQuantity64(named.result));
+  if (number != chain_.number()) {
+    Log(LogLevel::kError, "chain.wrong_node",
+        {{"chain", chain_.Caip2()},
+         {"node", node.url.Authority()},
+         {"says", static_cast<int64_t>(number)}});
+    co_return Fail(Code::kChainUnreachable, "it is on another chain");
+  }
+  node.health.Named(clock_.Steady());
+  replies.pop_back();
+  co_return replies;
+}
+
+std::vector<size_t> EvmRpc::Order() const {
+  const SteadyMs now = clock_.Steady();
+  std::vector<bool> rests;
+  for (const auto& node : nodes_) rests.push_back(node->health.Rests(now));
+  return OrderOfNodes(rests, first_.load(std::memory_order_relaxed));
+}
+
+void EvmRpc::Note(const Node& node, bool up) const {
+  if (options_.metrics == nullptr) return;
+  const std::string name = chain_.Caip2();
+  const std::string where = node.url.Authority();
+  options_.metrics
+      ->GaugeOf("pontage_rpc_up", "Whether a node of a chain answered when it was asked last.",
+                {{"network", name}, {"node", where}})
+      .Set(up ? 1 : 0);
+  if (up) return;
+  options_.metrics
+      ->CounterOf("pontage_rpc_failures_total", "Calls of a node without an answer.",
+                  {{"network", name}, {"node", where}})
+      .Add();
+}
+
+Task<std::vector<EvmRpc::Reply>> EvmRpc::Batch(std::vector<Ask> asks, Deadline by, Only only) {
   Json batch = Json::Array();
   for (size_t i = 0; i < asks.size(); ++i) {
     batch.Push(Json::Object({{"jsonrpc", "2.0"},
@@ -95,21 +155,24 @@ Task<std::vector<EvmRpc::Reply>> EvmRpc::Batch(std::vector<Ask> asks, Deadline b
                              {"method", asks[i].method},
                              {"params", std::move(asks[i].params)}}));
   }
-  const std::string body = codec::ToString(batch);
+  const bool names_chain = asks.size() == 1 && asks[0].method == "eth_chainId";
+  std::vector<size_t> order = only ? std::vector{*only} : Order();
   // A single node is asked twice: a connection that broke says little about the node.
-  const size_t attempts = std::max<size_t>(2, urls_.size());
-  const size_t first = first_.load(std::memory_order_relaxed);
-  for (size_t i = 0; i < attempts && !by.Passed(clock_); ++i) {
-    const size_t at = (first + i) % urls_.size();
+  if (order.size() == 1) order.push_back(order[0]);
+  for (size_t i = 0; i < order.size() && !by.Passed(clock_); ++i) {
+    Node& node = *nodes_[order[i]];
     const Deadline until = Sooner(by, Deadline::In(clock_, options_.attempt));
-    Result<std::vector<Reply>> replies = co_await BatchAt(urls_[at], body, asks.size(), until);
+    Result<std::vector<Reply>> replies = co_await BatchAt(node, batch, names_chain, until);
+    Note(node, replies.has_value());
     if (replies) {
-      first_.store(at, std::memory_order_relaxed);
+      node.health.Succeeded();
+      if (!only) first_.store(order[i], std::memory_order_relaxed);
       co_return replies;
     }
+    node.health.Failed(clock_.Steady());
     Log(LogLevel::kWarn, "chain.rpc_failed",
         {{"chain", chain_.Caip2()},
-         {"node", urls_[at].Authority()},
+         {"node", node.url.Authority()},
          {"method", asks.front().method},
          {"reason", replies.error().detail()}});
   }
@@ -137,7 +200,30 @@ Task<EvmBlock> EvmRpc::Block(std::optional<uint64_t> number, Deadline by) {
   co_return ReadBlock(result);
 }
 
-Task<TransferFacts> EvmRpc::AskTransfer(TransferQuestion q, Deadline by) {
+Task<TransferFacts> EvmRpc::AskTransfer(TransferQuestion question, Deadline by) {
+  return AskTransferAt(std::move(question), std::nullopt, by);
+}
+
+// The first opinion that a second one shares. One that stands alone is an outage, not a verdict.
+Task<TransferFacts> EvmRpc::AskTransferOfTwo(TransferQuestion question, Deadline by) {
+  std::vector<TransferFacts> heard;
+  for (const size_t node : Order()) {
+    TransferQuestion same = question;
+    Result<TransferFacts> facts = co_await AskTransferAt(std::move(same), node, by);
+    if (!facts) continue;
+    for (const TransferFacts& other : heard) {
+      if (!SameVerdict(*facts, other)) continue;
+      facts->gas = std::max(facts->gas, other.gas);
+      facts->balance = std::min(facts->balance, other.balance);
+      co_return facts;
+    }
+    heard.push_back(*std::move(facts));
+  }
+  Log(LogLevel::kWarn, "chain.no_quorum", {{"chain", chain_.Caip2()}, {"answers", heard.size()}});
+  co_return Fail(Code::kChainUnreachable, "no two nodes of " + chain_.Caip2() + " agree");
+}
+
+Task<TransferFacts> EvmRpc::AskTransferAt(TransferQuestion q, Only only, Deadline by) {
   std::vector<Ask> asks;
   asks.push_back(GetCode(q.payer));
   asks.push_back(EthCall(q.asset, CallAuthorizationState(q.payer, q.nonce)));
@@ -149,7 +235,7 @@ Task<TransferFacts> EvmRpc::AskTransfer(TransferQuestion q, Deadline by) {
     asks.push_back({"eth_call", Json::Array({std::move(transfer), "latest"})});
   }
   if (q.ask_asset_code) asks.push_back(GetCode(q.asset));
-  PTG_CO_TRY(const std::vector<Reply> replies, co_await Batch(std::move(asks), by));
+  PTG_CO_TRY(const std::vector<Reply> replies, co_await Batch(std::move(asks), by, only));
   TransferFacts facts;
   if (replies[0].failed) co_return Fail(Outage("eth_getCode", replies[0]));
   PTG_CO_TRY(facts.payer_has_code, ReadHasCode(replies[0].result));
@@ -245,6 +331,29 @@ Task<std::vector<FoundLog>> EvmRpc::Logs(LogFilter filter, Deadline by) {
 
 Task<std::vector<std::optional<EvmReceipt>>> EvmRpc::Receipts(std::vector<crypto::Hash32> hashes,
                                                               Deadline by) {
+  return ReceiptsAt(std::move(hashes), std::nullopt, by);
+}
+
+Task<std::optional<EvmReceipt>> EvmRpc::ReceiptOfTwo(crypto::Hash32 hash, Deadline by) {
+  std::vector<EvmReceipt> heard;
+  for (const size_t node : Order()) {
+    std::vector<crypto::Hash32> one{hash};
+    Result<std::vector<std::optional<EvmReceipt>>> found =
+        co_await ReceiptsAt(std::move(one), node, by);
+    if (!found || !(*found)[0]) continue;
+    for (const EvmReceipt& other : heard) {
+      const EvmReceipt& mine = *(*found)[0];
+      if (mine.ok == other.ok && mine.block == other.block && mine.logs == other.logs) {
+        co_return std::move((*found)[0]);
+      }
+    }
+    heard.push_back(*std::move((*found)[0]));
+  }
+  co_return std::optional<EvmReceipt>();
+}
+
+Task<std::vector<std::optional<EvmReceipt>>> EvmRpc::ReceiptsAt(std::vector<crypto::Hash32> hashes,
+                                                                Only only, Deadline by) {
   std::vector<std::optional<EvmReceipt>> receipts;
   for (size_t at = 0; at < hashes.size(); at += kMaxCalls) {
     const size_t count = std::min(kMaxCalls, hashes.size() - at);
@@ -253,7 +362,7 @@ Task<std::vector<std::optional<EvmReceipt>>> EvmRpc::Receipts(std::vector<crypto
     for (size_t i = 0; i < count; ++i) {
       asks.push_back({"eth_getTransactionReceipt", Json::Array({codec::Hex0x(hashes[at + i])})});
     }
-    PTG_CO_TRY(const std::vector<Reply> replies, co_await Batch(std::move(asks), by));
+    PTG_CO_TRY(const std::vector<Reply> replies, co_await Batch(std::move(asks), by, only));
     for (const Reply& reply : replies) {
       if (reply.failed) co_return Fail(Outage("eth_getTransactionReceipt", reply));
       PTG_CO_TRY(std::optional<EvmReceipt> receipt, ReadReceipt(reply.result));
@@ -320,51 +429,10 @@ Task<std::vector<Sent>> EvmRpc::Send(std::vector<codec::Bytes> raw, Deadline by)
   co_return sent;
 }
 
-Task<> CheckEvmChain(EvmView& view, std::vector<EvmAsset> assets, Deadline by) {
-  const std::string name = view.chain().Caip2();
-  PTG_CO_TRY(const uint64_t number, co_await view.ChainNumber(by));
-  if (number != view.chain().number()) {
-    co_return Fail(
-        Error(Code::kConfig, "the rpc of " + name + " is on chain " + std::to_string(number))
-            .Want("a node of chain " + std::to_string(view.chain().number())));
-  }
-  if (assets.empty()) co_return {};
-  std::vector<crypto::EvmAddress> addresses;
-  std::vector<Call> calls;
-  for (const EvmAsset& asset : assets) {
-    addresses.push_back(asset.address);
-    Call call;
-    call.target = asset.address;
-    call.data = CallDomainSeparator();
-    calls.push_back(std::move(call));
-  }
-  PTG_CO_TRY(const std::vector<bool> have, co_await view.HaveCode(std::move(addresses), by));
-  PTG_CO_TRY(const std::vector<CallResult> separators, co_await view.Calls(std::move(calls), by));
-  for (size_t i = 0; i < assets.size(); ++i) {
-    const EvmAsset& asset = assets[i];
-    const std::string what = asset.symbol + " " + asset.address.ToChecksum() + " on " + name;
-    if (!have[i]) {
-      co_return Fail(Error(Code::kConfig, "there is no contract at " + what));
-    }
-    if (asset.method != TransferMethod::kEip3009) continue;
-    Eip712Domain domain;
-    domain.name = asset.eip712_name;
-    domain.version = asset.eip712_version;
-    domain.chain_id = number;
-    domain.verifying_contract = asset.address;
-    const Result<codec::Bytes32> theirs = ReturnedWord(separators[i].data);
-    if (!separators[i].success || !theirs) {
-      co_return Fail(
-          Error(Code::kConfig, what + " has no DOMAIN_SEPARATOR(): not an EIP-3009 token"));
-    }
-    if (*theirs != DomainSeparator(domain)) {
-      co_return Fail(Error(Code::kConfig, what + " has another EIP-712 domain than name \"" +
-                                              asset.eip712_name + "\", version \"" +
-                                              asset.eip712_version + "\"")
-                         .Want("the name and version that the token itself signs with"));
-    }
-  }
-  co_return {};
+Task<std::optional<EvmReceipt>> EvmView::ReceiptOfTwo(crypto::Hash32 hash, Deadline by) {
+  std::vector<crypto::Hash32> one{hash};
+  PTG_CO_TRY(std::vector<std::optional<EvmReceipt>> found, co_await Receipts(std::move(one), by));
+  co_return std::move(found[0]);
 }
 
 }  // namespace pontage::chain

@@ -6,9 +6,11 @@
 #include <vector>
 
 #include "chain/registry.h"
+#include "chain/rpc_health.h"
 #include "chain/view.h"
 #include "codec/json.h"
 #include "net/loop_clients.h"
+#include "obs/metrics.h"
 
 namespace pontage::chain {
 
@@ -18,12 +20,15 @@ struct EvmRpcOptions {
   // A receipt with its logs is some 2 KiB, 128 of them a quarter of a megabyte; a contract's code
   // at most 48 KiB of hex. More than this is not read.
   size_t max_answer = 4 << 20;
+  obs::Registry* metrics = nullptr;  // outlives it; none: nothing is counted
 };
 
 // An EVM chain behind one or more JSON-RPC nodes over HTTP(S). Several calls go as one batch. The
 // node that answered last is asked first; one that does not answer, answers no JSON-RPC, or is too
-// busy (429, 5xx, its limit) is passed over for the next. What nodes say in errors goes to the log
-// (chain.rpc_error) and nowhere else.
+// busy (429, 5xx, its limit) is passed over for the next, and left alone for a while. Before the
+// first answer of a node is believed, after each failure and now and then, it says with the calls
+// themselves which chain it is on. What nodes say in errors goes to the log (chain.rpc_error) and
+// nowhere else.
 class EvmRpc final : public EvmView {
  public:
   // kConfig when `urls` is empty or one of them is no http(s) URL.
@@ -34,6 +39,7 @@ class EvmRpc final : public EvmView {
   Task<uint64_t> ChainNumber(Deadline by) override;
   Task<EvmBlock> Block(std::optional<uint64_t> number, Deadline by) override;
   Task<TransferFacts> AskTransfer(TransferQuestion question, Deadline by) override;
+  Task<TransferFacts> AskTransferOfTwo(TransferQuestion question, Deadline by) override;
   Task<bool> NonceUsed(crypto::EvmAddress asset, crypto::EvmAddress payer, codec::Bytes32 nonce,
                        Deadline by) override;
   Task<std::vector<CallResult>> Calls(std::vector<Call> calls, Deadline by) override;
@@ -41,6 +47,7 @@ class EvmRpc final : public EvmView {
   Task<std::vector<FoundLog>> Logs(LogFilter filter, Deadline by) override;
   Task<std::vector<std::optional<EvmReceipt>>> Receipts(std::vector<crypto::Hash32> hashes,
                                                         Deadline by) override;
+  Task<std::optional<EvmReceipt>> ReceiptOfTwo(crypto::Hash32 hash, Deadline by) override;
   Task<uint64_t> TransactionCount(crypto::EvmAddress account, bool pending, Deadline by) override;
   Task<codec::Uint256> Balance(crypto::EvmAddress account, Deadline by) override;
   Task<EvmFees> Fees(Deadline by) override;
@@ -62,19 +69,34 @@ class EvmRpc final : public EvmView {
   };
 
  private:
-  EvmRpc(ChainId chain, std::vector<net::Url> urls, const Clock& clock, EvmRpcOptions options)
-      : chain_(std::move(chain)), urls_(std::move(urls)), clock_(clock), options_(options) {}
+  struct Node {
+    net::Url url;
+    NodeHealth health;
+  };
+  // Any node, or the one of that index alone.
+  using Only = std::optional<size_t>;
+
+  EvmRpc(ChainId chain, std::vector<std::unique_ptr<Node>> nodes, const Clock& clock,
+         EvmRpcOptions options)
+      : chain_(std::move(chain)), nodes_(std::move(nodes)), clock_(clock), options_(options) {}
 
   // Replies in the order of `asks`, at most kMaxCalls.
-  Task<std::vector<Reply>> Batch(std::vector<Ask> asks, Deadline by);
-  Task<std::vector<Reply>> BatchAt(const net::Url& url, const std::string& body, size_t count,
+  Task<std::vector<Reply>> Batch(std::vector<Ask> asks, Deadline by, Only only = std::nullopt);
+  Task<std::vector<Reply>> BatchAt(Node& node, const codec::Json& batch, bool names_chain,
                                    Deadline by);
+  Task<std::vector<Reply>> Post(const net::Url& url, const std::string& body, size_t count,
+                                Deadline by);
+  std::vector<size_t> Order() const;
+  void Note(const Node& node, bool up) const;
+  Task<TransferFacts> AskTransferAt(TransferQuestion question, Only only, Deadline by);
+  Task<std::vector<std::optional<EvmReceipt>>> ReceiptsAt(std::vector<crypto::Hash32> hashes,
+                                                          Only only, Deadline by);
   // The result of a single call, an error of the node being an outage.
   Task<codec::Json> One(std::string method, codec::Json params, Deadline by);
   Error Outage(std::string_view method, const Reply& reply) const;
 
   ChainId chain_;
-  std::vector<net::Url> urls_;
+  std::vector<std::unique_ptr<Node>> nodes_;
   const Clock& clock_;
   EvmRpcOptions options_;
   net::LoopClients clients_;

@@ -36,10 +36,12 @@ class Node {
   std::function<std::string(const std::string& method)> answer = [](const std::string&) {
     return std::string(R"("result":"0x1")");
   };
-  std::string whole;  // when not empty: the body, whatever was asked
+  std::string whole;              // when not empty: the body, whatever was asked
+  std::string chain = "0x14a34";  // what it says beside other calls
   int status = 200;
   bool reversed = false;
   size_t asked = 0;
+  size_t named = 0;  // how often it said its chain beside other calls
 
  private:
   Task<> Serve(net::BodySource& body, net::ResponseWriter& out) {
@@ -48,7 +50,14 @@ class Node {
                co_await net::ReadAll(body, 1 << 20, Deadline::In(Clock::System(), Millis(1'000))));
     PTG_CO_TRY(const Json batch, codec::ParseJson(bytes));
     std::vector<std::string> parts;
+    const size_t count = batch.AsArray()->size();
     for (const Json& one : *batch.AsArray()) {
+      if (count > 1 && *one.Find("method")->AsString() == "eth_chainId") {
+        ++named;
+        parts.push_back(R"({"jsonrpc":"2.0","id":)" + *one.Find("id")->AsNumberText() +
+                        R"(,"result":")" + chain + "\"}");
+        continue;
+      }
       parts.push_back(R"({"jsonrpc":"2.0","id":)" + *one.Find("id")->AsNumberText() + "," +
                       answer(*one.Find("method")->AsString()) + "}");
     }
@@ -164,6 +173,82 @@ TEST_F(EvmRpcTest, ANodeThatAnswersNonsenseIsPassedOver) {
   auto alone = Rpc({node.url()});
   EXPECT_THAT(loop.RunUntilDone(alone->ChainNumber(In(Millis(2'000)))),
               FailsWith(Code::kChainUnreachable));
+}
+
+// A node behind a name may be another one after an outage, and on another chain.
+TEST_F(EvmRpcTest, AfterEachFailureANodeSaysItsChainAgainBeforeItIsBelieved) {
+  auto rpc = Rpc({node.url(), second.url()});
+  const auto count = [&] {
+    return loop.RunUntilDone(rpc->TransactionCount({}, false, In(Millis(2'000))));
+  };
+  second.answer = [](const std::string&) { return std::string(R"("result":"0x2")"); };
+  EXPECT_EQ(*count(), 1U);
+  EXPECT_EQ(*count(), 1U);
+  EXPECT_EQ(node.named, 1U) << "once, as long as it answers";
+  node.status = 503;
+  EXPECT_EQ(*count(), 2U);
+  EXPECT_EQ(second.named, 1U);
+  node.status = 200;
+  node.chain = "0x1";
+  second.status = 503;
+  EXPECT_THAT(count(), FailsWith(Code::kChainUnreachable)) << "the first is on another chain now";
+  node.chain = "0x14a34";
+  EXPECT_EQ(*count(), 1U);
+}
+
+TEST_F(EvmRpcTest, TwoNodesMustAgreeWhereItMatters) {
+  Node third{loop};
+  const auto say = [](Node& one, bool used) {
+    one.answer = [used, n = 0](const std::string& method) mutable {
+      if (method == "eth_getCode") {
+        n = 0;
+        return std::string(R"("result":"0x")");
+      }
+      const std::string word = ++n == 1 ? (used ? "1" : "0") : "3e8";
+      return R"("result":")" + Word(word) + "\"";
+    };
+  };
+  auto rpc = Rpc({node.url(), second.url(), third.url()});
+  const auto ask = [&] {
+    TransferQuestion question;
+    question.ask_asset_code = false;
+    return loop.RunUntilDone(rpc->AskTransferOfTwo(std::move(question), In(Millis(3'000))));
+  };
+  say(node, false);
+  say(second, false);
+  say(third, true);
+  auto facts = ask();
+  ASSERT_THAT(facts, IsOk());
+  EXPECT_FALSE(facts->nonce_used);
+  EXPECT_EQ(third.asked, 0U) << "two are enough";
+  say(node, true);
+  facts = ask();
+  ASSERT_THAT(facts, IsOk());
+  EXPECT_TRUE(facts->nonce_used) << "outvoted by the third";
+  third.status = 503;
+  EXPECT_THAT(ask(), FailsWith(Code::kChainUnreachable)) << "one against one is no verdict";
+}
+
+TEST_F(EvmRpcTest, AReceiptThatOnlyOneNodeHasIsNotThereYet) {
+  std::string block = "0x10";
+  const auto has = [&block](const std::string&) {
+    return R"("result":{"transactionHash":"0x)" + std::string(64, 'a') +
+           R"(","status":"0x1","blockNumber":")" + block + R"(","gasUsed":"0x5208","logs":[]})";
+  };
+  node.answer = has;
+  second.answer = [](const std::string&) { return std::string(R"("result":null)"); };
+  auto rpc = Rpc({node.url(), second.url()});
+  const auto ask = [&] {
+    return loop.RunUntilDone(rpc->ReceiptOfTwo(crypto::Hash32{}, In(Millis(2'000))));
+  };
+  auto receipt = ask();
+  ASSERT_THAT(receipt, IsOk());
+  EXPECT_FALSE(receipt->has_value());
+  second.answer = has;
+  receipt = ask();
+  ASSERT_THAT(receipt, IsOk());
+  ASSERT_TRUE(receipt->has_value());
+  EXPECT_EQ((*receipt)->block, 16U);
 }
 
 TEST_F(EvmRpcTest, NobodyThereIsUnreachable) {

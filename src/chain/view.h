@@ -3,6 +3,7 @@
 #include <cstdint>
 #include <optional>
 #include <string>
+#include <utility>
 #include <vector>
 
 #include "base/time.h"
@@ -96,6 +97,11 @@ class EvmView {
   virtual Task<EvmBlock> Block(std::optional<uint64_t> number, Deadline by) = 0;
   // All in one round trip.
   virtual Task<TransferFacts> AskTransfer(TransferQuestion question, Deadline by) = 0;
+  // The same of two nodes that agree, for payments that are worth it. A view with one source has
+  // one opinion.
+  virtual Task<TransferFacts> AskTransferOfTwo(TransferQuestion question, Deadline by) {
+    return AskTransfer(std::move(question), by);
+  }
   // Only whether the authorization was used. One round trip.
   virtual Task<bool> NonceUsed(crypto::EvmAddress asset, crypto::EvmAddress payer,
                                codec::Bytes32 nonce, Deadline by) = 0;
@@ -109,6 +115,8 @@ class EvmView {
   // kMaxCalls of them.
   virtual Task<std::vector<std::optional<EvmReceipt>>> Receipts(std::vector<crypto::Hash32> hashes,
                                                                 Deadline by) = 0;
+  // Of two nodes that agree; nullopt as well while only one of them has it.
+  virtual Task<std::optional<EvmReceipt>> ReceiptOfTwo(crypto::Hash32 hash, Deadline by);
   // How many transactions the account has sent; with those that wait in the node when `pending`.
   virtual Task<uint64_t> TransactionCount(crypto::EvmAddress account, bool pending,
                                           Deadline by) = 0;

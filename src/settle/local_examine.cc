@@ -49,8 +49,10 @@ Task<chain::TransferFacts> LocalFacilitator::AskOnce(const Prepared& p, bool est
     question.ask_asset_code = at == contracts_.end() || at->second <= clock_.Steady();
   }
   const bool asked = question.ask_asset_code;
+  chain::EvmView& view = *p.chain->view;
   PTG_CO_TRY(const chain::TransferFacts facts,
-             co_await p.chain->view->AskTransfer(std::move(question), by));
+             co_await (p.quorum ? view.AskTransferOfTwo(std::move(question), by)
+                                : view.AskTransfer(std::move(question), by)));
   if (asked && facts.asset_has_code) {
     const std::lock_guard lock(mutex_);
     contracts_[known] = clock_.Steady() + kContractSeen;

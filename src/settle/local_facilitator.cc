@@ -19,6 +19,8 @@ using Settlement = Facilitator::Settlement;
 using Trace = Facilitator::Trace;
 
 constexpr Millis kStoreTimeout{5'000};
+// How often a second node is asked for a receipt that it does not have yet.
+constexpr Millis kConfirmEvery{300};
 
 x402::VerifyAnswer Invalid(const Error& error, int version, std::string payer) {
   x402::VerifyAnswer answer;
@@ -43,6 +45,20 @@ Settlement Failed(Outcome outcome, const Error& error, int version, std::string 
   s.answer.network = std::move(network);
   s.answer.transaction = std::move(transaction);
   return s;
+}
+
+// `amount` in atomic units of a token that is worth a dollar.
+bool WorthTwo(const codec::Uint256& amount, uint8_t decimals, const std::optional<Money>& above) {
+  if (!above) return false;
+  constexpr uint64_t kMicros = 1'000'000;
+  codec::Uint256 least(static_cast<uint64_t>(std::max<int64_t>(above->micros(), 0)));
+  for (uint8_t i = 0; i < decimals; ++i) {
+    const Result<codec::Uint256> more = Mul(least, 10);
+    if (!more) return false;
+    least = *more;
+  }
+  const Result<codec::Uint256> mine = Mul(amount, kMicros);
+  return !mine || *mine >= least;
 }
 
 Error UsedBefore() {
@@ -85,6 +101,7 @@ Result<LocalFacilitator::Prepared> LocalFacilitator::Prepare(const x402::Payment
                        .facts = std::nullopt},
              .chain = &*chain,
              .key = {},
+             .quorum = WorthTwo(q.amount, asset->decimals, chain->quorum_above),
              .network = q.network,
              .version = q.version,
              .payer = {}};
@@ -209,7 +226,10 @@ Task<Settlement> LocalFacilitator::Begin(Prepared& p, Caller caller, Alone alone
   // A contract may do otherwise when it is mined, and should not take others with it.
   job.alone = alone == Alone::kYes || p.check.wallet.has_value();
   Result<Submitter::Sent> sent = co_await p.chain->signers->Submit(std::move(job), by);
-  if (sent) co_return co_await Judge(p, *sent, caller, by);
+  if (sent) {
+    PTG_CO_TRY(const Submitter::Sent seen, co_await Confirm(p, *std::move(sent), by));
+    co_return co_await Judge(p, seen, caller, by);
+  }
   if (sent.error().code() == Code::kPaymentSimulation && alone == Alone::kNo) {
     // It would fail beside the others of its batch. Whether by itself too, only asking tells.
     co_return co_await Begin(p, caller, Alone::kYes, by);
@@ -245,8 +265,26 @@ Task<Settlement> LocalFacilitator::Resume(const Prepared& p, Pending row, Caller
   if (!hash || p.chain->signers == nullptr) {
     co_return Failed(Outcome::kUnknown, NotSeen(), p.version, p.payer, p.network, row.tx_hash);
   }
-  PTG_CO_TRY(const Submitter::Sent sent, co_await p.chain->signers->Await(*hash, by));
+  PTG_CO_TRY(Submitter::Sent watched, co_await p.chain->signers->Await(*hash, by));
+  PTG_CO_TRY(const Submitter::Sent sent, co_await Confirm(p, std::move(watched), by));
   co_return co_await Judge(p, sent, caller, by);
+}
+
+Task<Submitter::Sent> LocalFacilitator::Confirm(const Prepared& p, Submitter::Sent sent,
+                                                Deadline by) {
+  if (!p.quorum || !sent.receipt) co_return sent;
+  for (;;) {
+    const Result<std::optional<chain::EvmReceipt>> both =
+        co_await p.chain->view->ReceiptOfTwo(sent.hash, by);
+    if (both && *both) {
+      sent.receipt = **both;
+      co_return sent;
+    }
+    if (by.Left(clock_) <= kConfirmEvery) break;
+    PTG_CO_RUN(co_await Sleep(kConfirmEvery));
+  }
+  sent.receipt.reset();
+  co_return sent;
 }
 
 Task<Settlement> LocalFacilitator::Judge(const Prepared& p, const Submitter::Sent& sent,

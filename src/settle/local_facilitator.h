@@ -7,6 +7,7 @@
 #include <tuple>
 #include <vector>
 
+#include "base/money.h"
 #include "base/time.h"
 #include "chain/registry.h"
 #include "chain/view.h"
@@ -24,6 +25,8 @@ namespace pontage::settle {
 struct LocalChain {
   chain::EvmView* view = nullptr;
   Signers* signers = nullptr;
+  // Payments worth this or more are believed only when two nodes say the same of them.
+  std::optional<Money> quorum_above = std::nullopt;
 };
 
 // Verifies by scheme exact on EVM chains and settles by our own key. Only assets of the registry:
@@ -62,6 +65,7 @@ class LocalFacilitator final : public Facilitator {
     scheme::ExactEvm check;
     const LocalChain* chain = nullptr;
     std::string key;  // the once-key in hex
+    bool quorum = false;
     std::string network;
     int version = 2;
     std::string payer;
@@ -95,6 +99,8 @@ class LocalFacilitator final : public Facilitator {
   enum class Alone : uint8_t { kNo, kYes };
   Task<Settlement> Begin(Prepared& p, Caller caller, Alone alone, Deadline by);
   Task<Settlement> Resume(const Prepared& p, Pending row, Caller caller, Deadline by);
+  // The receipt as two nodes have it, waited for until `by`.
+  Task<Submitter::Sent> Confirm(const Prepared& p, Submitter::Sent sent, Deadline by);
   // What a receipt, or its absence, means for the payment; writes it down.
   Task<Settlement> Judge(const Prepared& p, const Submitter::Sent& sent, Caller caller,
                          Deadline by);

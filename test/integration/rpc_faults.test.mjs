@@ -147,3 +147,79 @@ describe("a node that fails", () => {
     assert.deepEqual([...new Set(rows.map((row) => `${row.state} ${row.delivery}`))], ["settled delivered"]);
   });
 });
+
+describe("two nodes of a chain", () => {
+  let chain, second, upstream, server;
+  before(async () => {
+    chain = await rig.up();
+    second = await startFaultyNode(chain.rpc);
+    upstream = await startUpstream();
+    const toml = sellerConfig({
+      rpc: chain.rpc,
+      upstream: upstream.url,
+      x402: 'settle_timeout = "2s"',
+      routes: '[[route]]\nmatch = "/dear/*"\nprice = "$0.002"\n[[route]]\nmatch = "/cheap/*"\nprice = "$0.001"\n',
+    });
+    const both = `rpc = ["${chain.rpc}", "${second.url}"]\nquorum_above = "$0.002"`;
+    server = await startPontage(toml.replace(`rpc = ["${chain.rpc}"]`, both));
+  });
+  after(async () => {
+    await server?.stop();
+    await upstream?.stop();
+    second?.stop();
+    await chain?.stop();
+  });
+
+  const ask = async (path) => {
+    const url = `${server.url}${path}`;
+    const headers = payHeader(await paymentV2(await offersOf(url)));
+    const again = async () => {
+      const answer = await fetch(url, { headers, signal: AbortSignal.timeout(30_000) });
+      return { status: answer.status, text: await answer.text() };
+    };
+    return { ...(await again()), again };
+  };
+  // The second node is one of another chain, or gone.
+  const kLies = {
+    "is gone": ({ res }) => res.destroy(),
+    "comes back on another chain": async ({ res, text, pass }) =>
+      text.includes("eth_chainId") ? res.end((await pass()).replaceAll('"0x14a34"', '"0x1"')) : res.destroy(),
+    "says that every authorization was used": async ({ res, text, pass }) => {
+      const said = JSON.parse(await pass());
+      const calls = [JSON.parse(text)].flat();
+      for (const one of [said].flat()) {
+        const call = calls.find(({ id }) => id === one.id);
+        if (call.params[0]?.data?.startsWith("0xe94a0102")) one.result = `0x${"1".padStart(64, "0")}`;
+      }
+      res.end(JSON.stringify(said));
+    },
+  };
+
+  test("above quorum_above both are asked", async () => {
+    second.methods.clear();
+    assert.equal((await ask("/cheap/1")).status, 200);
+    assert.equal(second.methods.size, 0);
+    assert.equal((await ask("/dear/1")).status, 200);
+    assert.ok(second.methods.has("eth_getTransactionReceipt"));
+  });
+
+  for (const [name, act] of Object.entries(kLies)) {
+    test(`one ${name}: a payment above quorum_above waits, one below it is served`, { timeout: 60_000 }, async () => {
+      const ran = upstream.requests.length;
+      second.fault = { method: "*", act, hits: 0 };
+      const dear = await ask("/dear/2");
+      assert.equal(dear.status, 503, dear.text);
+      assert.equal(upstream.requests.length, ran);
+      assert.equal((await ask("/cheap/2")).status, 200);
+      second.mend();
+      const ended = await rig.until(
+        async () => {
+          const later = await dear.again();
+          return later.status === 503 ? undefined : later;
+        },
+        { withinMs: 30_000, everyMs: 300, label: "the same payment is good when they agree" },
+      );
+      assert.equal(ended.status, 200, ended.text);
+    });
+  }
+});
