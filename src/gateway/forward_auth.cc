@@ -1,9 +1,9 @@
 #include "gateway/forward_auth.h"
 
-#include <array>
 #include <utility>
 
 #include "base/try.h"
+#include "net/http1.h"
 
 namespace pontage::gateway {
 namespace {
@@ -58,10 +58,10 @@ std::string Decoded(std::string_view path) {
 }
 
 // The proxy sends on what the client wrote and not what we made of it, and servers differ about dot
-// segments, empty ones, backslashes and fragments: "/paid/x/../../free/y" is the free one to some
-// and the paid one to others. So only a path that there is one way to read is judged.
+// segments, empty ones and backslashes: "/paid/x/../../free/y" is the free one to some and the paid
+// one to others. So only a path that there is one way to read is judged.
 bool HasOneReading(std::string_view uri, const catalog::Target& target) {
-  if (uri.find_first_of("#\\") != uri.npos) return false;
+  if (uri.find('\\') != uri.npos) return false;
   return Decoded(uri.substr(0, uri.find('?'))) == Decoded(target.forward);
 }
 
@@ -77,6 +77,9 @@ Result<std::optional<std::string>> One(const net::Headers& headers, std::string_
 class Collected {
  public:
   Result<> Target(std::string_view uri) {
+    if (!net::http1::IsTargetText(uri)) {
+      return Fail(Bad("the original path has characters that must be escaped"));
+    }
     uri = OriginForm(uri);
     PTG_TRY(catalog::Target target, catalog::Canonicalize(uri));
     if (!HasOneReading(uri, target)) {
@@ -94,6 +97,7 @@ class Collected {
     return {};
   }
   Result<> Method(std::string method) {
+    if (!net::http1::IsToken(method)) return Fail(Bad("the original method is none"));
     if (!method_.empty() && method_ != method) {
       return Fail(Bad("the original method is named twice, and not the same"));
     }
