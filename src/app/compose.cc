@@ -8,16 +8,15 @@
 #include <sched.h>
 
 #include "app/chains.h"
+#include "app/facilitator_wiring.h"
 #include "app/gateway_wiring.h"
+#include "app/open_store.h"
 #include "app/site.h"
 #include "app/tls_files.h"
 #include "base/id.h"
 #include "base/log.h"
 #include "base/try.h"
-#include "db/copy.h"
 #include "db/db.h"
-#include "db/migrate.h"
-#include "db/writer_lock.h"
 #include "facilitator/facilitator_api.h"
 #include "gateway/gateway.h"
 #include "gateway/status.h"
@@ -109,9 +108,7 @@ struct House::Impl {
   // Loops outlive what runs on them and the clients that hang on them, so they come first.
   Runtime runtime;
   obs::Registry metrics;
-  UnixMs lock_asked;
-  std::unique_ptr<db::WriterLock> writer_lock;
-  std::unique_ptr<db::Database> database;
+  Store store;
   std::unique_ptr<ledger::Ledger> ledger;
   std::unique_ptr<Chains> chains;
   std::unique_ptr<facilitator::FacilitatorApi> api;
@@ -136,9 +133,6 @@ struct House::Impl {
 
   Result<> Build();
   Result<> ReadTlsFiles();
-  Result<> RefuseForgottenMigration() const;
-  Result<> OpenStore();
-  Result<> BuildApi();
   Result<> ListenAll();
   Result<> ListenOn(size_t loop, const std::string& address, uint16_t& port);
   net::Handler HandlerOf(size_t loop);
@@ -150,53 +144,6 @@ struct House::Impl {
   Task<> DrainLoop(size_t loop, Deadline by);
   void BreakOff();
 };
-
-// Beside a SQLite file with rows an empty PostgreSQL is a forgotten migration: payments that were
-// taken would be forgotten with it.
-Result<> House::Impl::RefuseForgottenMigration() const {
-  const std::string& file = config.store.file_url;
-  if (config.store.url.starts_with("sqlite:")) return {};
-  PTG_TRY(const bool old_rows, db::HasRows(file, clock));
-  if (!old_rows) return {};
-  PTG_TRY(const bool new_rows, db::HasRows(config.store.url, clock));
-  if (new_rows) return {};
-  return Fail(Error(Code::kConfig, "the PostgreSQL database is empty and " + file + " is not")
-                  .Want("pontage migrate --from " + file + " --to \"$DATABASE_URL\", or move " +
-                        "the file away"));
-}
-
-Result<> House::Impl::OpenStore() {
-  PTG_RUN(RefuseForgottenMigration());
-  lock_asked = clock.Now();
-  PTG_TRY(writer_lock, db::AcquireWriterLock(config.store.url, db::WriterLock::Mode::kServe));
-  PTG_TRY(database, db::Database::Open(config.store.url, db::Options{}, clock));
-  PTG_TRY(const db::MigrateReport report, db::Migrate(*database, clock));
-  if (report.from != report.to) {
-    Log(LogLevel::kInfo, "store.migrated",
-        {{"engine", database->engine()}, {"from", report.from}, {"to", report.to}});
-  }
-  ledger = std::make_unique<ledger::Ledger>(*database, NewIdText("node", clock, rng), clock, rng);
-  return {};
-}
-
-Result<> House::Impl::BuildApi() {
-  if (!facilitator_role()) return {};
-  if (chains->local() == nullptr) {
-    return Fail(Error(Code::kConfig, "role facilitator needs a [chain] of our own")
-                    .Want("x402.facilitator = \"local\" and a [chain] with rpc and signer"));
-  }
-  facilitator::ApiOptions options;
-  // Where the gateway role is off the calls stand at the root too.
-  options.at_root = !gateway_role();
-  for (const Secret& token : config.facilitator.tokens) options.tokens.push_back(token.Clone());
-  for (const PayTo& to : config.x402.pay_to) {
-    const auto address = crypto::EvmAddress::Parse(to.address);
-    if (address) options.pay_to.emplace_back(to.network, *address);
-  }
-  api = std::make_unique<facilitator::FacilitatorApi>(*chains->local(), chains->assets(),
-                                                      std::move(options), clock, rng);
-  return {};
-}
 
 Result<> House::Impl::ReadTlsFiles() {
   std::string text;
@@ -213,10 +160,15 @@ Result<> House::Impl::ReadTlsFiles() {
 
 Result<> House::Impl::Build() {
   PTG_RUN(ReadTlsFiles());
-  PTG_RUN(OpenStore());
-  PTG_TRY(chains, Chains::Make(config, *database, runtime.loop(0), clock, rng, metrics));
+  PTG_TRY(store, OpenStore(config, clock));
+  ledger =
+      std::make_unique<ledger::Ledger>(*store.database, NewIdText("node", clock, rng), clock, rng);
+  PTG_TRY(chains, Chains::Make(config, *store.database, runtime.loop(0), clock, rng, metrics));
   PTG_RUN(runtime.loop(0).RunUntilDone(chains->Check()));
-  PTG_RUN(BuildApi());
+  if (facilitator_role()) {
+    // Where the gateway role is off the calls stand at the root too.
+    PTG_TRY(api, MakeFacilitatorApi(config, *chains, !gateway_role(), clock, rng));
+  }
   shared = std::make_unique<GatewayShared>(GatewayShared::Parts{
       .ledger = *ledger,
       .metrics = metrics,
@@ -237,8 +189,8 @@ Result<> House::Impl::Build() {
   PTG_RUN(runtime.loop(0).RunUntilDone(ledger->Heartbeat(by)));
   // Who beat before we were alone is dead; who came since is not. A lock at PostgreSQL is lost with
   // its session, and clocks of other machines differ: there only silence tells.
-  if (writer_lock->alone() && database->engine() == "sqlite") {
-    PTG_RUN(runtime.loop(0).RunUntilDone(ledger->ForgetOtherNodes(lock_asked, by)));
+  if (store.lock->alone() && store.database->engine() == "sqlite") {
+    PTG_RUN(runtime.loop(0).RunUntilDone(ledger->ForgetOtherNodes(store.lock_asked, by)));
   }
   return {};
 }
@@ -325,7 +277,7 @@ Task<> House::Impl::WatchStore() {
       PTG_RUN(tx.Run(kAskStore));
       return {};
     };
-    const Result<> said = co_await database->Read(ask, Deadline::In(clock, kEvery));
+    const Result<> said = co_await store.database->Read(ask, Deadline::In(clock, kEvery));
     if (!said) Log(LogLevel::kWarn, "ledger.unreachable", {{"detail", said.error().detail()}});
     store_answers = said.has_value();
     PTG_CO_RUN(co_await Sleep(kEvery));
