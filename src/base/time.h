@@ -20,7 +20,11 @@ class UnixMs {
  public:
   constexpr UnixMs() = default;
   constexpr explicit UnixMs(int64_t ms) : ms_(ms) {}
-  static constexpr UnixMs FromSeconds(int64_t s) { return UnixMs(s * 1000); }
+  // What lies further off than any clock goes stays that far off.
+  static constexpr UnixMs FromSeconds(int64_t s) {
+    constexpr int64_t kFar = INT64_MAX / 4'000;
+    return UnixMs((s > kFar ? kFar : s < -kFar ? -kFar : s) * 1000);
+  }
 
   constexpr int64_t ms() const { return ms_; }
   // Whole seconds, rounded down.

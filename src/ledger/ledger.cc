@@ -65,10 +65,10 @@ Task<> Ledger::Expire(ReservationId id, std::string why, Deadline by) {
   co_return co_await database_.Write(std::move(body), by);
 }
 
-Task<> Ledger::Deliver(ReservationId id, Delivery outcome, Deadline by) {
+Task<> Ledger::Deliver(ReservationId id, Delivery outcome, Deadline by, std::string attempt) {
   const Author author{.node = node_, .now = clock_.Now()};
-  auto body = [author, id = std::move(id), outcome](db::Tx& tx) {
-    return ledger::Deliver(tx, author, id, outcome);
+  auto body = [author, id = std::move(id), outcome, attempt = std::move(attempt)](db::Tx& tx) {
+    return ledger::Deliver(tx, author, id, outcome, attempt);
   };
   co_return co_await database_.Write(std::move(body), by);
 }

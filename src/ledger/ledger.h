@@ -61,8 +61,10 @@ class Ledger {
   // held | in_doubt -> expired.
   Task<> Expire(ReservationId id, std::string why, Deadline by);
 
-  // settled: pending | redeeming -> delivered | broken | owed | redeemed.
-  Task<> Deliver(ReservationId id, Delivery outcome, Deadline by);
+  // settled: pending | redeeming -> delivered | broken | owed | redeemed; owed -> delivered.
+  // `attempt` names the redemption that it is about; empty: the first delivery. kConflict when
+  // another one has begun since.
+  Task<> Deliver(ReservationId id, Delivery outcome, Deadline by, std::string attempt = {});
   // settled and owed or broken, equal digest -> redeeming, by exactly one caller; gives what it was
   // before. kConflict when another has it or nothing is due. `attempt`: its name, unique in the
   // world; one is made when it is empty.

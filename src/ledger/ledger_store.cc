@@ -57,11 +57,14 @@ constexpr db::Statement kExpire{
     "ledger.expire",
     "UPDATE reservation SET state = 'expired', failure = $2, updated_ms = $3"
     " WHERE id = $1 AND state IN ('held', 'in_doubt') RETURNING id"};
-// What was delivered is not owed, though another node has taken the deliverer for dead.
+// What was delivered is not owed, though another node has taken the deliverer for dead. $4 is the
+// attempt of a redemption, empty for the first delivery: a note that is repeated, because its
+// commit's answer was lost, says nothing about an attempt that came later.
 constexpr db::Statement kDeliver{
     "ledger.deliver",
     "UPDATE reservation SET delivery = $2, updated_ms = $3"
-    " WHERE id = $1 AND state = 'settled' AND (delivery IN ('pending', 'redeeming')"
+    " WHERE id = $1 AND state = 'settled' AND ((delivery = 'pending' AND $4 = '')"
+    " OR (delivery = 'redeeming' AND redeemed_by = $4)"
     " OR (delivery = 'owed' AND $2 = 'delivered')) RETURNING id"};
 // The old value is read by the SET of redeemed_from: both engines evaluate it before the change. $5
 // names the attempt, so that the one who won may ask again.
@@ -115,13 +118,14 @@ constexpr db::Statement kOweOrphans{
     " AND node <> $1 AND node NOT IN (SELECT id FROM node)"
     " RETURNING id"};
 
-// Open rows that nobody works on: of dead nodes; due for another look; and those that this node
-// lost sight of itself. The condition stands twice, in the choice and in the update, so that a row
-// which another node takes at the same moment is left to it. $1 me, $2 now, $3 an answered row of
-// ours that is older was forgotten, $4 the same for one that was only reserved, $5 how many, $6
-// when to look at a held row again.
+// Open rows that nobody works on: of dead nodes; due for another look, or put off for so long that
+// the clock it was done by was wrong; and those that this node lost sight of itself. The condition
+// stands twice, in the choice and in the update, so that a row which another node takes at the same
+// moment is left to it. $1 me, $2 now, $3 an answered row of ours that is older was forgotten, $4
+// the same for one that was only reserved, $5 how many, $6 when to look at a held row again.
 #define PTG_NEEDS_FINISHING                                                    \
-  " state IN ('held', 'in_doubt') AND ((look_ms > 0 AND look_ms <= $2)"        \
+  " state IN ('held', 'in_doubt')"                                             \
+  " AND ((look_ms > 0 AND (look_ms <= $2 OR look_ms > $2 + 120000))"           \
   " OR (node <> $1 AND (look_ms = 0 OR state = 'held')"                        \
   "     AND node NOT IN (SELECT id FROM node))"                                \
   " OR (node = $1 AND look_ms = 0 AND stage = 'answered' AND updated_ms < $3)" \
@@ -305,13 +309,14 @@ Result<> Expire(db::Tx& tx, const Author& author, const ReservationId& id, const
   return HappenedBefore(tx, id, [](const Reservation& r) { return r.state == State::kExpired; });
 }
 
-Result<> Deliver(db::Tx& tx, const Author& author, const ReservationId& id, Delivery outcome) {
+Result<> Deliver(db::Tx& tx, const Author& author, const ReservationId& id, Delivery outcome,
+                 const std::string& attempt) {
   if (outcome != Delivery::kDelivered && outcome != Delivery::kBroken &&
       outcome != Delivery::kOwed && outcome != Delivery::kRedeemed) {
     return Fail(Code::kInternal, "a delivery ends delivered, broken, owed or redeemed");
   }
   const std::string text(ToString(outcome));
-  PTG_TRY(const db::Rows rows, tx.Run(kDeliver, id.str(), text, author.now.ms()));
+  PTG_TRY(const db::Rows rows, tx.Run(kDeliver, id.str(), text, author.now.ms(), attempt));
   if (!rows.empty()) return AddEvent(tx, author, id.str(), text, "");
   return HappenedBefore(tx, id, [&](const Reservation& r) {
     return r.state == State::kSettled && r.delivery == outcome;

@@ -33,7 +33,8 @@ Result<> Void(db::Tx& tx, const Author& author, const ReservationId& id, const s
 Result<> Doubt(db::Tx& tx, const Author& author, const ReservationId& id,
                const std::string& transaction, const std::string& why);
 Result<> Expire(db::Tx& tx, const Author& author, const ReservationId& id, const std::string& why);
-Result<> Deliver(db::Tx& tx, const Author& author, const ReservationId& id, Delivery outcome);
+Result<> Deliver(db::Tx& tx, const Author& author, const ReservationId& id, Delivery outcome,
+                 const std::string& attempt);
 // Exactly one attempt wins; `attempt` is its name, unique in the world, by which it may ask again.
 Result<Delivery> Redeem(db::Tx& tx, const Author& author, const ReservationId& id,
                         const Digest& request_digest, const std::string& attempt);

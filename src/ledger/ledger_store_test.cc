@@ -192,7 +192,7 @@ TEST_P(LedgerStoreTest, AskedAgainEveryChangeSucceedsWithoutASecondLine) {
   twice([&](db::Tx& tx) { return Answered(tx, At(2), id, 200); });
   twice([&](db::Tx& tx) { return Doubt(tx, At(3), id, "0xaa", "timeout"); });
   twice([&](db::Tx& tx) { return Commit(tx, At(4), id, {.transaction = "0xaa"}, "out_1"); });
-  twice([&](db::Tx& tx) { return Deliver(tx, At(5), id, Delivery::kDelivered); });
+  twice([&](db::Tx& tx) { return Deliver(tx, At(5), id, Delivery::kDelivered, ""); });
   const std::vector<std::string> want = {"reserved", "answered", "in_doubt", "settled",
                                          "delivered"};
   EXPECT_EQ(History("pay_1"), want);
@@ -222,10 +222,10 @@ TEST_P(LedgerStoreTest, ChangesStartFromTheStatesTheyName) {
     return Expire(tx, a, id, "w");
   };
   static const Step kDeliver = [](db::Tx& tx, const Author& a, const ReservationId& id) {
-    return Deliver(tx, a, id, Delivery::kDelivered);
+    return Deliver(tx, a, id, Delivery::kDelivered, "");
   };
   static const Step kBreak = [](db::Tx& tx, const Author& a, const ReservationId& id) {
-    return Deliver(tx, a, id, Delivery::kBroken);
+    return Deliver(tx, a, id, Delivery::kBroken, "");
   };
   static const Step kRedeem = [](db::Tx& tx, const Author& a, const ReservationId& id) -> Result<> {
     Digest digest;
@@ -261,7 +261,10 @@ TEST_P(LedgerStoreTest, ChangesStartFromTheStatesTheyName) {
       {"pending", {kSettle}, {kAnswer, kSettleOther, kVoid, kDoubt, kExpire, kRedeem}},
       {"delivered", {kSettle, kDeliver}, {kBreak, kSettleOther, kVoid, kExpire, kRedeem}},
       {"broken", {kSettle, kBreak}, {kDeliver, kSettleOther, kVoid, kExpire, kRedeemElse}},
-      {"redeeming", {kSettle, kBreak, kRedeem}, {kRedeemOther, kRedeemElse, kVoid, kExpire}},
+      // Also a note about the first delivery that comes again.
+      {"redeeming",
+       {kSettle, kBreak, kRedeem},
+       {kRedeemOther, kRedeemElse, kVoid, kExpire, kBreak, kDeliver}},
   };
   uint8_t key = 0;
   for (const auto& c : cases) {
@@ -353,9 +356,10 @@ TEST_P(LedgerStoreTest, RedeemTellsWhatItWasAndHasOneWinner) {
   };
   ASSERT_TRUE(Held(Sample("pay_b", 1), At(1)));
   ASSERT_THAT(Settle("pay_b", At(2)), IsOk());
-  ASSERT_THAT(
-      Do([&](db::Tx& tx) { return Deliver(tx, At(3), ReservationId("pay_b"), Delivery::kBroken); }),
-      IsOk());
+  ASSERT_THAT(Do([&](db::Tx& tx) {
+                return Deliver(tx, At(3), ReservationId("pay_b"), Delivery::kBroken, "");
+              }),
+              IsOk());
   ASSERT_TRUE(Held(Sample("pay_o", 2), At(1)));
   ASSERT_THAT(Settle("pay_o", At(2), "0xbb", Delivery::kOwed), IsOk());
 
@@ -427,7 +431,7 @@ TEST_P(LedgerStoreTest, ARedemptionThatIsGivenBackIsDueAgain) {
     PTG_RUN(GiveBack(tx, At(5), id, "red_1"));
     PTG_RUN(look());
     PTG_RUN(Redeem(tx, At(6), id, digest, "red_2"));
-    PTG_RUN(Deliver(tx, At(7), id, Delivery::kDelivered));
+    PTG_RUN(Deliver(tx, At(7), id, Delivery::kDelivered, "red_2"));
     PTG_RUN(GiveBack(tx, At(8), id, "red_2"));
     PTG_RUN(look());
     return seen;

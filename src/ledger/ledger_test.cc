@@ -296,6 +296,7 @@ struct Naive {
     Stage stage = Stage::kReserved;
     Delivery delivery = Delivery::kNone;
     std::string hash{};
+    std::string attempt{};
   };
   std::map<std::string, Record> records;
 
@@ -329,20 +330,22 @@ struct Naive {
     r.state = to;
     return true;
   }
-  bool Deliver(const std::string& id, Delivery outcome) {
+  bool Deliver(const std::string& id, Delivery outcome, const std::string& attempt) {
     Record& r = records[id];
     if (r.state != State::kSettled) return false;
-    const bool due = r.delivery == Delivery::kPending || r.delivery == Delivery::kRedeeming;
+    const bool due = (r.delivery == Delivery::kPending && attempt.empty()) ||
+                     (r.delivery == Delivery::kRedeeming && attempt == r.attempt);
     const bool all_the_same = r.delivery == Delivery::kOwed && outcome == Delivery::kDelivered;
     if (!due && !all_the_same) return r.delivery == outcome;
     r.delivery = outcome;
     return true;
   }
-  bool Redeem(const std::string& id) {
+  bool Redeem(const std::string& id, const std::string& attempt) {
     Record& r = records[id];
     if (r.state != State::kSettled) return false;
     if (r.delivery != Delivery::kOwed && r.delivery != Delivery::kBroken) return false;
     r.delivery = Delivery::kRedeeming;
+    r.attempt = attempt;
     return true;
   }
 };
@@ -375,6 +378,7 @@ TEST_P(LedgerTest, AgreesWithANaiveLedger) {
                                                Delivery::kOwed, Delivery::kRedeemed};
       const Delivery outcome = kOutcomes[pick(4)];
       const Digest digest{};
+      const std::string attempt = pick(2) == 0 ? "" : naive.records[id.str()].attempt;
       Ledger::Settlement settlement{.transaction = hash, .delivery = delivery};
       Result<> got;
       bool want = false;
@@ -400,13 +404,14 @@ TEST_P(LedgerTest, AgreesWithANaiveLedger) {
           want = naive.End(id.str(), State::kExpired);
           break;
         case 5:
-          got = co_await ledger.Deliver(id, outcome, never_);
-          want = naive.Deliver(id.str(), outcome);
+          got = co_await ledger.Deliver(id, outcome, never_, attempt);
+          want = naive.Deliver(id.str(), outcome, attempt);
           break;
         default: {
-          const Result<Delivery> from = co_await ledger.Redeem(id, digest, never_);
+          const std::string name = NewIdText("red", clock_, rng);
+          const Result<Delivery> from = co_await ledger.Redeem(id, digest, never_, name);
           got = from ? Result<>() : Fail(from.error());
-          want = naive.Redeem(id.str());
+          want = naive.Redeem(id.str(), name);
         }
       }
       if (!got && got.error().code() != Code::kConflict) co_return Fail(got.error());

@@ -211,14 +211,14 @@ Task<> Exchange::SellBefore(Held& held) {
     // commit was written.
     Log(LogLevel::kError, "ledger.commit_failed",
         {{"payment", held.row.id.str()}, {"detail", committed.error().detail()}});
-    NoteDelivery(held.row, Delivery::kOwed, std::move(books));
+    NoteDelivery(held, Delivery::kOwed, std::move(books));
     co_return co_await call.reply.Problem(committed.error());
   }
   const auto [name, value] = held.rail.ReceiptHeader(held.row.protocol, settlement.receipt);
   Result<std::unique_ptr<net::ClientResponse>> response =
       co_await call.work.Run(held.row.id.str(), *held.body, In(call.route.answer_timeout));
   if (!response) {
-    NoteDelivery(held.row, Delivery::kOwed);
+    NoteDelivery(held, Delivery::kOwed);
     HeaderList headers;
     headers.emplace_back(std::string(name), value);
     co_return co_await call.reply.Problem(response.error(), std::move(headers));
@@ -230,7 +230,7 @@ Task<> Exchange::SellBefore(Held& held) {
   const Receipt receipt{std::string(name), value};
   const Result<Delivery> outcome =
       co_await Deliver(call.reply, answer, receipt, call.route.answer_timeout, clock_);
-  NoteDelivery(held.row, good ? outcome.value_or(Delivery::kOwed) : Delivery::kOwed);
+  NoteDelivery(held, good ? outcome.value_or(Delivery::kOwed) : Delivery::kOwed);
   co_return {};
 }
 
@@ -301,7 +301,7 @@ Task<> Exchange::Serve(Held& held, Answer& answer, const std::string& receipt, D
       co_await Deliver(held.call.reply, answer, shown, held.call.route.answer_timeout, clock_);
   Delivery final = outcome.value_or(Delivery::kOwed);
   if (final == Delivery::kBroken) final = on_break;
-  NoteDelivery(held.row, final, std::move(held.uncommitted));
+  NoteDelivery(held, final, std::move(held.uncommitted));
   co_return {};
 }
 

@@ -59,6 +59,7 @@ class Exchange {
     std::unique_ptr<net::BodySource> body;
     // The settlement that the books could not be told yet.
     std::optional<ledger::Ledger::Settlement> uncommitted;
+    std::string attempt{};  // of a redemption
   };
 
   Task<> Refuse(Call& call, const Error& why);
@@ -82,7 +83,7 @@ class Exchange {
   void NoteExpired(const ledger::Reservation& row, std::string why);
   void NoteDoubt(const ledger::Reservation& row, std::string transaction);
   // `uncommitted` is written first.
-  void NoteDelivery(const ledger::Reservation& row, ledger::Delivery outcome,
+  void NoteDelivery(const Held& held, ledger::Delivery outcome,
                     std::optional<ledger::Ledger::Settlement> uncommitted = std::nullopt);
   // Written by the current loop, again and again while the store is away.
   void NoteLater(std::function<Task<>(Deadline)> write, std::string_view what);

@@ -89,8 +89,9 @@ void Exchange::NoteDoubt(const ledger::Reservation& row, std::string transaction
             "ledger.doubt");
 }
 
-void Exchange::NoteDelivery(const ledger::Reservation& row, Delivery outcome,
+void Exchange::NoteDelivery(const Held& held, Delivery outcome,
                             std::optional<ledger::Ledger::Settlement> uncommitted) {
+  const ledger::Reservation& row = held.row;
   if (outcome != Delivery::kDelivered) {
     Log(LogLevel::kWarn, "payment.undelivered",
         {{"payment", row.id.str()}, {"delivery", ledger::ToString(outcome)}});
@@ -99,8 +100,8 @@ void Exchange::NoteDelivery(const ledger::Reservation& row, Delivery outcome,
       .CounterOf("pontage_deliveries_total", "Paid answers by what became of them.",
                  {{"outcome", ledger::ToString(outcome)}})
       .Add();
-  Write deliver = [&l = ledger_, id = row.id, outcome](Deadline by) {
-    return l.Deliver(id, outcome, by);
+  Write deliver = [&l = ledger_, id = row.id, outcome, attempt = held.attempt](Deadline by) {
+    return l.Deliver(id, outcome, by, attempt);
   };
   if (!uncommitted) return NoteLater(std::move(deliver), "ledger.deliver");
   Write commit = [&l = ledger_, id = row.id, books = *std::move(uncommitted)](Deadline by) {

@@ -125,7 +125,8 @@ Task<> Exchange::Redeem(Held held) {
   Call& call = held.call;
   const Result<> admitted = co_await call.work.Admit();
   if (!admitted) co_return co_await call.reply.Problem(admitted.error());
-  const std::string attempt = NewIdText("red", clock_, rng_);
+  held.attempt = NewIdText("red", clock_, rng_);
+  const std::string attempt = held.attempt;
   const Result<Delivery> before = co_await ledger_.Redeem(held.row.id, held.row.request_digest,
                                                           In(options_.store_timeout), attempt);
   if (!before && before.error().code() == Code::kConflict) {
@@ -144,7 +145,7 @@ Task<> Exchange::Redeem(Held held) {
   Result<std::unique_ptr<net::ClientResponse>> response =
       co_await call.work.Run(held.row.id.str(), *held.body, In(call.route.answer_timeout));
   if (!response) {
-    NoteDelivery(held.row, *before);
+    NoteDelivery(held, *before);
     co_return co_await call.reply.Problem(response.error());
   }
   Answer answer;
@@ -152,7 +153,7 @@ Task<> Exchange::Redeem(Held held) {
   if (answer.response->head().status >= 400) {
     const std::optional<Receipt> none;
     (void)co_await Deliver(call.reply, answer, none, call.route.answer_timeout, clock_);
-    NoteDelivery(held.row, *before);
+    NoteDelivery(held, *before);
     co_return {};
   }
   // Leaving out the last byte again and again must not be a free pass.

@@ -89,7 +89,8 @@ Task<bool> Sweeper::Finish(const ledger::Reservation& row) {
         PTG_CO_RUN(co_await ledger_.Expire(row.id, "interrupted", By()));
         co_return true;
       }
-      if (clock_.Now() > row.valid_before + kAfterExpiry) {
+      // By the chain's time: with a wrong clock of ours it might still be mined.
+      if (traced.as_of > row.valid_before + kAfterExpiry) {
         PTG_CO_RUN(co_await ledger_.Expire(row.id, "ran_out_unused", By()));
         co_return true;
       }

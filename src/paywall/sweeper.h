@@ -56,7 +56,7 @@ class Sweeper {
   // How many of them at once: of what a new payment may need from the chain this leaves the most.
   static constexpr size_t kAtOnce = 32;
   static constexpr Millis kEvery{1'000};
-  // An authorization that ran out may still be in a block that we have not seen.
+  // An authorization that ran out may still be in a block that the node we ask has not seen.
   static constexpr Millis kAfterExpiry{60'000};
 
   ledger::Ledger& ledger_;

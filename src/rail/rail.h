@@ -17,6 +17,7 @@ enum class Trace : uint8_t { kUnknown, kUnused, kUsed, kUsedElsewhere };
 struct Traced {
   Trace trace = Trace::kUnknown;
   deal::Settlement settlement;  // of kUsed: settled, with hash and receipt
+  UnixMs as_of;                 // the chain's time, not ours, of what it said; 0 where it said none
 };
 
 // A way to pay for one request. One object per configured rail serves all threads; every method is

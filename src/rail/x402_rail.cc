@@ -322,6 +322,7 @@ Task<Traced> X402Rail::Lookup(const std::string& payload, const std::string& req
   PTG_CO_TRY(const settle::Facilitator::Traced found,
              co_await facilitator_.Lookup(stored.payment, stored.requirements, by));
   Traced traced;
+  traced.as_of = found.as_of;
   switch (found.trace) {
     case settle::Facilitator::Trace::kUnknown:
       traced.trace = Trace::kUnknown;

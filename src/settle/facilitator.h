@@ -48,6 +48,9 @@ class Facilitator {
   struct Traced {
     Trace trace = Trace::kUnknown;
     x402::SettleAnswer answer;
+    // The chain's own time at which the trace is true, or a little before: an authorization that
+    // was unused well after its end will never be used, whatever our clock says.
+    UnixMs as_of;
   };
   virtual Task<Traced> Lookup(const x402::Payment& payment, const x402::Requirements& requirements,
                               Deadline by) = 0;

@@ -65,6 +65,14 @@ Error UsedBefore() {
   return Error(Code::kPaymentReplayed, "the authorization was used on the chain before");
 }
 
+// Nodes behind one name may be this much behind each other.
+constexpr Millis kLagOfNodes{60'000};
+
+UnixMs EndOf(const chain::TransferAuthorization& auth) {
+  const uint64_t end = auth.valid_before.ToU64().value_or(INT64_MAX);
+  return UnixMs::FromSeconds(static_cast<int64_t>(std::min<uint64_t>(end, INT64_MAX)));
+}
+
 Error NotSeen() {
   return Error(Code::kSettlePending,
                "the transaction was sent and its receipt was not seen yet; ask again");
@@ -197,6 +205,11 @@ Task<Settlement> LocalFacilitator::SettledElsewhere(const Prepared& p, Error why
   }
   if (traced->trace == Trace::kUsed) {
     co_return Settlement{Outcome::kSettled, std::move(traced->answer)};
+  }
+  // That it is late is the word of our clock, and another node's may still let it send the payment.
+  if (traced->trace == Trace::kUnused && why.code() == Code::kPaymentExpired &&
+      traced->as_of <= EndOf(p.check.payload.auth) + kLagOfNodes) {
+    co_return Failed(Outcome::kUnknown, NotSeen(), p.version, p.payer, p.network);
   }
   co_return Refused(p, why);
 }
@@ -382,6 +395,7 @@ Task<Facilitator::Traced> LocalFacilitator::Trace(const Prepared& p, Deadline by
                                     OldestOf(auth, p.check.want), by));
   Traced traced;
   traced.trace = found.trace;
+  traced.as_of = found.as_of;
   if (found.trace == Trace::kUsed) {
     traced.answer.success = true;
     traced.answer.payer = p.payer;

@@ -257,6 +257,7 @@ Task<Facilitator::Traced> RemoteFacilitator::Lookup(const x402::Payment& payment
   PTG_CO_TRY(const TracedTransfer found, co_await TraceTransfer(*view, ClaimOf(payload.auth, terms),
                                                                 OldestOf(payload.auth, terms), by));
   traced.trace = found.trace;
+  traced.as_of = found.as_of;
   if (found.trace == Trace::kUsed) {
     traced.answer.success = true;
     traced.answer.payer = payload.auth.from.ToChecksum();

@@ -35,7 +35,7 @@ struct SubmitterOptions {
   // What the key may spend within an hour, in gwei; absent: no bound.
   std::optional<int64_t> gwei_per_hour;
   // How long a transaction may wait unmined before it is handed to the nodes again.
-  Millis rebroadcast{15'000};
+  Millis rebroadcast{5'000};
   // How long a version may wait unmined before its fees are raised: some blocks of a slow chain.
   Millis raise{45'000};
   // How long the nodes must say that a nonce is used, and of none of our versions that it was
@@ -174,6 +174,7 @@ class Submitter {
   bool look_now_ = false;  // somebody asks about a transaction that may be mined already
   SteadyMs last_sent_;
   SteadyMs tended_at_;
+  UnixMs chain_time_;  // of the latest block that was seen
   SteadyMs gap_asked_at_;
   SteadyMs measured_at_{INT64_MIN};
   bool stopping_ = false;

@@ -20,6 +20,7 @@ constexpr Millis kStoreTimeout{10'000};
 // One JSON-RPC batch.
 constexpr size_t kBatch = 100;
 constexpr Millis kTendEvery{1'000};
+constexpr Millis kLagOfNodes{60'000};
 // How often the receipts of a stale transaction are asked for, and are not there, before another
 // is made in its place: a wrong guess costs the gas of a transaction that is reverted.
 constexpr int kHealLooks = 5;
@@ -27,10 +28,12 @@ constexpr int kHealLooks = 5;
 constexpr uint64_t kGapAtOnce = 16;
 constexpr uint64_t kTransferGas = 21'000;
 
-// Whether anything the call does may still succeed: an authorization in it runs out later than now.
-// What is not ours to read is wanted.
-bool StillWanted(const chain::EvmTransaction& call, UnixMs now) {
-  const codec::Uint256 seconds(static_cast<uint64_t>(std::max<int64_t>(now.seconds(), 0)));
+// Whether anything the call does may still succeed: an authorization in it runs out later than the
+// chain's latest block, or not long before it (the nodes behind one name may lag). What is not ours
+// to read is wanted.
+bool StillWanted(const chain::EvmTransaction& call, UnixMs chain_time) {
+  const UnixMs then = chain_time - kLagOfNodes;
+  const codec::Uint256 seconds(static_cast<uint64_t>(std::max<int64_t>(then.seconds(), 0)));
   std::vector<chain::Call> calls;
   if (call.to == chain::Multicall3Address()) {
     Result<std::vector<chain::Call>> inner = chain::ReadAggregate3(call.data);
@@ -235,7 +238,7 @@ Task<> Submitter::TendOne(std::string id, chain::EvmFees market, bool head) {
   waits.head = head;
   waits.underpriced = at->second.underpriced;
   waits.canceled = last.tx.to == key_.address();
-  waits.wanted = waits.canceled || StillWanted(last.tx, now);
+  waits.wanted = waits.canceled || StillWanted(last.tx, chain_time_);
   waits.price = {last.tx.max_fee_per_gas, last.tx.max_priority_fee_per_gas};
   const Step step = NextStep(waits, market, options_.raise);
   if (step == Step::kWait) co_return {};

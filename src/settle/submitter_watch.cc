@@ -125,6 +125,7 @@ Task<> Submitter::WatchChain() {
     // Receipts are asked for when there is a new block, and now and then in case that two nodes
     // behind one name do not agree.
     if (!block) continue;
+    chain_time_ = std::max(chain_time_, UnixMs::FromSeconds(block->time_s));
     if (block->number == seen_block && !look_now_ && then - checked_at < Millis(2'000)) continue;
     look_now_ = false;
     const Result<> checked = co_await CheckReceipts(block->number);

@@ -39,12 +39,16 @@ int64_t OldestOf(const chain::TransferAuthorization& auth, const scheme::ExactEv
 Task<TracedTransfer> TraceTransfer(chain::EvmView& view, scheme::TransferClaim claim,
                                    int64_t oldest_s, Deadline by) {
   TracedTransfer traced;
+  // The time first: what is unused then was unused at that time at least.
+  PTG_CO_TRY(chain::EvmBlock block, co_await view.Block(std::nullopt, by));
+  traced.as_of = UnixMs::FromSeconds(block.time_s);
   PTG_CO_TRY(const bool used, co_await view.NonceUsed(claim.asset, claim.payer, claim.nonce, by));
   if (!used) {
     traced.trace = Facilitator::Trace::kUnused;
     co_return traced;
   }
-  PTG_CO_TRY(chain::EvmBlock block, co_await view.Block(std::nullopt, by));
+  // It may have been used in a block since.
+  PTG_CO_TRY(block, co_await view.Block(std::nullopt, by));
   uint64_t to = block.number;
   for (int range = 0; range < kMaxRanges; ++range) {
     const uint64_t from = to >= kLogRange ? to - kLogRange + 1 : 0;

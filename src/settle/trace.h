@@ -25,6 +25,7 @@ int64_t OldestOf(const chain::TransferAuthorization& auth, const scheme::ExactEv
 struct TracedTransfer {
   Facilitator::Trace trace = Facilitator::Trace::kUnknown;
   crypto::Hash32 transaction{};
+  UnixMs as_of;  // the time of the latest block when it was asked
 };
 Task<TracedTransfer> TraceTransfer(chain::EvmView& view, scheme::TransferClaim claim,
                                    int64_t oldest_s, Deadline by);

@@ -187,6 +187,7 @@ class FakeRail final : public rail::Rail {
   Task<rail::Traced> Lookup(const std::string& payload, const std::string&,
                             Deadline) const override {
     rail::Traced traced;
+    traced.as_of = clock_.Now();
     const std::string nonce = NonceOf(payload);
     traced.trace = moved.contains(nonce) ? rail::Trace::kUsed : rail::Trace::kUnused;
     if (traced.trace == rail::Trace::kUsed) {

@@ -20,6 +20,9 @@ constexpr db::Statement kAllowed{
     "sim.allowed",
     "SELECT COUNT(*) FROM reservation_event JOIN reservation ON id = reservation"
     " WHERE once_key = $1 AND what IN ('reserved', 'redeeming')"};
+constexpr db::Statement kLost{
+    "sim.lost",
+    "SELECT COUNT(*) FROM reservation_event WHERE reservation = $1 AND detail = 'node_lost'"};
 constexpr db::Statement kHistory{
     "sim.history",
     "SELECT at_ms, what, detail FROM reservation_event WHERE reservation = $1 ORDER BY seq"};
@@ -60,12 +63,16 @@ void World::AuditRow(size_t index, const std::vector<db::Row>& rows, int64_t all
   std::string state = "none";
   std::string delivery = "none";
   int64_t told = 0;
+  int64_t lost = 0;
   if (!rows.empty()) {
     state = rows[0].Text(1);
     delivery = rows[0].Text(2);
     const Result<db::Rows> outbox = ground_.server->Run(kTold, "%" + rows[0].Text(0) + "%");
     PTG_CHECK(outbox.has_value());
     told = outbox->at(0).Int(0);
+    const Result<db::Rows> node_lost = ground_.server->Run(kLost, rows[0].Text(0));
+    PTG_CHECK(node_lost.has_value());
+    lost = node_lost->at(0).Int(0);
   }
   figures_.served += p.goods > 0 ? 1 : 0;
   figures_.settled += moved ? 1 : 0;
@@ -100,8 +107,10 @@ void World::AuditRow(size_t index, const std::vector<db::Row>& rows, int64_t all
   forbid(delivery == "pending" || delivery == "redeeming", "its delivery was never closed");
   forbid(delivery == "delivered" && p.goods == 0 && p.disturbed == 0,
          "called delivered, and was not");
-  forbid(p.goods > 1 + crashes, "served twice for one payment");
-  forbid(upstream.most > 1 && crashes == 0, "the upstream ran twice at once");
+  // A node that could not reach the store for long was taken for dead: that is a crash to the
+  // books.
+  forbid(p.goods > 1 + crashes + lost, "served twice for one payment");
+  forbid(upstream.most > 1 && crashes == 0 && lost == 0, "the upstream ran twice at once");
   forbid(upstream.runs > allowed, "the upstream ran more often than the books allowed");
   forbid(p.goods > 0 && upstream.runs == 0, "served without work");
 }

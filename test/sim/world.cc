@@ -117,7 +117,8 @@ Task<> World::Weathering() {
         doomed_.push_back(i);
         down[i] = static_cast<int>(ground_.dice.Below(4));
       } else if (ground_.dice.Chance(ground_.weather.clock_jumps)) {
-        nodes_[i]->clock().skew = ground_.dice.Between(Millis(-40'000), Millis(40'000));
+        const Millis far(ground_.dice.Chance(300) ? 600'000 : 40'000);
+        nodes_[i]->clock().skew = ground_.dice.Between(-far, far);
       }
     }
   }
