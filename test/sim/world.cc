@@ -51,6 +51,7 @@ Plan PlanOf(uint64_t seed) {
   w.client_breaks = some(300);
   w.crashes = some(120);
   w.clock_jumps = some(60);
+  if (dice.Chance(100)) plan.payments = 150;
   return plan;
 }
 
