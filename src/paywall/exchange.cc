@@ -62,6 +62,7 @@ Task<> Exchange::Run(Call call) {
       co_await rail.Verify((*found)->credential, call.quote, verify_by);
   if (!grant) co_return co_await NotGood(call, **found, grant.error());
   Count("verified", call);
+  PTG_KILL_POINT("verified");
 
   Result<Captured> captured =
       co_await Capture(call.body, options_.body_hold, In(call.route.answer_timeout));
@@ -102,6 +103,7 @@ Task<> Exchange::Run(Call call) {
                *captured->body, call.work,  call.reply};
     co_return co_await Recall(again, rail, *grant, std::move(reserved->row));
   }
+  PTG_KILL_POINT("reserved");
   Held held{call, rail, std::move(row), std::move(captured->body), std::nullopt};
   if (call.route.settle_before) co_return co_await SellBefore(held);
   co_return co_await SellAfter(held);
@@ -162,6 +164,7 @@ Task<> Exchange::SellAfter(Held& held) {
   answer.response = *std::move(response);
   const net::ResponseHead& head = answer.response->head();
   const int status = head.status;
+  PTG_KILL_POINT("upstream_head");
   if (status >= 400) {
     // The caller got nothing for his money and owes nothing; what the upstream says is his to read.
     NoteVoid(held.row, "upstream_status", status);
@@ -182,6 +185,7 @@ Task<> Exchange::SellAfter(Held& held) {
     }
   }
   Count("served", call);
+  PTG_KILL_POINT("upstream_body");
   const Result<> ours = co_await ledger_.Answered(held.row.id, status, In(options_.store_timeout));
   if (!ours) co_return co_await NotOurs(held, ours.error());
   PTG_CO_TRY(Settlement settlement, co_await Collect(held));
@@ -214,6 +218,7 @@ Task<> Exchange::SellBefore(Held& held) {
     NoteDelivery(held, Delivery::kOwed, std::move(books));
     co_return co_await call.reply.Problem(committed.error());
   }
+  PTG_KILL_POINT("committed");
   const auto [name, value] = held.rail.ReceiptHeader(held.row.protocol, settlement.receipt);
   Result<std::unique_ptr<net::ClientResponse>> response =
       co_await call.work.Run(held.row.id.str(), *held.body, In(call.route.answer_timeout));
@@ -225,11 +230,13 @@ Task<> Exchange::SellBefore(Held& held) {
   }
   Answer answer;
   answer.response = *std::move(response);
+  PTG_KILL_POINT("upstream_head");
   const bool good = answer.response->head().status < 400;
   if (good) Count("served", call);
   const Receipt receipt{std::string(name), value};
   const Result<Delivery> outcome =
       co_await Deliver(call.reply, answer, receipt, call.route.answer_timeout, clock_);
+  PTG_KILL_POINT("delivered");
   NoteDelivery(held, good ? outcome.value_or(Delivery::kOwed) : Delivery::kOwed);
   co_return {};
 }
@@ -257,6 +264,7 @@ Task<> Exchange::NotOurs(Held& held, const Error& why) {
 // Settling runs under its own closing deadline and is not cancelled when the client hangs up. An
 // error of the rail says nothing about the money, so it counts as not known.
 Task<Settlement> Exchange::Collect(Held& held) {
+  PTG_KILL_POINT("answered");
   const SteadyMs start = clock_.Steady();
   Result<Settlement> settlement = co_await held.rail.Settle(held.row.payload, held.row.requirement,
                                                             In(options_.settle_timeout));
@@ -268,6 +276,7 @@ Task<Settlement> Exchange::Collect(Held& held) {
       settlement->outcome == Settlement::Outcome::kUnknown) {
     settlement->outcome = Settlement::Outcome::kRefused;
   }
+  PTG_KILL_POINT("settled");
   if (settlement) co_return *std::move(settlement);
   Log(LogLevel::kWarn, "settle.unknown",
       {{"payment", held.row.id.str()}, {"detail", settlement.error().detail()}});
@@ -289,6 +298,7 @@ Task<> Exchange::Settled(Held& held, Answer& answer, Settlement settlement) {
         {{"payment", held.row.id.str()}, {"detail", committed.error().detail()}});
     held.uncommitted = std::move(books);
   }
+  PTG_KILL_POINT("committed");
   co_return co_await Serve(held, answer, settlement.receipt, Delivery::kBroken);
 }
 
@@ -299,6 +309,7 @@ Task<> Exchange::Serve(Held& held, Answer& answer, const std::string& receipt, D
   const std::optional<Receipt> shown = Receipt{std::string(name), std::move(value)};
   Result<Delivery> outcome =
       co_await Deliver(held.call.reply, answer, shown, held.call.route.answer_timeout, clock_);
+  PTG_KILL_POINT("delivered");
   Delivery final = outcome.value_or(Delivery::kOwed);
   if (final == Delivery::kBroken) final = on_break;
   NoteDelivery(held, final, std::move(held.uncommitted));

@@ -354,7 +354,9 @@ Task<Settlement> LocalFacilitator::Finish(const Prepared& p, x402::SettleAnswer 
     return FinishPending(tx, p.key, PendingState::kSettled, result, clock_.Now());
   };
   const Deadline store_by = Deadline::In(clock_, kStoreTimeout);
+  PTG_KILL_POINT("tx_proved");
   const Result<bool> written = co_await database_.Write(body, store_by);
+  PTG_KILL_POINT("tx_finished");
   if (!written) {
     // The money moved; who may hear of it once only must ask again when we can write that down.
     Log(LogLevel::kError, "settle.result_not_stored",

@@ -3,6 +3,7 @@
 #include <algorithm>
 #include <utility>
 
+#include "base/fault.h"
 #include "base/id.h"
 #include "base/log.h"
 #include "base/try.h"
@@ -174,8 +175,10 @@ Task<> Submitter::Store(Waiters& group) {
   const auto body = [&](db::Tx& tx) {
     return StoreTransaction(tx, signer_, key_, wanted, rules, now);
   };
+  PTG_KILL_POINT("tx_unsigned");
   const Result<Stored> stored =
       co_await database_.Write(body, Deadline::In(loop_.clock(), kStoreTimeout));
+  PTG_KILL_POINT("tx_stored");
   if (!stored) {
     if (stored.error().code() == Code::kOverloaded) {
       Log(LogLevel::kError, "settle.gas_budget_spent",

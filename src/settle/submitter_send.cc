@@ -1,6 +1,7 @@
 #include <algorithm>
 #include <utility>
 
+#include "base/fault.h"
 #include "base/id.h"
 #include "base/log.h"
 #include "base/try.h"
@@ -103,6 +104,7 @@ Task<> Submitter::BroadcastDue() {
   if (ids.empty()) co_return {};
   const Deadline by = Deadline::In(loop_.clock(), kRpcTimeout);
   PTG_CO_TRY(const std::vector<chain::Sent> sent, co_await view_.Send(std::move(raw), by));
+  PTG_KILL_POINT("tx_sent");
   std::vector<std::string> taken;
   std::vector<std::string> stale;
   for (size_t i = 0; i < ids.size(); ++i) {

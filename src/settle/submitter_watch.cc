@@ -1,6 +1,7 @@
 #include <algorithm>
 #include <utility>
 
+#include "base/fault.h"
 #include "base/log.h"
 #include "base/try.h"
 #include "chain/evm_calls.h"
@@ -163,6 +164,7 @@ Task<> Submitter::CheckReceipts(uint64_t block) {
   }
   load_ = queue_.size() + open_.size();
   if (mined.empty()) co_return {};
+  PTG_KILL_POINT("tx_mined");
   pack_.Set();
   const UnixMs now = loop_.clock().Now();
   const auto body = [&mined, now, this](db::Tx& tx) -> Result<> {
