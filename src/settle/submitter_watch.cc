@@ -109,7 +109,7 @@ Task<> Submitter::WatchChain() {
             {{"chain", signer_.chain}, {"reason", adopted.error().detail()}});
       }
     }
-    if (now - measured_at_ >= kMeasureEvery || measured_at_.ms() == INT64_MIN) {
+    if (measured_at_.ms() == INT64_MIN || now - measured_at_ >= kMeasureEvery) {
       measured_at_ = now;
       (void)co_await Measure();
     }
