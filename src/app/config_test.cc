@@ -234,6 +234,24 @@ TEST(ConfigTest, DamagedFilesAreJudged) {
   }
 }
 
+// The parser asked its table of blanks about these, which has no row for them.
+TEST(ConfigTest, LettersOutsideAStringAreAFault) {
+  for (const std::string text : {"\u00e9 = 1\n", "[[020\u03a6", "a = \u0416\n"}) {
+    const auto config = ParseConfig(text, "letters.toml", Fixture());
+    ASSERT_FALSE(config.has_value()) << text;
+    EXPECT_EQ(config.error().front().line, 1) << text;
+  }
+}
+
+// The parser repeats what it met, here the end of a line.
+TEST(ConfigTest, AFaultOfSyntaxIsToldInOneLine) {
+  const auto config = ParseConfig("[server]\ndrain_timeout = n\ns\"", "broken.toml", Fixture());
+  ASSERT_FALSE(config.has_value());
+  EXPECT_EQ(config.error().front().Text(),
+            "broken.toml:2: found a fault of syntax: Error while parsing floating-point: expected "
+            "'nan', saw 'n\\n', expected TOML");
+}
+
 std::string Page(const char* name) {
   std::ifstream in(std::string(PTG_SOURCE_DIR "/docs/reference/") + name, std::ios::binary);
   return {std::istreambuf_iterator<char>(in), std::istreambuf_iterator<char>()};
