@@ -3,10 +3,12 @@
 
 #include "base/check.h"
 #include "net/http1.h"
+#include "net/http1_naive_fuzz.h"
 #include "testing/fuzz.h"
 
 // However the bytes arrive, they are one request or one refusal; no prefix of a head is another
-// complete head; and what was understood, written out, is understood as the same again.
+// complete head; a second, naive reader takes the same heads and finds the same in them; and what
+// was understood, written out, is understood as the same again.
 namespace pontage::net::http1 {
 namespace {
 
@@ -65,6 +67,26 @@ void CheckWritten(const Request& request) {
             copy.headers.size() + 1 + (request.framing == Framing::kNone ? 0 : 1));
 }
 
+// Both take it and read the same, or both refuse it.
+void CheckAgainstNaive(const std::string& head, const Parsed<Request>& request) {
+  const auto second = naive::ReadRequest(head, kLimits.fields);
+  PTG_CHECK(second.has_value() == request.has_value());
+  if (!request) return;
+  const RequestHead& first = request->head;
+  PTG_CHECK(first.method == second->method && first.target == second->target);
+  PTG_CHECK(first.minor_version == (second->old ? 0 : 1));
+  PTG_CHECK(first.headers.size() == second->fields.size());
+  for (size_t i = 0; i < second->fields.size(); ++i) {
+    PTG_CHECK(first.headers.at(i).name == second->fields[i].first);
+    PTG_CHECK(first.headers.at(i).value == second->fields[i].second);
+  }
+  PTG_CHECK((request->framing == Framing::kChunked) == second->body.chunked);
+  PTG_CHECK(request->length == second->body.length.value_or(0));
+  PTG_CHECK((request->framing == Framing::kLength) == (request->length > 0));
+  PTG_CHECK(request->keep_alive == second->keep_alive);
+  PTG_CHECK(request->expect_continue == second->expects);
+}
+
 }  // namespace
 
 FUZZ_TARGET(http1_request) {
@@ -72,6 +94,8 @@ FUZZ_TARGET(http1_request) {
   for (const size_t step : {size_t{1}, size_t{2}, size_t{7}, input.size() / 2 + 1}) {
     PTG_CHECK(Feed(input, step) == whole);
   }
+  PTG_CHECK(naive::HeadSize(std::string(input), kLimits.bytes, kLimits.fields).value_or(0) ==
+            whole.size);
   if (whole.size == 0) return;
   const std::string_view head = input.substr(0, whole.size);
   for (size_t size = 0; size < head.size(); ++size) {
@@ -79,6 +103,7 @@ FUZZ_TARGET(http1_request) {
     PTG_CHECK(scanner.Scan(head.substr(0, size)) == size_t{0});
   }
   const Parsed<Request> request = ParseRequest(head, kLimits);
+  CheckAgainstNaive(std::string(head), request);
   if (request) CheckWritten(*request);
 }
 
