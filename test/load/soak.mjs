@@ -2,7 +2,7 @@
 // upstream away, the chain's node refusing or silent, rude clients. Holds at the end that memory is flat, that no
 // descriptor is left, that every answer outside an outage was the right one, and that answers, books and chain
 // agree about each single payment. Exits 1 when something does not hold. Needs build/pontage or PTG_BIN.
-//   ./dev soak [MINUTES]
+//   ./dev soak [MINUTES [--rate N] [--share 0.7] [--keep] …]
 import fs from "node:fs";
 import http from "node:http";
 import net from "node:net";
@@ -11,7 +11,7 @@ import path from "node:path";
 import { parseArgs } from "node:util";
 import { WebSocket, WebSocketServer } from "ws";
 import { httpsGet, makeAuthority, makeCertificate } from "../rig/src/certs.mjs";
-import { freePort, startNginx } from "../rig/src/nginx.mjs";
+import { startNginx } from "../rig/src/nginx.mjs";
 import { decode } from "../rig/src/pay.mjs";
 import { sellerConfig } from "../rig/src/pontage.mjs";
 import * as rig from "../rig/src/rig.mjs";
@@ -24,6 +24,7 @@ const { values } = parseArgs({
     minutes: { type: "string", default: "60" },
     share: { type: "string", default: "0.7" }, // of the saturated rate
     saturate: { type: "string", default: "20" }, // seconds
+    rate: { type: "string" }, // requests a second instead, for a machine that has other work
     cycle: { type: "string", default: "60" }, // seconds from one reload to the next
     keep: { type: "boolean", default: false }, // the folder with the books and the log
   },
@@ -74,6 +75,20 @@ async function startWire(port) {
   return wire;
 }
 
+// A free port below those that the system gives to clients: one that is free for seconds, while its server is away,
+// must still be free when it comes back.
+async function quietPort() {
+  for (;;) {
+    const port = 20_000 + Math.floor(Math.random() * 12_000);
+    const server = net.createServer();
+    const free = await new Promise((resolve) => {
+      server.once("error", () => resolve(false)).listen(port, "127.0.0.1", () => resolve(true));
+    });
+    await new Promise((resolve) => server.close(resolve));
+    if (free) return port;
+  }
+}
+
 // WebSockets that echo, behind the gateway like the rest of the seller's API.
 async function startEcho(port) {
   const web = http.createServer((req, res) => res.end());
@@ -106,7 +121,8 @@ async function surround() {
   await rig.rpcCall(chain.rpc, "evm_setBlockGasLimit", "0x5f5e100");
   const payers = payersOf(kPayers);
   await rig.fund(chain.rpc, { mint: Object.fromEntries(payers.map((p) => [p.address, 10_000_000_000n])) });
-  const ports = { main: await freePort(), metrics: await freePort(), api: await freePort(), echo: await freePort() };
+  const ports = {};
+  for (const name of ["main", "metrics", "api", "echo"]) ports[name] = await quietPort();
   const authority = makeAuthority(dir);
   const certificate = makeCertificate(dir, "server", { authority });
   const own = { dir, chain, ports, authority: authority.cert, ca: fs.readFileSync(authority.cert), wire: await startWire(chain.port) };
@@ -165,7 +181,7 @@ class Load {
   constructor(around, signer) {
     this.at = { port: around.ports.main, ca: around.ca };
     this.signer = signer;
-    this.h1 = new Pool({ ...this.at, most: 400 });
+    this.h1 = new Pool({ ...this.at, most: 200 });
     this.h2 = new Sessions({ ...this.at, most: 8 });
     this.till = new Pool({ ...this.at, most: kOutstandingPaid });
     this.free = requestText("/free/x");
@@ -178,8 +194,8 @@ class Load {
     this.shedQuietly = {}; // the same within outages
     this.tally = {};
     this.outages = [];
-    this.wrong = [];
-    this.refused = [];
+    this.wrong = { count: 0, first: [] };
+    this.refused = { count: 0, first: [] };
     this.shown = new Map();
     this.again = [];
     this.slowest = 0;
@@ -239,7 +255,8 @@ class Load {
       if (!paid) this.slowest = Math.max(this.slowest, now - began);
       if (result !== wanted && !excused && !this.#inOutage(paid, began, now)) {
         const list = String(result).startsWith("503 ") ? this.refused : this.wrong;
-        list.push(`${kind} at ${new Date(began).toISOString()}: ${result} after ${now - began} ms`);
+        list.count += 1;
+        if (list.first.length < 20) list.first.push(`${kind} at ${new Date(began).toISOString()}: ${result} after ${now - began} ms`);
       }
       then(result);
     };
@@ -408,8 +425,8 @@ function judge({ samples, load, books, gateway, before, after, counts, settled }
   const hold = (what, bar, found, ok) => rows.push({ what, bar, found, ok });
   hold("memory, last third against the second", `at most ${mib(bound)} MiB`, `${mib(second)} -> ${mib(last)} MiB`, last <= bound);
   hold("descriptors when all have left", `${before} as at the start`, `${after}`, after <= before);
-  hold("wrong answers outside outages", "0", `${load.wrong.length}`, load.wrong.length === 0);
-  hold("refused with 503 outside outages", `below ${kRefused * 100} % of ${load.done}`, `${load.refused.length}`, load.refused.length < load.done * kRefused);
+  hold("wrong answers outside outages", "0", `${load.wrong.count}`, load.wrong.count === 0);
+  hold("refused with 503 outside outages", `below ${kRefused * 100} % of ${load.done}`, `${load.refused.count}`, load.refused.count < load.done * kRefused);
   const sent = Object.values(load.sent).reduce((a, b) => a + b);
   const missed = Object.values(load.shed).reduce((a, b) => a + b, 0);
   hold("requests not sent for want of a connection", `below ${kMissed * 100} % of ${sent}`, JSON.stringify(load.shed), missed < sent * kMissed);
@@ -438,7 +455,7 @@ async function main() {
     const cpu = proc.cpuSeconds(gateway.pid);
     const most = await load.saturate(Number(values.saturate));
     const used = ((proc.cpuSeconds(gateway.pid) - cpu) * 100) / Number(values.saturate);
-    const rate = most * Number(values.share);
+    const rate = Number(values.rate ?? most * Number(values.share));
     said(`saturated: ${Math.round(most)} requests/s (${JSON.stringify(kMix)} of 100), gateway ${Math.round(used)} % of a core`);
     said(`holding ${Math.round(rate)} requests/s for ${kMinutes} min`);
     await rig.until(() => load.open === 0, { withinMs: 90_000, label: "the saturated load is over" });
@@ -495,7 +512,7 @@ function report({ load, books, gateway, sockets, store }) {
   const events = {};
   for (const [, event] of fs.readFileSync(gateway.log, "utf8").matchAll(/"event":"([\w.]+)"/g)) events[event] = (events[event] ?? 0) + 1;
   said(`warnings: ${JSON.stringify(events)}`);
-  for (const line of [...load.wrong.slice(0, 20), ...load.refused.slice(0, 20), ...books.wrong.slice(0, 20)]) said(`  ${line}`);
+  for (const line of [...load.wrong.first, ...load.refused.first, ...books.wrong.slice(0, 20)]) said(`  ${line}`);
 }
 
 await main();
