@@ -10,6 +10,7 @@
 #include "crypto/evm_address.h"
 #include "crypto/hash.h"
 #include "crypto/hmac.h"
+#include "crypto/recovered_keys.h"
 #include "crypto/secp256k1.h"
 #include "testing/expect.h"
 #include "testing/seeds.h"
@@ -179,6 +180,32 @@ TEST(Recover, FindsTheSignerAndOnlyHim) {
     digest[bit % 32] ^= 1;
     const auto elsewhere = Recover(digest, key.SignRecoverable(digest));
     EXPECT_EQ(elsewhere.value(), key.address());
+  }
+}
+
+// With so few places that most notes are put out by others: what it says is what Recover says.
+TEST(RecoveredKeys, SayWhatRecoverSays) {
+  RecoveredKeys keys(2);
+  SeededRng rng(7);
+  const PrivateKey a = PrivateKey::Generate(rng);
+  const PrivateKey b = PrivateKey::Generate(rng);
+  for (const uint64_t seed : Seeds(20)) {
+    SCOPED_TRACE(Rerun(seed));
+    SeededRng bytes(seed);
+    Hash32 digest;
+    bytes.Fill(digest);
+    const Signature65 by_a = a.SignRecoverable(digest);
+    Signature65 by_b = b.SignRecoverable(digest);
+    for (int again = 0; again < 2; ++again) {
+      EXPECT_EQ(keys.Recover(digest, by_a).value(), a.address());
+      // The same digest, and so the same place, under another signature.
+      EXPECT_EQ(keys.Recover(digest, by_b).value(), b.address());
+    }
+    by_b[64] = 99;
+    EXPECT_EQ(keys.Recover(digest, by_b).error().code(), Recover(digest, by_b).error().code());
+    EXPECT_THAT(keys.Recover(digest, codec::ByteView(by_a).first(64)), Not(IsOk()));
+    digest[31] ^= 1;  // The same place, another digest.
+    EXPECT_NE(keys.Recover(digest, by_a), a.address());
   }
 }
 

@@ -79,12 +79,13 @@ Result<x402::FacilitatorRequest> FacilitatorApi::Read(std::string_view body) con
   codec::JsonLimits limits;
   limits.max_bytes = kMaxBody;
   limits.fault = Code::kPaymentMalformed;
-  PTG_TRY(const Json json, codec::ParseJson(body, limits));
-  PTG_TRY(x402::FacilitatorRequest request, x402::ParseFacilitatorRequest(json));
+  PTG_TRY(Json json, codec::ParseJson(body, limits));
+  PTG_TRY(x402::FacilitatorRequest request, x402::ParseFacilitatorRequest(std::move(json)));
   // Which field of the payload is wrong is said here, while the whole request is at hand; what
   // belongs to another scheme is not read, only refused.
   if (request.payment.scheme == "exact") {
-    const auto payload = scheme::ParseExactEvm(request.payment.payload, "/paymentPayload/payload");
+    const auto payload =
+        scheme::ParseExactEvm(request.payment.payload(), "/paymentPayload/payload");
     if (!payload && payload.error().code() == Code::kPaymentMalformed) {
       return Fail(payload.error());
     }

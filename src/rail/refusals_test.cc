@@ -130,7 +130,7 @@ class Seller {
   // The payer of the recorded payment has plenty, unless he is the one who had not.
   void PayersOf(const Case& one, const crypto::EvmAddress& poor) {
     const auto payment = x402::DecodePaymentHeader(one.value, one.header == "X-PAYMENT" ? 1 : 2);
-    const Json* auth = payment ? payment->payload.Find("authorization") : nullptr;
+    const Json* auth = payment ? payment->payload().Find("authorization") : nullptr;
     if (auth != nullptr) {
       const auto from = crypto::EvmAddress::Parse(TextOf(*auth, "from"));
       if (from) chain_->balance[*from] = codec::Uint256(1'000'000);

@@ -57,10 +57,10 @@ struct Stored {
 };
 
 Result<Stored> ReadStored(const std::string& payload, const std::string& requirement) {
-  PTG_TRY(const Json payment_json, codec::ParseJson(payload));
+  PTG_TRY(Json payment_json, codec::ParseJson(payload));
   PTG_TRY(const Json requirement_json, codec::ParseJson(requirement));
   Stored stored;
-  PTG_TRY(stored.payment, x402::ParsePayment(payment_json));
+  PTG_TRY(stored.payment, x402::ParsePayment(std::move(payment_json)));
   PTG_TRY(stored.requirements,
           x402::ParseRequirements(requirement_json, stored.payment.version, "/requirements"));
   return stored;
@@ -223,7 +223,7 @@ Result<X402Rail::Chosen> X402Rail::Choose(const deal::Credential& credential,
       }
       continue;
     }
-    Result<> match = MatchesOffer(payment.accepted, one);
+    Result<> match = MatchesOffer(payment.accepted(), one);
     if (match) return Chosen{std::move(payment), one};
     if (!fault) fault = std::move(match).error();
   }
@@ -236,7 +236,7 @@ Result<X402Rail::Chosen> X402Rail::Choose(const deal::Credential& credential,
 Result<X402Rail::Chosen> X402Rail::AsAccepted(const deal::Credential& credential) {
   PTG_TRY(x402::Payment payment, x402::DecodePaymentHeader(credential.value, credential.version));
   PTG_TRY(x402::Requirements accepted,
-          x402::ParseRequirements(payment.accepted, payment.version, "/accepted"));
+          x402::ParseRequirements(payment.accepted(), payment.version, "/accepted"));
   return Chosen{std::move(payment), std::move(accepted)};
 }
 
@@ -246,7 +246,11 @@ Result<deal::Grant> X402Rail::Claim(const deal::Credential& credential,
   // A price may have changed since: a payment that was used here names the offer it was for.
   if (!offered) offered = AsAccepted(credential);
   PTG_TRY(const Chosen chosen, std::move(offered));
-  PTG_TRY(const scheme::ExactEvmPayload paid, scheme::ParseExactEvm(chosen.payment.payload));
+  return GrantOf(chosen);
+}
+
+Result<deal::Grant> X402Rail::GrantOf(const Chosen& chosen) const {
+  PTG_TRY(const scheme::ExactEvmPayload paid, scheme::ParseExactEvm(chosen.payment.payload()));
   PTG_TRY(const chain::ChainId network, chain::ChainId::Parse(chosen.requirements.network));
   PTG_TRY(const crypto::EvmAddress asset, crypto::EvmAddress::Parse(chosen.requirements.asset));
 
@@ -273,7 +277,7 @@ Result<deal::Grant> X402Rail::Claim(const deal::Credential& credential,
 Task<deal::Grant> X402Rail::Verify(const deal::Credential& credential, const deal::Quote& quote,
                                    Deadline by) const {
   PTG_CO_TRY(const Chosen chosen, Choose(credential, quote));
-  PTG_CO_TRY(deal::Grant grant, Claim(credential, quote));
+  PTG_CO_TRY(deal::Grant grant, GrantOf(chosen));
   PTG_CO_TRY(const x402::VerifyAnswer answer,
              co_await facilitator_.Verify(chosen.payment, chosen.requirements, by));
   if (!answer.valid) {

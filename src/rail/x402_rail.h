@@ -77,6 +77,7 @@ class X402Rail final : public Rail {
   Result<Chosen> Choose(const deal::Credential& credential, const deal::Quote& quote) const;
   // The offer that a version 2 payment says it accepted, whether or not it still stands.
   static Result<Chosen> AsAccepted(const deal::Credential& credential);
+  Result<deal::Grant> GrantOf(const Chosen& chosen) const;
 
   X402Options options_;
   settle::Facilitator& facilitator_;

@@ -47,47 +47,6 @@ Uint256 Seconds(int64_t now_s, int64_t plus) {
   return Uint256(static_cast<uint64_t>(std::max<int64_t>(sum, 0)));
 }
 
-Result<> CheckTerms(const ExactEvm& p) {
-  const chain::TransferAuthorization& auth = p.payload.auth;
-  PTG_RUN(ParseScheme(p.scheme));
-  if (p.chain != p.want.chain) {
-    return Fail(Error(Code::kPaymentNetwork, "the payment is for another network")
-                    .At(p.want.version == 1 ? "/network" : "/accepted/network")
-                    .Want(p.want.version == 1 ? std::string(p.want.chain.V1Name().value_or(""))
-                                              : p.want.chain.Caip2()));
-  }
-  if (auth.to != p.want.pay_to) {
-    return Fail(Error(Code::kPaymentRecipient, "the payment is made out to another address")
-                    .At(At("to"))
-                    .Want(p.want.pay_to.ToChecksum()));
-  }
-  if (auth.value != p.want.amount) {
-    return Fail(Error(Code::kPaymentAmount, "the payment is not of the price")
-                    .At(At("value"))
-                    .Want(p.want.amount.ToDecimal()));
-  }
-  if (auth.valid_before < Seconds(p.now_s, kSettleMarginS)) {
-    return Fail(
-        Error(Code::kPaymentExpired, "the payment is no longer valid, or not for long enough")
-            .At(At("validBefore"))
-            .Want("at least " + Seconds(p.now_s, kSettleMarginS).ToDecimal()));
-  }
-  if (auth.valid_after > Seconds(p.now_s, 0)) {
-    return Fail(Error(Code::kPaymentEarly, "the payment is not valid yet")
-                    .At(At("validAfter"))
-                    .Want("at most " + Seconds(p.now_s, 0).ToDecimal()));
-  }
-  int64_t window_s = 0;
-  if (__builtin_add_overflow(p.want.max_timeout_s, kWindowSkewS, &window_s)) window_s = INT64_MAX;
-  const Uint256 latest = Seconds(p.now_s, window_s);
-  if (auth.valid_before > latest) {
-    return Fail(Error(Code::kPaymentWindow, "the payment is valid for longer than was asked for")
-                    .At(At("validBefore"))
-                    .Want("at most " + latest.ToDecimal()));
-  }
-  return {};
-}
-
 // Whether the signature is wrapped for a wallet that is yet to be deployed: it ends with
 // 0x6492…6492 (ERC-6492).
 bool IsUndeployed(codec::ByteView signature) {
@@ -116,8 +75,9 @@ Result<> CheckSignature(const ExactEvm& p) {
                     .Want("a signature for which isValidSignature of authorization.from says "
                           "0x1626ba7e"));
   }
-  const crypto::Hash32 digest = DigestOf(p);
-  const Result<crypto::EvmAddress> signer = crypto::Recover(digest, p.payload.signature);
+  const Result<crypto::EvmAddress> signer = p.signer
+                                                ? Result<crypto::EvmAddress>(*p.signer)
+                                                : crypto::Recover(DigestOf(p), p.payload.signature);
   constexpr std::string_view kForm =
       "0x and 65 bytes r, s, v with s in the lower half and v 27 or 28, by the key of "
       "authorization.from over the EIP-712 domain in extra";
@@ -251,6 +211,47 @@ Result<ExactEvmTerms> ReadTerms(const x402::Requirements& q, const chain::AssetR
                     .Because("invalid_exact_evm_token_version_mismatch"));
   }
   return terms;
+}
+
+Result<> CheckTerms(const ExactEvm& p) {
+  const chain::TransferAuthorization& auth = p.payload.auth;
+  PTG_RUN(ParseScheme(p.scheme));
+  if (p.chain != p.want.chain) {
+    return Fail(Error(Code::kPaymentNetwork, "the payment is for another network")
+                    .At(p.want.version == 1 ? "/network" : "/accepted/network")
+                    .Want(p.want.version == 1 ? std::string(p.want.chain.V1Name().value_or(""))
+                                              : p.want.chain.Caip2()));
+  }
+  if (auth.to != p.want.pay_to) {
+    return Fail(Error(Code::kPaymentRecipient, "the payment is made out to another address")
+                    .At(At("to"))
+                    .Want(p.want.pay_to.ToChecksum()));
+  }
+  if (auth.value != p.want.amount) {
+    return Fail(Error(Code::kPaymentAmount, "the payment is not of the price")
+                    .At(At("value"))
+                    .Want(p.want.amount.ToDecimal()));
+  }
+  if (auth.valid_before < Seconds(p.now_s, kSettleMarginS)) {
+    return Fail(
+        Error(Code::kPaymentExpired, "the payment is no longer valid, or not for long enough")
+            .At(At("validBefore"))
+            .Want("at least " + Seconds(p.now_s, kSettleMarginS).ToDecimal()));
+  }
+  if (auth.valid_after > Seconds(p.now_s, 0)) {
+    return Fail(Error(Code::kPaymentEarly, "the payment is not valid yet")
+                    .At(At("validAfter"))
+                    .Want("at most " + Seconds(p.now_s, 0).ToDecimal()));
+  }
+  int64_t window_s = 0;
+  if (__builtin_add_overflow(p.want.max_timeout_s, kWindowSkewS, &window_s)) window_s = INT64_MAX;
+  const Uint256 latest = Seconds(p.now_s, window_s);
+  if (auth.valid_before > latest) {
+    return Fail(Error(Code::kPaymentWindow, "the payment is valid for longer than was asked for")
+                    .At(At("validBefore"))
+                    .Want("at most " + latest.ToDecimal()));
+  }
+  return {};
 }
 
 Result<> CheckExactEvm(const ExactEvm& p) {

@@ -78,6 +78,9 @@ struct ExactEvm {
   // Set for a payer with code, whose key says nothing: whether his contract says that the signature
   // is good (ERC-1271). Nobody recovers a key then.
   std::optional<bool> wallet = std::nullopt;
+  // Whose key made the signature over DigestOf, for who has recovered it: crypto::Recover costs
+  // more than all the rest. Absent: CheckExactEvm recovers it.
+  std::optional<crypto::EvmAddress> signer = std::nullopt;
   // Absent: decide only what needs no chain.
   std::optional<chain::TransferFacts> facts;
 };
@@ -90,6 +93,9 @@ struct ExactEvm {
 // ask his code. A signature of a wallet that is not deployed (ERC-6492) is kPaymentContractWallet
 // before anything else of the signature.
 Result<> CheckExactEvm(const ExactEvm& p);
+
+// The part of it before the signature, which costs next to nothing.
+Result<> CheckTerms(const ExactEvm& p);
 
 // What the payer signed, and what ERC-1271 asks his contract about.
 crypto::Hash32 DigestOf(const ExactEvm& p);

@@ -85,6 +85,20 @@ TEST(ExactEvm, AGoodPaymentIsGoodWithAndWithoutTheChain) {
   EXPECT_THAT(CheckExactEvm(p), IsOk());
 }
 
+TEST(ExactEvm, WhoHasRecoveredTheSignerIsBelievedAndNobodyElseIsPaid) {
+  ExactEvm p = Good();
+  p.signer = p.payload.auth.from;
+  EXPECT_THAT(CheckExactEvm(p), IsOk());
+  p.signer = p.want.asset;
+  EXPECT_THAT(CheckExactEvm(p), FailsWith(Code::kPaymentSignature));
+  // Not by somebody who names the signer of another payment: the terms come first.
+  p = Good();
+  p.signer = p.payload.auth.from;
+  p.payload.auth.value = Uint256(1);
+  EXPECT_THAT(CheckExactEvm(p), FailsWith(Code::kPaymentAmount));
+  EXPECT_THAT(CheckTerms(p), FailsWith(Code::kPaymentAmount));
+}
+
 // Every fault at once; the one that is reported is mended, and the next one shows.
 TEST(ExactEvm, TheFirstFaultWins) {
   ExactEvm p = Good();

@@ -24,7 +24,7 @@ constexpr Millis kLongestRetryAfter{30'000};
 
 // Empty when the payload is of a scheme that we do not read.
 std::string PayerOf(const x402::Payment& payment) {
-  const auto payload = scheme::ParseExactEvm(payment.payload);
+  const auto payload = scheme::ParseExactEvm(payment.payload());
   return payload ? payload->auth.from.ToChecksum() : "";
 }
 
@@ -253,7 +253,7 @@ Task<Facilitator::Traced> RemoteFacilitator::Lookup(const x402::Payment& payment
   Traced traced;
   if (view == nullptr) co_return traced;
   PTG_CO_TRY(const scheme::ExactEvmTerms terms, scheme::ReadTerms(requirements, assets_));
-  PTG_CO_TRY(const scheme::ExactEvmPayload payload, scheme::ParseExactEvm(payment.payload));
+  PTG_CO_TRY(const scheme::ExactEvmPayload payload, scheme::ParseExactEvm(payment.payload()));
   PTG_CO_TRY(const TracedTransfer found, co_await TraceTransfer(*view, ClaimOf(payload.auth, terms),
                                                                 OldestOf(payload.auth, terms), by));
   traced.trace = found.trace;

@@ -48,7 +48,7 @@ inline void CheckTravels(const Payment& payment) {
   const std::string value = EncodeHeader(payment.raw);
   if (value.size() <= kMaxPaymentHeader) {
     const auto again = DecodePaymentHeader(value, payment.version);
-    PTG_CHECK(again && again->raw == payment.raw && again->payload == payment.payload);
+    PTG_CHECK(again && again->raw == payment.raw && again->payload() == payment.payload());
     PTG_CHECK(again->scheme == payment.scheme && again->network == payment.network);
     PTG_CHECK(again->resource_url == payment.resource_url);
     const auto other = DecodePaymentHeader(value, 3 - payment.version);
@@ -82,7 +82,7 @@ inline void CheckPaymentHeader(std::string_view input, int version) {
     return;
   }
   PTG_CHECK(payment->version == version && payment->raw == *json);
-  PTG_CHECK(payment->payload == *json->Find("payload"));
+  PTG_CHECK(payment->payload() == *json->Find("payload"));
   const codec::Json& named = version == 1 ? *json : *json->Find("accepted");
   PTG_CHECK(payment->scheme == *named.Find("scheme")->AsString());
   PTG_CHECK(payment->network == *named.Find("network")->AsString());

@@ -1,5 +1,8 @@
 #include "wire/x402/types.h"
 
+#include <utility>
+
+#include "base/check.h"
 #include "base/try.h"
 #include "codec/base64.h"
 
@@ -90,7 +93,19 @@ Result<Requirements> ParseRequirements(const Json& json, int version, std::strin
   return q;
 }
 
-Result<Payment> ParsePayment(const Json& json, std::string pointer) {
+const Json& Payment::payload() const {
+  const Json* found = raw.Find("payload");
+  PTG_CHECK(found != nullptr);
+  return *found;
+}
+
+const Json& Payment::accepted() const {
+  static const Json kNone;
+  const Json* found = version == 1 ? nullptr : raw.Find("accepted");
+  return found == nullptr ? kNone : *found;
+}
+
+Result<Payment> ParsePayment(Json json, std::string pointer) {
   PTG_TRY(const JsonReader r, JsonReader::Of(json, Code::kPaymentMalformed, std::move(pointer)));
   PTG_TRY(const int64_t version, r.Int("x402Version"));
   if (version != 1 && version != 2) {
@@ -101,8 +116,7 @@ Result<Payment> ParsePayment(const Json& json, std::string pointer) {
   }
   Payment p;
   p.version = static_cast<int>(version);
-  PTG_TRY(const JsonReader payload, r.Object("payload"));
-  p.payload = payload.json();
+  PTG_RUN(r.Object("payload"));
   if (version == 1) {
     PTG_TRY(p.scheme, r.String("scheme"));
     PTG_TRY(p.network, r.String("network"));
@@ -110,7 +124,6 @@ Result<Payment> ParsePayment(const Json& json, std::string pointer) {
     PTG_TRY(const JsonReader accepted, r.Object("accepted"));
     PTG_TRY(p.scheme, accepted.String("scheme"));
     PTG_TRY(p.network, accepted.String("network"));
-    p.accepted = accepted.json();
     PTG_TRY(const std::optional<JsonReader> resource, r.MaybeObject("resource"));
     if (resource) {
       PTG_TRY(const std::optional<std::string_view> url, resource->MaybeString("url"));
@@ -118,16 +131,15 @@ Result<Payment> ParsePayment(const Json& json, std::string pointer) {
     }
     if (const Json* extensions = r.MaybeAny("extensions")) {
       if (!extensions->IsObject()) return Fail(r.Bad("extensions", "not an object", "an object"));
-      p.extensions = *extensions;
     }
   }
-  p.raw = json;
+  p.raw = std::move(json);
   return p;
 }
 
 Result<Payment> DecodePaymentHeader(std::string_view value, int version) {
-  PTG_TRY(const Json json, DecodeHeader(value, Code::kPaymentMalformed));
-  PTG_TRY(Payment payment, ParsePayment(json));
+  PTG_TRY(Json json, DecodeHeader(value, Code::kPaymentMalformed));
+  PTG_TRY(Payment payment, ParsePayment(std::move(json)));
   if (payment.version != version) {
     return Fail(Error(Code::kPaymentVersion, version == 2
                                                  ? "PAYMENT-SIGNATURE carries a version 1 payment"
@@ -226,7 +238,7 @@ Result<SettleAnswer> ParseSettleAnswer(const Json& json) {
   return a;
 }
 
-Result<FacilitatorRequest> ParseFacilitatorRequest(const Json& json) {
+Result<FacilitatorRequest> ParseFacilitatorRequest(Json json) {
   PTG_TRY(const JsonReader r, JsonReader::Of(json, Code::kPaymentMalformed));
   PTG_TRY(const JsonReader payload, r.Object("paymentPayload"));
   PTG_TRY(const std::optional<int64_t> outer, r.MaybeInt("x402Version"));
@@ -237,10 +249,10 @@ Result<FacilitatorRequest> ParseFacilitatorRequest(const Json& json) {
                     .At("/x402Version")
                     .Want("the version of paymentPayload"));
   }
-  Json whole = payload.json();
+  Json whole = std::move(*json.Find("paymentPayload"));
   if (!inner) whole.Set("x402Version", outer.value_or(1));
   FacilitatorRequest request;
-  PTG_TRY(request.payment, ParsePayment(whole, "/paymentPayload"));
+  PTG_TRY(request.payment, ParsePayment(std::move(whole), "/paymentPayload"));
   PTG_TRY(const JsonReader requirements, r.Object("paymentRequirements"));
   PTG_TRY(request.requirements,
           ParseRequirements(requirements.json(), request.payment.version, "/paymentRequirements"));

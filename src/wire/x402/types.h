@@ -47,15 +47,17 @@ struct Payment {
   std::string scheme;                       // version 1: of the payload; version 2: of `accepted`
   std::string network;                      // likewise, as written
   std::optional<std::string> resource_url;  // version 2, if it names one
-  codec::Json accepted;  // version 2: what the buyer says he accepted, verbatim; null in version 1
-  codec::Json payload;   // of the scheme
-  codec::Json extensions;  // null when absent
-  codec::Json raw;         // the whole object, as it came
+  codec::Json raw;                          // the whole object, as it came
+
+  // Members of it, which ParsePayment has seen: the scheme's object, and in version 2 what the
+  // buyer says he accepted (null in version 1).
+  const codec::Json& payload() const;
+  const codec::Json& accepted() const;
 };
 
 // The object itself (body of /verify, MCP _meta). kPaymentVersion for a version that is neither 1
 // nor 2, kPaymentMalformed with pointer and form for the rest.
-Result<Payment> ParsePayment(const codec::Json& json, std::string pointer = "");
+Result<Payment> ParsePayment(codec::Json json, std::string pointer = "");
 // A PAYMENT-SIGNATURE (`version` 2) or X-PAYMENT (1) value: bounds, base64, JSON, shape, and the
 // version inside must be the header's.
 Result<Payment> DecodePaymentHeader(std::string_view value, int version);
@@ -108,7 +110,7 @@ struct FacilitatorRequest {
   Payment payment;
   Requirements requirements;
 };
-Result<FacilitatorRequest> ParseFacilitatorRequest(const codec::Json& json);
+Result<FacilitatorRequest> ParseFacilitatorRequest(codec::Json json);
 codec::Json FacilitatorRequestJson(const Payment& payment, const Requirements& requirements);
 
 // base64(JSON): how every object travels in a header.
