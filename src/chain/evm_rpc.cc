@@ -14,20 +14,39 @@ namespace {
 
 using codec::Json;
 
-Json CallObject(const crypto::EvmAddress& to, codec::ByteView data,
-                const std::optional<crypto::EvmAddress>& from = std::nullopt) {
-  Json call = Json::Object({{"to", to.ToLower()}, {"data", codec::Hex0x(data)}});
-  if (from) call.Set("from", from->ToLower());
+// What is asked goes out as text at once: it is hex and words of ours, of which nothing needs an
+// escape, and a tree of values would be built, copied and written for each payment.
+std::string Quoted(std::string_view text) { return "\"" + std::string(text) + "\""; }
+
+// params of a call: [first, "latest"], or with another word behind it.
+std::string Params(std::string_view first, std::string_view second = "\"latest\"") {
+  std::string params;
+  params.reserve(first.size() + second.size() + 3);
+  params.append("[").append(first).append(",").append(second).append("]");
+  return params;
+}
+
+std::string CallObject(const crypto::EvmAddress& to, codec::ByteView data,
+                       const std::optional<crypto::EvmAddress>& from = std::nullopt) {
+  std::string call = R"({"to":")" + to.ToLower() + R"(","data":")" + codec::Hex0x(data) + "\"";
+  if (from) call.append(R"(,"from":")").append(from->ToLower()).append("\"");
+  call.append("}");
   return call;
 }
 
 EvmRpc::Ask EthCall(const crypto::EvmAddress& to, codec::ByteView data,
                     const std::optional<crypto::EvmAddress>& from = std::nullopt) {
-  return {"eth_call", Json::Array({CallObject(to, data, from), "latest"})};
+  return {"eth_call", Params(CallObject(to, data, from))};
 }
 
 EvmRpc::Ask GetCode(const crypto::EvmAddress& address) {
-  return {"eth_getCode", Json::Array({address.ToLower(), "latest"})};
+  return {"eth_getCode", Params(Quoted(address.ToLower()))};
+}
+
+void AppendCall(std::string& batch, size_t id, std::string_view method, std::string_view params) {
+  batch.append(R"({"jsonrpc":"2.0","id":)").append(std::to_string(id));
+  batch.append(R"(,"method":")").append(method).append(R"(","params":)").append(params);
+  batch.append("}");
 }
 
 // Whether two nodes say the same of a payment. Balances move with every block; what they mean for
@@ -98,17 +117,16 @@ Task<std::vector<EvmRpc::Reply>> EvmRpc::Post(const net::Url& url, const std::st
 
 // A node that is not known says with its answers which chain it is on; who asks for nothing else
 // judges that himself.
-Task<std::vector<EvmRpc::Reply>> EvmRpc::BatchAt(Node& node, const Json& batch, bool names_chain,
-                                                 Deadline by) {
-  const size_t count = batch.AsArray()->size();
+Task<std::vector<EvmRpc::Reply>> EvmRpc::BatchAt(Node& node, const std::string& calls, size_t count,
+                                                 bool names_chain, Deadline by) {
+  std::string body = "[" + calls;
   if (names_chain || node.health.Known(clock_.Steady())) {
-    const std::string body = codec::ToString(batch);
+    body.append("]");
     co_return co_await Post(node.url, body, count, by);
   }
-  Json more = batch;
-  more.Push(Json::Object(
-      {{"jsonrpc", "2.0"}, {"id", count}, {"method", "eth_chainId"}, {"params", Json::Array()}}));
-  const std::string body = codec::ToString(more);
+  body.append(",");
+  AppendCall(body, count, "eth_chainId", "[]");
+  body.append("]");
   PTG_CO_TRY(std::vector<Reply> replies, co_await Post(node.url, body, count + 1, by));
   const Reply& named = replies.back();
   if (named.failed) co_return Fail(Code::kChainUnreachable, "it does not say its chain");
@@ -148,12 +166,10 @@ void EvmRpc::Note(const Node& node, bool up) const {
 }
 
 Task<std::vector<EvmRpc::Reply>> EvmRpc::Batch(std::vector<Ask> asks, Deadline by, Only only) {
-  Json batch = Json::Array();
+  std::string calls;
   for (size_t i = 0; i < asks.size(); ++i) {
-    batch.Push(Json::Object({{"jsonrpc", "2.0"},
-                             {"id", i},
-                             {"method", asks[i].method},
-                             {"params", std::move(asks[i].params)}}));
+    if (i > 0) calls.append(",");
+    AppendCall(calls, i, asks[i].method, asks[i].params);
   }
   const bool names_chain = asks.size() == 1 && asks[0].method == "eth_chainId";
   std::vector<size_t> order = only ? std::vector{*only} : Order();
@@ -162,7 +178,8 @@ Task<std::vector<EvmRpc::Reply>> EvmRpc::Batch(std::vector<Ask> asks, Deadline b
   for (size_t i = 0; i < order.size() && !by.Passed(clock_); ++i) {
     Node& node = *nodes_[order[i]];
     const Deadline until = Sooner(by, Deadline::In(clock_, options_.attempt));
-    Result<std::vector<Reply>> replies = co_await BatchAt(node, batch, names_chain, until);
+    Result<std::vector<Reply>> replies =
+        co_await BatchAt(node, calls, asks.size(), names_chain, until);
     Note(node, replies.has_value());
     if (replies) {
       node.health.Succeeded();
@@ -179,7 +196,7 @@ Task<std::vector<EvmRpc::Reply>> EvmRpc::Batch(std::vector<Ask> asks, Deadline b
   co_return Fail(Unreachable(chain_));
 }
 
-Task<Json> EvmRpc::One(std::string method, Json params, Deadline by) {
+Task<Json> EvmRpc::One(std::string_view method, std::string params, Deadline by) {
   std::vector<Ask> asks;
   asks.push_back({method, std::move(params)});
   PTG_CO_TRY(std::vector<Reply> replies, co_await Batch(std::move(asks), by));
@@ -188,14 +205,13 @@ Task<Json> EvmRpc::One(std::string method, Json params, Deadline by) {
 }
 
 Task<uint64_t> EvmRpc::ChainNumber(Deadline by) {
-  PTG_CO_TRY(const Json result, co_await One("eth_chainId", Json::Array(), by));
+  PTG_CO_TRY(const Json result, co_await One("eth_chainId", "[]", by));
   co_return ReadQuantity64(result);
 }
 
 Task<EvmBlock> EvmRpc::Block(std::optional<uint64_t> number, Deadline by) {
-  Json which = number ? Json(codec::Uint256(*number).ToHexQuantity()) : Json("latest");
-  Json params = Json::Array();
-  params.Push(std::move(which)).Push(false);
+  const std::string which = number ? codec::Uint256(*number).ToHexQuantity() : "latest";
+  std::string params = Params(Quoted(which), "false");
   PTG_CO_TRY(const Json result, co_await One("eth_getBlockByNumber", std::move(params), by));
   co_return ReadBlock(result);
 }
@@ -228,11 +244,10 @@ Task<TransferFacts> EvmRpc::AskTransferAt(TransferQuestion q, Only only, Deadlin
   asks.push_back(GetCode(q.payer));
   asks.push_back(EthCall(q.asset, CallAuthorizationState(q.payer, q.nonce)));
   asks.push_back(EthCall(q.asset, CallBalanceOf(q.payer)));
-  Json transfer = CallObject(q.asset, q.calldata, q.sender);
   if (q.estimate) {
-    asks.push_back({"eth_estimateGas", Json::Array({std::move(transfer)})});
+    asks.push_back({"eth_estimateGas", "[" + CallObject(q.asset, q.calldata, q.sender) + "]"});
   } else {
-    asks.push_back({"eth_call", Json::Array({std::move(transfer), "latest"})});
+    asks.push_back(EthCall(q.asset, q.calldata, q.sender));
   }
   if (q.ask_asset_code) asks.push_back(GetCode(q.asset));
   PTG_CO_TRY(const std::vector<Reply> replies, co_await Batch(std::move(asks), by, only));
@@ -271,8 +286,7 @@ Task<TransferFacts> EvmRpc::AskTransferAt(TransferQuestion q, Only only, Deadlin
 
 Task<bool> EvmRpc::NonceUsed(crypto::EvmAddress asset, crypto::EvmAddress payer,
                              codec::Bytes32 nonce, Deadline by) {
-  Json params = Json::Array();
-  params.Push(CallObject(asset, CallAuthorizationState(payer, nonce))).Push("latest");
+  std::string params = Params(CallObject(asset, CallAuthorizationState(payer, nonce)));
   PTG_CO_TRY(const Json result, co_await One("eth_call", std::move(params), by));
   PTG_CO_TRY(const codec::Bytes word, ReadBytes(result));
   const Result<bool> used = ReturnedBool(word);
@@ -323,8 +337,7 @@ Task<std::vector<FoundLog>> EvmRpc::Logs(LogFilter filter, Deadline by) {
                               {"topics", std::move(topics)},
                               {"fromBlock", codec::Uint256(filter.from_block).ToHexQuantity()},
                               {"toBlock", codec::Uint256(filter.to_block).ToHexQuantity()}});
-  Json params = Json::Array();
-  params.Push(std::move(object));
+  std::string params = "[" + codec::ToString(object) + "]";
   PTG_CO_TRY(const Json result, co_await One("eth_getLogs", std::move(params), by));
   co_return ReadFoundLogs(result);
 }
@@ -360,7 +373,8 @@ Task<std::vector<std::optional<EvmReceipt>>> EvmRpc::ReceiptsAt(std::vector<cryp
     std::vector<Ask> asks;
     asks.reserve(count);
     for (size_t i = 0; i < count; ++i) {
-      asks.push_back({"eth_getTransactionReceipt", Json::Array({codec::Hex0x(hashes[at + i])})});
+      asks.push_back(
+          {"eth_getTransactionReceipt", "[" + Quoted(codec::Hex0x(hashes[at + i])) + "]"});
     }
     PTG_CO_TRY(const std::vector<Reply> replies, co_await Batch(std::move(asks), by, only));
     for (const Reply& reply : replies) {
@@ -373,25 +387,21 @@ Task<std::vector<std::optional<EvmReceipt>>> EvmRpc::ReceiptsAt(std::vector<cryp
 }
 
 Task<uint64_t> EvmRpc::TransactionCount(crypto::EvmAddress account, bool pending, Deadline by) {
-  Json params = Json::Array();
-  params.Push(account.ToLower()).Push(pending ? "pending" : "latest");
+  std::string params = Params(Quoted(account.ToLower()), pending ? "\"pending\"" : "\"latest\"");
   PTG_CO_TRY(const Json result, co_await One("eth_getTransactionCount", std::move(params), by));
   co_return ReadQuantity64(result);
 }
 
 Task<codec::Uint256> EvmRpc::Balance(crypto::EvmAddress account, Deadline by) {
-  Json params = Json::Array();
-  params.Push(account.ToLower()).Push("latest");
+  std::string params = Params(Quoted(account.ToLower()));
   PTG_CO_TRY(const Json result, co_await One("eth_getBalance", std::move(params), by));
   co_return ReadQuantity(result);
 }
 
 Task<EvmFees> EvmRpc::Fees(Deadline by) {
   std::vector<Ask> asks;
-  Json latest = Json::Array();
-  latest.Push("latest").Push(false);
-  asks.push_back({"eth_getBlockByNumber", std::move(latest)});
-  asks.push_back({"eth_maxPriorityFeePerGas", Json::Array()});
+  asks.push_back({"eth_getBlockByNumber", Params("\"latest\"", "false")});
+  asks.push_back({"eth_maxPriorityFeePerGas", "[]"});
   PTG_CO_TRY(const std::vector<Reply> replies, co_await Batch(std::move(asks), by));
   if (replies[0].failed) co_return Fail(Outage("eth_getBlockByNumber", replies[0]));
   PTG_CO_TRY(const EvmBlock block, ReadBlock(replies[0].result));
@@ -412,7 +422,7 @@ Task<std::vector<Sent>> EvmRpc::Send(std::vector<codec::Bytes> raw, Deadline by)
     std::vector<Ask> asks;
     asks.reserve(count);
     for (size_t i = 0; i < count; ++i) {
-      asks.push_back({"eth_sendRawTransaction", Json::Array({codec::Hex0x(raw[at + i])})});
+      asks.push_back({"eth_sendRawTransaction", "[" + Quoted(codec::Hex0x(raw[at + i])) + "]"});
     }
     PTG_CO_TRY(const std::vector<Reply> replies, co_await Batch(std::move(asks), by));
     for (const Reply& reply : replies) {

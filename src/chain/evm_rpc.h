@@ -54,8 +54,8 @@ class EvmRpc final : public EvmView {
   Task<std::vector<Sent>> Send(std::vector<codec::Bytes> raw, Deadline by) override;
 
   struct Ask {
-    std::string method;
-    codec::Json params;
+    std::string_view method;  // one of ours
+    std::string params;       // a JSON array, as text
   };
   // One reply of a batch: a result, or the node's error.
   struct Reply {
@@ -82,8 +82,9 @@ class EvmRpc final : public EvmView {
 
   // Replies in the order of `asks`, at most kMaxCalls.
   Task<std::vector<Reply>> Batch(std::vector<Ask> asks, Deadline by, Only only = std::nullopt);
-  Task<std::vector<Reply>> BatchAt(Node& node, const codec::Json& batch, bool names_chain,
-                                   Deadline by);
+  // `calls`: JSON objects with the ids 0 to `count` - 1, as text.
+  Task<std::vector<Reply>> BatchAt(Node& node, const std::string& calls, size_t count,
+                                   bool names_chain, Deadline by);
   Task<std::vector<Reply>> Post(const net::Url& url, const std::string& body, size_t count,
                                 Deadline by);
   std::vector<size_t> Order() const;
@@ -92,7 +93,7 @@ class EvmRpc final : public EvmView {
   Task<std::vector<std::optional<EvmReceipt>>> ReceiptsAt(std::vector<crypto::Hash32> hashes,
                                                           Only only, Deadline by);
   // The result of a single call, an error of the node being an outage.
-  Task<codec::Json> One(std::string method, codec::Json params, Deadline by);
+  Task<codec::Json> One(std::string_view method, std::string params, Deadline by);
   Error Outage(std::string_view method, const Reply& reply) const;
 
   ChainId chain_;
