@@ -126,6 +126,7 @@ class Database {
     std::move_only_function<Result<>(Tx&)> run;
     std::move_only_function<void(Result<>)> done;
     Deadline by = Deadline::Never();
+    bool blocking = false;  // its thread stands still until `done`
   };
   virtual void Enqueue(Job job, bool write) = 0;
 

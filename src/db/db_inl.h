@@ -49,6 +49,7 @@ auto Database::RunNow(F body, bool write) -> std::invoke_result_t<F&, Tx&> {
   std::optional<R> result;
   bool finished = false;
   Job job;
+  job.blocking = true;
   job.run = [&](Tx& tx) -> Result<> {
     result.emplace(body(tx));
     if (!*result) return std::unexpected(result->error());

@@ -153,6 +153,25 @@ TEST_P(DbTest, AFailedJobDoesNotDisturbItsGroup) {
   EXPECT_LT(database_->stats().commits - commits, 30);
 }
 
+// Wherever in a text they stand: it is looked at eight bytes at a time.
+TEST_P(DbTest, ATextWithANulOrBrokenUtf8IsRefusedByBothEngines) {
+  const auto insert = [this](const std::string& text) {
+    return database_->WriteNow([&](Tx& tx) -> Result<> {
+      PTG_RUN(tx.Run(kInsert, text, int64_t{1}, std::monostate{}, std::monostate{}));
+      return {};
+    });
+  };
+  for (size_t at = 0; at < 20; ++at) {
+    const std::string before(at, 'a');
+    const std::string after(19 - at, 'z');
+    EXPECT_THAT(insert(before + "\xc3\xa4" + after), IsOk()) << at;
+    EXPECT_THAT(insert(before + "\x7f" + after), IsOk()) << at;
+    EXPECT_THAT(insert(before + std::string(1, '\0') + after), FailsWith(Code::kBadRequest)) << at;
+    EXPECT_THAT(insert(before + "\x80" + after), FailsWith(Code::kBadRequest)) << at;
+    EXPECT_THAT(insert(before + "\xc3"), FailsWith(Code::kBadRequest)) << at;
+  }
+}
+
 TEST_P(DbTest, AReaderSeesWhatWasCommittedBeforeItAsked) {
   for (int i = 0; i < 20; ++i) {
     EXPECT_THAT(database_->WriteNow(Inserting(std::to_string(i))), IsOk());

@@ -1,6 +1,7 @@
 #include "db/pool.h"
 
 #include <algorithm>
+#include <cstring>
 #include <exception>
 #include <optional>
 
@@ -39,6 +40,14 @@ class JobTx final : public Tx {
 // Valid UTF-8 by RFC 3629 (no surrogates, no overlong forms) and no NUL.
 bool Storable(std::string_view text) {
   for (size_t i = 0; i < text.size();) {
+    // Nearly all is ASCII: eight at a time, as long as no byte has its high bit or is zero.
+    for (uint64_t eight = 0; text.size() - i >= sizeof eight; i += sizeof eight) {
+      std::memcpy(&eight, text.data() + i, sizeof eight);
+      constexpr uint64_t kHigh = 0x8080808080808080;
+      constexpr uint64_t kOnes = 0x0101010101010101;
+      if (((eight | (eight - kOnes)) & kHigh) != 0) break;
+    }
+    if (i == text.size()) break;
     const auto c = static_cast<uint8_t>(text[i]);
     if (c == 0) return false;
     if (c < 0x80) {
@@ -90,14 +99,14 @@ Result<std::unique_ptr<Database>> PooledDatabase::Open(std::string_view engine, 
     Connection* const connection = pool->connections_[i].get();
     const bool write = i == 0;
     pool->threads_.emplace_back(
-        [p, connection, write] { p->Work(write ? p->writes_ : p->reads_, *connection, write); });
+        [p, connection, write] { p->Work(write ? *p->writes_ : *p->reads_, *connection, write); });
   }
   return pool;
 }
 
 // What was accepted is finished and answered.
 PooledDatabase::~PooledDatabase() {
-  for (Queue* queue : {&writes_, &reads_}) {
+  for (const auto& queue : {writes_, reads_}) {
     const std::lock_guard lock(queue->mutex);
     queue->stopping = true;
     queue->wake.notify_all();
@@ -112,8 +121,28 @@ Database::Stats PooledDatabase::stats() const {
           .reconnects = reconnects_.load()};
 }
 
+// Held by a closure that was posted to a loop, which runs it or, when it ends before, drops it.
+class PooledDatabase::Call {
+ public:
+  explicit Call(std::shared_ptr<Queue> queue) : queue_(std::move(queue)) {}
+  Call(Call&&) = default;
+  Call& operator=(Call&&) = delete;
+  ~Call() {
+    if (queue_ == nullptr) return;
+    const std::lock_guard lock(queue_->mutex);
+    queue_->calling = nullptr;
+    queue_->wake.notify_one();
+  }
+
+ private:
+  std::shared_ptr<Queue> queue_;
+};
+
 void PooledDatabase::Enqueue(Job job, bool write) {
-  Queue& queue = write || options_.readers == 0 ? writes_ : reads_;
+  const std::shared_ptr<Queue>& of = write || options_.readers == 0 ? writes_ : reads_;
+  Queue& queue = *of;
+  Loop* const loop = write && !job.blocking ? Loop::Current() : nullptr;
+  bool call = false;
   std::optional<Error> refused;
   {
     const std::lock_guard lock(queue.mutex);
@@ -123,9 +152,14 @@ void PooledDatabase::Enqueue(Job job, bool write) {
       refused = Error(Code::kOverloaded, "too much waits for the database");
     } else {
       queue.jobs.push_back(std::move(job));
-      queue.wake.notify_one();
+      const bool now = loop == nullptr || queue.jobs.size() >= kWakeAt ||
+                       (queue.calling != nullptr && queue.calling != loop);
+      call = !now && queue.calling == nullptr;
+      if (call) queue.calling = loop;
+      if (now) queue.wake.notify_one();
     }
   }
+  if (call) loop->Post([wake = Call(of)] {});
   // NOLINTNEXTLINE(bugprone-use-after-move): what was refused was not moved.
   if (refused) job.done(Fail(*std::move(refused)));
 }
@@ -177,8 +211,11 @@ void PooledDatabase::RunGroup(Connection& connection, std::vector<Job> jobs, boo
   if (fate == Fate::kNeedsSaves) fate = Try(connection, jobs, outcomes, write, true);
   if (fate == Fate::kCommitted || fate == Fate::kUnknown) {
     careful_ = !std::ranges::all_of(outcomes, [](const Outcome& o) { return o && *o; });
-    for (size_t i = 0; i < jobs.size(); ++i) {
-      if (outcomes[i]) Answer(jobs[i], *std::move(outcomes[i]));
+    {
+      const WakeTogether together;
+      for (size_t i = 0; i < jobs.size(); ++i) {
+        if (outcomes[i]) Answer(jobs[i], *std::move(outcomes[i]));
+      }
     }
     // These met another node's transaction: alone each holds the fewest locks, and the others of
     // the group have let theirs go.

@@ -60,6 +60,9 @@ class PooledDatabase final : public Database {
   // What one transaction takes at most: the first of a group waits for the last, and 512 rows are
   // within 10 % of the best rate that was measured.
   static constexpr size_t kMaxGroup = 512;
+  // The writer is woken when the loop that writes has done what it has to do in this turn, so that
+  // all of it is one group; or by this many entries, to work beside a loop that has much to do.
+  static constexpr size_t kWakeAt = 64;
   // Tries of one job whose transaction was void through nobody's fault.
   static constexpr int kMaxTries = 6;
   // Quiet time after which a connection does its housekeeping.
@@ -83,7 +86,10 @@ class PooledDatabase final : public Database {
     std::condition_variable wake;
     std::deque<Job> jobs;
     bool stopping = false;
+    Loop* calling = nullptr;  // whose Call is under way
   };
+  // Wakes the queue's thread when it goes, however it goes.
+  class Call;
   enum class Fate : uint8_t { kCommitted, kNeedsSaves, kRetry, kLost, kUnknown };
 
   PooledDatabase(std::string_view engine, Options options, const Clock& clock);
@@ -102,8 +108,8 @@ class PooledDatabase final : public Database {
   std::string_view engine_;
   Options options_;
   const Clock& clock_;
-  Queue writes_;
-  Queue reads_;
+  const std::shared_ptr<Queue> writes_ = std::make_shared<Queue>();
+  const std::shared_ptr<Queue> reads_ = std::make_shared<Queue>();
   std::vector<std::unique_ptr<Connection>> connections_;
   std::vector<std::thread> threads_;
   // The last group had a job that failed: the next one starts with savepoints. Two of three round

@@ -141,6 +141,8 @@ class PoolTest : public ::testing::Test {
     };
     const auto before = database_->stats().write_jobs;
     loop.Spawn(hold(), "hold");
+    // The writer is woken at the end of the loop's turn.
+    EXPECT_THAT(loop.RunUntilDone(Sleep(Millis(0))), IsOk());
     // The writer has taken it once its transaction has begun; give it no chance to take others too.
     while (database_->stats().write_jobs == before) std::this_thread::yield();
     for (const std::string& name : names) loop.Spawn(write(name), "write");

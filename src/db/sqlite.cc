@@ -59,10 +59,12 @@ class SqliteConnection final : public Connection {
     sqlite3_busy_timeout(opened, kBusyTimeoutMs);
     // A commit is durable when it returns: one flush of the WAL for each. The checkpoint moves 64
     // MiB at a time, because small ones cost two thirds more (reference: 42,500 against 70,800
-    // rows/s).
-    for (const char* pragma :
-         {"PRAGMA journal_mode=WAL", "PRAGMA synchronous=FULL", "PRAGMA foreign_keys=ON",
-          "PRAGMA wal_autocheckpoint=16000", "PRAGMA temp_store=MEMORY"}) {
+    // rows/s). Up to 8 MiB of pages are kept for each connection: SQLite's own two do not hold the
+    // upper levels of the indices beside what a group writes; and each commit that splits a page
+    // walks the whole table of them, so that more costs more.
+    for (const char* pragma : {"PRAGMA journal_mode=WAL", "PRAGMA synchronous=FULL",
+                               "PRAGMA foreign_keys=ON", "PRAGMA wal_autocheckpoint=16000",
+                               "PRAGMA temp_store=MEMORY", "PRAGMA cache_size=-8192"}) {
       if (const int set = sqlite3_exec(opened, pragma, nullptr, nullptr, nullptr);
           set != SQLITE_OK) {
         return Fail(Code::kStore, "cannot open " + path_ + ": " + sqlite3_errmsg(opened));
@@ -95,36 +97,51 @@ class SqliteConnection final : public Connection {
 
   Result<Rows> Execute(const Statement& statement, std::vector<Value> values) override {
     PTG_RUN(CheckValues(values));
-    PTG_TRY(sqlite3_stmt* const prepared, Prepare(statement.sql, statement.name));
-    Result<Rows> rows = Run(prepared, statement.name, values);
-    sqlite3_reset(prepared);
-    sqlite3_clear_bindings(prepared);
+    PTG_TRY(Prepared* const prepared, Prepare(statement.sql, statement.name));
+    Result<Rows> rows = Run(*prepared, statement.name, values);
+    sqlite3_reset(prepared->statement.get());
+    sqlite3_clear_bindings(prepared->statement.get());
     return rows;
   }
 
  private:
   explicit SqliteConnection(std::string path) : path_(std::move(path)) {}
 
-  Result<sqlite3_stmt*> Prepare(std::string_view sql, std::string_view name) {
+  struct Prepared {
+    std::unique_ptr<sqlite3_stmt, Finalize> statement;
+    // Where "$1", "$2", … stand: to SQLite they are names, which say nothing of the place and are
+    // searched for one by one. 0: not used by this text.
+    std::vector<int> places;
+  };
+
+  Result<Prepared*> Prepare(std::string_view sql, std::string_view name) {
     const auto found = cache_.find(sql);
-    if (found != cache_.end()) return found->second.get();
+    if (found != cache_.end()) return &found->second;
     if (cache_.size() >= kMaxCached) cache_.clear();
-    sqlite3_stmt* prepared = nullptr;
+    sqlite3_stmt* made = nullptr;
     const int rc = sqlite3_prepare_v3(database_.get(), sql.data(), static_cast<int>(sql.size()),
-                                      SQLITE_PREPARE_PERSISTENT, &prepared, nullptr);
+                                      SQLITE_PREPARE_PERSISTENT, &made, nullptr);
     if (rc != SQLITE_OK) return Fail(Failure(rc, name));
-    if (prepared == nullptr) return Fail(Code::kInternal, "an empty SQL statement");
-    cache_.emplace(std::string(sql), std::unique_ptr<sqlite3_stmt, Finalize>(prepared));
-    return prepared;
+    if (made == nullptr) return Fail(Code::kInternal, "an empty SQL statement");
+    Prepared& prepared = cache_[std::string(sql)];
+    prepared.statement.reset(made);
+    return &prepared;
   }
 
-  Result<Rows> Run(sqlite3_stmt* prepared, std::string_view name,
-                   const std::vector<Value>& values) {
-    // "$7" is a name to SQLite and says nothing of the place: bound by name.
+  static int PlaceOf(Prepared& prepared, size_t i) {
+    while (prepared.places.size() <= i) {
+      const std::string parameter = "$" + std::to_string(prepared.places.size() + 1);
+      prepared.places.push_back(
+          sqlite3_bind_parameter_index(prepared.statement.get(), parameter.c_str()));
+    }
+    return prepared.places[i];
+  }
+
+  Result<Rows> Run(Prepared& of, std::string_view name, const std::vector<Value>& values) {
+    sqlite3_stmt* const prepared = of.statement.get();
     for (size_t i = 0; i < values.size(); ++i) {
-      const std::string parameter = "$" + std::to_string(i + 1);
-      const int at = sqlite3_bind_parameter_index(prepared, parameter.c_str());
-      if (at == 0) continue;  // Not used by this text.
+      const int at = PlaceOf(of, i);
+      if (at == 0) continue;
       if (const int rc = Bind(prepared, at, values[i]); rc != SQLITE_OK) {
         return Fail(Failure(rc, name));
       }
@@ -188,9 +205,9 @@ class SqliteConnection final : public Connection {
   }
 
   Result<> Control(std::string_view sql) {
-    PTG_TRY(sqlite3_stmt* const prepared, Prepare(sql, sql));
-    const int rc = sqlite3_step(prepared);
-    sqlite3_reset(prepared);
+    PTG_TRY(const Prepared* const prepared, Prepare(sql, sql));
+    const int rc = sqlite3_step(prepared->statement.get());
+    sqlite3_reset(prepared->statement.get());
     if (rc != SQLITE_DONE) return Fail(Failure(rc, sql));
     return {};
   }
@@ -224,9 +241,7 @@ class SqliteConnection final : public Connection {
   std::string path_;
   std::unique_ptr<sqlite3, CloseDatabase> database_;
   // Below the database: statements go first.
-  std::unordered_map<std::string, std::unique_ptr<sqlite3_stmt, Finalize>, TextHash,
-                     std::equal_to<>>
-      cache_;
+  std::unordered_map<std::string, Prepared, TextHash, std::equal_to<>> cache_;
 };
 
 }  // namespace

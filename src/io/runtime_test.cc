@@ -92,6 +92,42 @@ TEST(CompletionTest, AWaiterThatIsGoneIsNotResumed) {
   EXPECT_FALSE(resumed);
 }
 
+// Two loops, and one waiter that is gone before it ends: the rest wakes, each on its own loop.
+TEST(CompletionTest, WhoWakesTogetherWakesOnHisLoop) {
+  struct Side {
+    std::unique_ptr<Loop> loop = std::make_unique<Loop>();
+    std::vector<Completion<int>> asked;
+    std::vector<int> got;
+  };
+  Side sides[2];
+  Side gone;
+  const auto ask = [](Side& side) -> Task<> {
+    Completion<int> done;
+    side.asked.push_back(done);
+    Result<int> answer = co_await done;
+    EXPECT_EQ(Loop::Current(), side.loop.get());
+    side.got.push_back(*answer);
+    if (side.got.size() == 3) side.loop->Stop();
+    co_return {};
+  };
+  for (Side* side : {&sides[0], &sides[1], &gone}) {
+    for (int i = 0; i < 3; ++i) side->loop->Spawn(ask(*side), "ask");
+  }
+  {
+    const WakeTogether together;
+    for (int i = 0; i < 3; ++i) {
+      for (Side* side : {&sides[0], &gone, &sides[1]}) side->asked[static_cast<size_t>(i)].Set(i);
+    }
+    EXPECT_TRUE(sides[0].got.empty());
+    gone.loop.reset();
+  }
+  for (Side& side : sides) {
+    side.loop->Run();
+    EXPECT_EQ(side.got, (std::vector{0, 1, 2}));
+  }
+  EXPECT_TRUE(gone.got.empty());
+}
+
 TEST(EventTest, WaitEndsBySetOrByTime) {
   Loop loop;
   const auto body = [&loop]() -> Task<> {

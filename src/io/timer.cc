@@ -117,4 +117,39 @@ Task<> Event::Wait(Deadline by) {
   co_return co_await waiter;
 }
 
+namespace {
+thread_local WakeTogether* t_together = nullptr;
+}  // namespace
+
+WakeTogether::WakeTogether() : before_(std::exchange(t_together, this)) {}
+
+WakeTogether* WakeTogether::Current() { return t_together; }
+
+WakeTogether::~WakeTogether() {
+  t_together = before_;
+  while (!states_.empty()) {
+    Loop* const loop = states_.front()->loop;
+    std::vector<std::shared_ptr<CompletionState>> here;
+    std::vector<std::shared_ptr<CompletionState>> others;
+    for (auto& state : states_) {
+      (state->loop == loop ? here : others).push_back(std::move(state));
+    }
+    states_ = std::move(others);
+    const std::shared_ptr<CompletionState> keeper = [&here]() -> std::shared_ptr<CompletionState> {
+      for (const auto& state : here) {
+        state->mutex.lock();
+        if (state->waiter) return state;
+        state->mutex.unlock();
+      }
+      return nullptr;
+    }();
+    // Nobody of that loop waits any more: it may be gone.
+    if (keeper == nullptr) continue;
+    const std::lock_guard lock(keeper->mutex, std::adopt_lock);
+    loop->Post([here = std::move(here)] {
+      for (const auto& state : here) state->Resume();
+    });
+  }
+}
+
 }  // namespace pontage

@@ -35,16 +35,47 @@ class Event {
   bool set_ = false;
 };
 
+// Somebody of a loop who waits for a result from elsewhere.
+struct CompletionState {
+  explicit CompletionState(Loop* l) : loop(l) {}
+  // On the loop's thread, once the result is there: goes on with whoever still waits.
+  void Resume() {
+    std::coroutine_handle<> who;
+    {
+      const std::lock_guard lock(mutex);
+      who = std::exchange(waiter, nullptr);
+    }
+    if (who) who.resume();
+  }
+  std::mutex mutex;
+  Loop* loop;  // there as long as `waiter` is
+  std::coroutine_handle<> waiter;
+};
+
+// As long as it lives, on its thread, results that are set wake nobody; when it ends, all whose
+// results were set meanwhile go on, with one wake-up for each loop instead of one for each of them.
+class WakeTogether {
+ public:
+  WakeTogether();
+  ~WakeTogether();
+  WakeTogether(const WakeTogether&) = delete;
+  WakeTogether& operator=(const WakeTogether&) = delete;
+  // Of this thread; null: whoever is to wake is woken at once.
+  static WakeTogether* Current();
+  void Add(std::shared_ptr<CompletionState> state) { states_.push_back(std::move(state)); }
+
+ private:
+  WakeTogether* const before_;
+  std::vector<std::shared_ptr<CompletionState>> states_;
+};
+
 // One result that another thread (or a callback) delivers to one waiting coroutine. Copies share
 // the one slot. A coroutine that is destroyed while it waits is forgotten: what is delivered then
 // is dropped, whether or not its loop is still there.
 template <typename T>
 class Completion {
-  struct State {
-    explicit State(Loop* l) : loop(l) {}
-    std::mutex mutex;
-    Loop* loop;
-    std::coroutine_handle<> waiter;
+  struct State : CompletionState {
+    using CompletionState::CompletionState;
     std::optional<Result<T>> result;
   };
 
@@ -100,14 +131,8 @@ class Completion {
     const std::lock_guard lock(state_->mutex);
     state_->result.emplace(std::move(result));
     if (!state_->waiter) return;
-    state_->loop->Post([state = state_] {
-      std::coroutine_handle<> waiter;
-      {
-        const std::lock_guard again(state->mutex);
-        waiter = std::exchange(state->waiter, nullptr);
-      }
-      if (waiter) waiter.resume();
-    });
+    if (WakeTogether* const together = WakeTogether::Current()) return together->Add(state_);
+    state_->loop->Post([state = state_] { state->Resume(); });
   }
 
   // For awaiting, once.
