@@ -19,9 +19,10 @@ struct NodeBeat;
 
 // The books. Safe to use from every loop. Each write is one entry of the writer's group commit and
 // has returned only when it is durable. Every state change checks the state it starts from in the
-// same statement, writes a line of history in the same transaction and changes nothing when it
-// fails: kConflict when the row was in another state, kStore when the database did not answer (the
-// change may or may not have happened; all of them may be asked again).
+// same statement, writes a line of history in the same transaction (the row itself is the line of
+// Reserve) and changes nothing when it fails: kConflict when the row was in another state, kStore
+// when the database did not answer (the change may or may not have happened; all of them may be
+// asked again).
 class Ledger {
  public:
   // `node` names this process; see Heartbeat.

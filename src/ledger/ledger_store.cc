@@ -90,12 +90,17 @@ constexpr db::Statement kReadAnswer{
 // one history never meet.
 constexpr db::Statement kEvent{
     "ledger.event",
-    "INSERT INTO reservation_event (reservation, seq, at_ms, what, detail)"
-    " SELECT $1, COALESCE(MAX(seq), 0) + 1, $2, $3, $4 FROM reservation_event"
-    " WHERE reservation = $1"};
+    "INSERT INTO reservation_event (reservation, seq, at_ms, what, detail) VALUES ($1,"
+    " (SELECT COALESCE(MAX(seq), 0) + 1 FROM reservation_event WHERE reservation = $1),"
+    " $2, $3, $4)"};
+// That a payment was reserved its row says itself: a line for it would be written before each call.
+// Payments of older versions have that line.
 constexpr db::Statement kHistory{
     "ledger.history",
-    "SELECT at_ms, what, detail FROM reservation_event WHERE reservation = $1 ORDER BY seq"};
+    "SELECT at_ms, what, detail FROM (SELECT 0 AS seq, created_ms AS at_ms, 'reserved' AS what,"
+    " '' AS detail FROM reservation WHERE id = $1 AND NOT EXISTS (SELECT 1 FROM reservation_event"
+    " WHERE reservation = $1 AND what = 'reserved') UNION ALL SELECT seq, at_ms, what, detail"
+    " FROM reservation_event WHERE reservation = $1) AS lines ORDER BY seq"};
 
 constexpr db::Statement kHeartbeat{
     "ledger.heartbeat",
@@ -226,7 +231,6 @@ Result<Ledger::Reserved> Reserve(db::Tx& tx, const Author& author, const Reserva
   for (int attempt = 0; attempt < 3; ++attempt) {
     PTG_TRY(const db::Rows inserted, tx.Execute(kReserve, ToValues(row)));
     if (!inserted.empty()) {
-      PTG_RUN(AddEvent(tx, author, row.id.str(), "reserved", row.node));
       return Ledger::Reserved{.held = true, .row = std::move(row)};
     }
     PTG_TRY(std::optional<Reservation> other, ReadByKey(tx, row.once_key));

@@ -18,8 +18,9 @@ constexpr db::Statement kTold{
 // How often the books allowed the work to run: once for each reservation and each redemption.
 constexpr db::Statement kAllowed{
     "sim.allowed",
-    "SELECT COUNT(*) FROM reservation_event JOIN reservation ON id = reservation"
-    " WHERE once_key = $1 AND what IN ('reserved', 'redeeming')"};
+    "SELECT (SELECT COUNT(*) FROM reservation WHERE once_key = $1) + (SELECT COUNT(*) FROM"
+    " reservation_event JOIN reservation ON id = reservation WHERE once_key = $1 AND"
+    " what = 'redeeming')"};
 constexpr db::Statement kLost{
     "sim.lost",
     "SELECT COUNT(*) FROM reservation_event WHERE reservation = $1 AND detail = 'node_lost'"};
