@@ -83,7 +83,11 @@ Error NotSeen() {
 LocalFacilitator::LocalFacilitator(std::vector<LocalChain> chains,
                                    const chain::AssetRegistry& assets, db::Database& database,
                                    const Clock& clock)
-    : chains_(std::move(chains)), assets_(assets), database_(database), clock_(clock) {}
+    : chains_(std::move(chains)),
+      assets_(assets),
+      database_(database),
+      clock_(clock),
+      verified_(kVerifiedNotes) {}
 
 Result<LocalFacilitator::Prepared> LocalFacilitator::Prepare(const x402::Payment& payment,
                                                              const x402::Requirements& q) const {
@@ -100,7 +104,7 @@ Result<LocalFacilitator::Prepared> LocalFacilitator::Prepare(const x402::Payment
   if (asset->method != chain::TransferMethod::kEip3009) {
     return Fail(Error(Code::kPaymentTransfer, "the asset has no EIP-3009"));
   }
-  PTG_TRY(scheme::ExactEvmPayload payload, scheme::ParseExactEvm(payment.payload));
+  PTG_TRY(scheme::ExactEvmPayload payload, scheme::ParseExactEvm(payment.payload()));
   Prepared p{.check = {.scheme = payment.scheme,
                        .chain = std::nullopt,
                        .payload = std::move(payload),
@@ -134,6 +138,7 @@ Task<x402::VerifyAnswer> LocalFacilitator::Verify(const x402::Payment& payment,
     good = scheme::CheckExactEvm(p->check);
   }
   if (!good) co_return Invalid(good.error(), p->version, p->payer);
+  NoteVerified(*p);
   x402::VerifyAnswer answer;
   answer.valid = true;
   answer.payer = p->payer;
@@ -167,6 +172,9 @@ Task<Settlement> LocalFacilitator::SettleFor(const x402::Payment& payment,
   // One that was begun in time is brought to its end after its time as well; but only for who shows
   // the whole payment.
   if (!good && !(late && WasGood(p.check))) co_return Refused(p, good.error());
+  if (!late) RecallVerified(p);
+  // Just verified: hardly begun by anybody, and if it was, the store refuses to begin it twice.
+  if (p.check.facts) co_return co_await Begin(p, caller, Alone::kNo, by);
   const Result<std::optional<Pending>> row = co_await Stored(p);
   // An earlier call may have sent it: without the store nobody can tell.
   if (!row) co_return Failed(Outcome::kUnknown, NotSeen(), p.version, p.payer, p.network);
@@ -218,7 +226,8 @@ Task<Settlement> LocalFacilitator::Begin(Prepared& p, Caller caller, Alone alone
   if (p.chain->signers == nullptr) {
     co_return Refused(p, Error(Code::kUnsupported, "there is no signer here"));
   }
-  PTG_CO_RUN(co_await Examine(p, Gas::kYes, by));
+  const bool recalled = alone == Alone::kNo && p.check.facts.has_value();
+  if (!recalled) PTG_CO_RUN(co_await Examine(p, Gas::kYes, by));
   const Result<> good = scheme::CheckExactEvm(p.check);
   if (!good) {
     // Perhaps by a call of the same payment that came between our look at the store and at the
@@ -238,6 +247,7 @@ Task<Settlement> LocalFacilitator::Begin(Prepared& p, Caller caller, Alone alone
   job.gas = p.check.facts->gas;
   // A contract may do otherwise when it is mined, and should not take others with it.
   job.alone = alone == Alone::kYes || p.check.wallet.has_value();
+  job.unproven = recalled;
   Result<Submitter::Sent> sent = co_await p.chain->signers->Submit(std::move(job), by);
   if (sent) {
     PTG_CO_TRY(const Submitter::Sent seen, co_await Confirm(p, *std::move(sent), by));
@@ -290,7 +300,7 @@ Task<Submitter::Sent> LocalFacilitator::Confirm(const Prepared& p, Submitter::Se
     const Result<std::optional<chain::EvmReceipt>> both =
         co_await p.chain->view->ReceiptOfTwo(sent.hash, by);
     if (both && *both) {
-      sent.receipt = **both;
+      sent.receipt = std::make_shared<const chain::EvmReceipt>(**both);
       co_return sent;
     }
     if (by.Left(clock_) <= kConfirmEvery) break;

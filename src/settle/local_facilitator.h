@@ -11,6 +11,7 @@
 #include "base/time.h"
 #include "chain/registry.h"
 #include "chain/view.h"
+#include "crypto/recovered_keys.h"
 #include "db/db.h"
 #include "scheme/exact_evm.h"
 #include "scheme/transfer_proof.h"
@@ -77,10 +78,17 @@ class LocalFacilitator final : public Facilitator {
   // For a payer with code: asks his contract about the signature (ERC-1271). A payer whose key has
   // not signed is asked for code first. Changes nothing for anybody else.
   Task<> AskWallet(Prepared& p, Deadline by);
+  // Notes whose key signed, if the terms are such that it is worth the work.
+  void Recognise(Prepared& p);
   Task<> MeetPayer(Prepared& p, Deadline by);
   // What the chain says of the payment, in p.check; kYes: with the gas that it takes.
   enum class Gas : uint8_t { kNo, kYes };
   Task<> Examine(Prepared& p, Gas gas, Deadline by);
+  // Notes what Verify heard of a good payment, and fills p.check.facts with it, once: the chain
+  // need not say twice within moments what its simulation says a third time before anything is
+  // signed.
+  void NoteVerified(const Prepared& p);
+  void RecallVerified(Prepared& p);
   codec::Bytes CallOf(const Prepared& p) const;
   std::optional<uint64_t> KnownGas(const Prepared& p);
   void RememberGas(const Prepared& p, uint64_t gas);
@@ -112,6 +120,7 @@ class LocalFacilitator final : public Facilitator {
   const chain::AssetRegistry& assets_;
   db::Database& database_;
   const Clock& clock_;
+  crypto::RecoveredKeys keys_;
   std::mutex mutex_;
   // Until when an asset counts as seen with code; only what was seen is remembered.
   std::map<std::pair<std::string, crypto::EvmAddress>, SteadyMs> contracts_;
@@ -122,6 +131,15 @@ class LocalFacilitator final : public Facilitator {
     SteadyMs until;
   };
   std::map<std::tuple<std::string, crypto::EvmAddress, crypto::EvmAddress>, GasNote> gas_;
+  // Sales between verification and settling: more than a second's worth.
+  static constexpr size_t kVerifiedNotes = 4'096;
+  // By slot of the digest that was signed; what comes into a slot puts out what was there.
+  struct VerifiedNote {
+    crypto::Hash32 digest{};
+    chain::TransferFacts facts;
+    SteadyMs until{INT64_MIN};
+  };
+  std::vector<VerifiedNote> verified_;
 };
 
 }  // namespace pontage::settle

@@ -102,6 +102,36 @@ TEST_P(LocalFacilitatorTest, TheSamePaymentManyTimesAtOnceMovesOnce) {
   EXPECT_EQ(f.fake.transfers, 1U);
 }
 
+// Verified a moment ago: the chain is not asked about it again, only whether the very transaction
+// would go through.
+TEST_P(LocalFacilitatorTest, WhatWasJustVerifiedIsSettledOnTheWordOfTheSimulation) {
+  EXPECT_EQ(f.Settle(f.Make(1))->outcome, Outcome::kSettled);  // the gas is known from here on
+  const Sale good = f.Make(2);
+  EXPECT_TRUE(f.Verify(good)->valid);
+  const size_t questions = f.fake.questions;
+  EXPECT_EQ(f.Settle(good)->outcome, Outcome::kSettled);
+  EXPECT_EQ(f.fake.questions, questions);
+  EXPECT_EQ(f.Settle(good)->outcome, Outcome::kSettled) << "an owner may hear it again";
+  EXPECT_EQ(f.fake.transfers, 2U);
+
+  // His money went elsewhere meanwhile: asked anew, and refused with the reason.
+  const Sale drained = f.Make(3);
+  EXPECT_TRUE(f.Verify(drained)->valid);
+  const codec::Uint256 had = f.fake.balance[f.payer.address()];
+  f.fake.balance[f.payer.address()] = codec::Uint256(1);
+  const size_t sends = f.fake.sends;
+  EXPECT_EQ(f.Settle(drained)->answer.reason, "invalid_exact_evm_insufficient_balance");
+  EXPECT_EQ(f.fake.sends, sends) << "nothing was sent that would be reverted";
+  f.fake.balance[f.payer.address()] = had;
+
+  // Somebody else sent it meanwhile: it pays our payee all the same.
+  const Sale taken = f.Make(4);
+  EXPECT_TRUE(f.Verify(taken)->valid);
+  f.fake.FrontRun(taken.auth);
+  EXPECT_EQ(f.Settle(taken)->outcome, Outcome::kSettled);
+  EXPECT_EQ(f.fake.sends, sends);
+}
+
 TEST_P(LocalFacilitatorTest, ASuccessThatDidNotArriveIsToldAgain) {
   const Sale sale = f.Make(1);
   EXPECT_EQ(f.SettleOnce(sale)->outcome, Outcome::kSettled);
@@ -230,7 +260,9 @@ TEST_P(LocalFacilitatorTest, AnOutageIsAnErrorAndNeverAnInvalidPayment) {
 TEST_P(LocalFacilitatorTest, ForgedPaymentsAskTheChainNothing) {
   Sale sale = f.Make(1);
   const size_t before = f.fake.questions;
-  sale.payment.payload.Find("authorization")->Set("nonce", "0x" + std::string(64, 'a'));
+  sale.payment.raw.Find("payload")
+      ->Find("authorization")
+      ->Set("nonce", "0x" + std::string(64, 'a'));
   const auto refused = f.Verify(sale);
   ASSERT_THAT(refused, IsOk());
   EXPECT_EQ(refused->reason, "invalid_exact_evm_signature");
@@ -262,7 +294,7 @@ TEST_P(LocalFacilitatorTest, APayerWithCodeIsAskedByItsContract) {
   f.fake.agreeing_wallets.insert(f.payer.address());
   sale = f.Make(2);
   // What no key can have signed.
-  sale.payment.payload.Set("signature", "0x01" + std::string(130, 'a'));
+  sale.payment.raw.Find("payload")->Set("signature", "0x01" + std::string(130, 'a'));
   EXPECT_TRUE(f.Verify(sale)->valid);
   const auto settled = f.Settle(sale);
   ASSERT_THAT(settled, IsOk());
@@ -273,7 +305,7 @@ TEST_P(LocalFacilitatorTest, APayerWithCodeIsAskedByItsContract) {
 
 TEST_P(LocalFacilitatorTest, AnAccountWithoutCodeIsNeverAskedByAContract) {
   Sale sale = f.Make(1);
-  sale.payment.payload.Set("signature", "0x01" + std::string(130, 'a'));
+  sale.payment.raw.Find("payload")->Set("signature", "0x01" + std::string(130, 'a'));
   EXPECT_EQ(f.Verify(sale)->reason, "invalid_exact_evm_signature");
   EXPECT_EQ(f.fake.wallet_questions, 0U);
 }

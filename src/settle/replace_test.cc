@@ -120,7 +120,7 @@ TEST_P(ReplaceTest, NoVersionIsAboveTheCap) {
   Call call;
   Submit(call, Job(1), Millis(2'500));
   ASSERT_TRUE(Until([&] { return call.ended; }));
-  EXPECT_FALSE(call.sent->receipt.has_value());
+  EXPECT_EQ(call.sent->receipt, nullptr);
   for (const codec::Uint256& fee : f.fake.FeesInPool()) EXPECT_LE(fee, codec::Uint256(2'300));
 }
 
@@ -156,7 +156,7 @@ TEST_P(ReplaceTest, AfterARestartEveryVersionIsFound) {
   const auto seen =
       f.loop.RunUntilDone(f.signers->Await(call.sent->hash, SettleFixture::In(Millis(5'000))));
   ASSERT_THAT(seen, IsOk());
-  ASSERT_TRUE(seen->receipt.has_value());
+  ASSERT_NE(seen->receipt, nullptr);
   EXPECT_EQ(seen->hash, first->hash);
 }
 

@@ -91,8 +91,13 @@ chain::EvmTransaction CallFor(std::span<const SettleJob* const> jobs, uint64_t g
 }
 
 chain::Call SimulationOf(std::span<const SettleJob* const> jobs) {
-  const std::vector<chain::Call> calls = CallsOf(jobs);
   chain::Call simulation;
+  if (jobs.size() == 1) {
+    simulation.target = jobs[0]->to;
+    simulation.data = jobs[0]->data;
+    return simulation;
+  }
+  const std::vector<chain::Call> calls = CallsOf(jobs);
   simulation.target = chain::Multicall3Address();
   simulation.data = chain::CallAggregate3(calls);
   return simulation;
@@ -101,6 +106,7 @@ chain::Call SimulationOf(std::span<const SettleJob* const> jobs) {
 std::vector<bool> Simulated(const chain::CallResult& answer, size_t jobs) {
   std::vector<bool> good(jobs, false);
   if (!answer.success) return good;
+  if (jobs == 1) return {true};
   const Result<std::vector<chain::CallResult>> results = chain::ReturnedCalls(answer.data, jobs);
   if (!results) return good;
   for (size_t i = 0; i < jobs; ++i) good[i] = (*results)[i].success;

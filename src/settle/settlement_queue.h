@@ -38,6 +38,8 @@ struct SettleJob {
   uint64_t gas = 0;  // as estimated for it alone; a quarter more is given
   // Not with others: it may behave otherwise when mined (a contract wallet), or failed in a batch.
   bool alone = false;
+  // The chain was not asked about it just now: it is simulated also when it is by itself.
+  bool unproven = false;
 };
 
 // Jobs by their place in `queue`, in its order, and each group one transaction. Empty while

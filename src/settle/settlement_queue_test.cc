@@ -138,7 +138,10 @@ TEST(SettlementQueue, ASimulationTellsWhichFail) {
   EXPECT_EQ(Simulated(answer, 2), (std::vector{false, false})) << "not one row for each";
   answer.success = false;
   EXPECT_EQ(Simulated(answer, 3), (std::vector{false, false, false}));
-  EXPECT_EQ(Simulated({.success = true, .data = {1}}, 1), (std::vector{false}));
+  EXPECT_EQ(Simulated({.success = true, .data = {1}}, 2), (std::vector{false, false}));
+  // One alone is the call itself: it went through, or it did not.
+  EXPECT_EQ(Simulated({.success = true, .data = {}}, 1), (std::vector{true}));
+  EXPECT_EQ(Simulated({.success = false, .data = {1}}, 1), (std::vector{false}));
 }
 
 }  // namespace

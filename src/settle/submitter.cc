@@ -57,7 +57,7 @@ Task<> Submitter::Stop() {
   }
   queue_.clear();
   for (auto& [id, open] : open_) {
-    for (const std::shared_ptr<Waiter>& waiter : open.waiters) waiter->Deliver(std::nullopt);
+    for (const std::shared_ptr<Waiter>& waiter : open.waiters) waiter->Deliver(nullptr);
   }
   open_.clear();
   by_hash_.clear();
@@ -153,7 +153,7 @@ Task<> Submitter::Store(Waiters& group) {
   const auto drop_done = [&group] {
     std::erase_if(group, [](const auto& w) { return w->state == Waiter::State::kDone; });
   };
-  if (group.size() > 1) PTG_CO_RUN(co_await Simulate(group));
+  if (group.size() > 1 || group[0]->job.unproven) PTG_CO_RUN(co_await Simulate(group));
   drop_done();
   if (group.empty()) co_return {};
   PTG_CO_TRY(const GasPrice price, co_await Price());
@@ -203,7 +203,7 @@ void Submitter::StoredAs(const Stored& stored, const Waiters& group) {
     waiter->hash = stored.made->versions.back().hash;
     waiter->batch = stored.made->batch;
     if (stopping_ || waiter->by.Passed(loop_.clock())) {
-      waiter->Deliver(std::nullopt);
+      waiter->Deliver(nullptr);
       continue;
     }
     loop_.Watch(*waiter, waiter->by);
@@ -276,7 +276,7 @@ Task<Submitter::Sent> Submitter::Watch(Outgoing tx, crypto::Hash32 hash, Deadlin
   waiter->hash = hash;
   waiter->batch = tx.batch;
   loop_.Post([this, waiter, watched = std::move(tx)]() mutable {
-    if (stopping_ || waiter->by.Passed(loop_.clock())) return waiter->Deliver(std::nullopt);
+    if (stopping_ || waiter->by.Passed(loop_.clock())) return waiter->Deliver(nullptr);
     loop_.Watch(*waiter, waiter->by);
     look_now_ = true;
     Adopt(std::move(watched), false, {waiter});
@@ -288,7 +288,7 @@ Task<Submitter::Sent> Submitter::Watch(Outgoing tx, crypto::Hash32 hash, Deadlin
 // it already stays, and what `tx` adds is added.
 void Submitter::Adopt(Outgoing tx, bool ours, Waiters waiters) {
   if (stopping_) {
-    for (const std::shared_ptr<Waiter>& waiter : waiters) waiter->Deliver(std::nullopt);
+    for (const std::shared_ptr<Waiter>& waiter : waiters) waiter->Deliver(nullptr);
     return;
   }
   std::string id = tx.id;

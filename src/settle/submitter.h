@@ -80,7 +80,8 @@ class Submitter {
   using Job = SettleJob;
   struct Sent {
     crypto::Hash32 hash{};  // of the version that was mined, else of the last one
-    std::optional<chain::EvmReceipt> receipt;  // absent: not seen before the deadline
+    // Null: not seen before the deadline. One for all that share the transaction.
+    std::shared_ptr<const chain::EvmReceipt> receipt;
     // It settles others too: that it did not move this payment may be their fault, or the batch's.
     bool batch = false;
   };
@@ -143,6 +144,8 @@ class Submitter {
   Task<> Begin();
   Task<> Measure();
   Task<> AdoptStored(UnixMs before);
+  Task<> Look();
+  Task<> LookOnce();
   Task<> CheckReceipts(uint64_t block);
   void Close(const std::string& id, const chain::EvmReceipt& receipt, std::vector<Mined>& mined);
   Millis Pace() const;
@@ -172,6 +175,9 @@ class Submitter {
   Event work_;                                     // something is to be broadcast
   Event watched_;                                  // something is to be watched
   bool look_now_ = false;  // somebody asks about a transaction that may be mined already
+  bool looking_ = false;
+  uint64_t seen_block_ = 0;  // whose receipts were asked for, at
+  SteadyMs checked_at_{INT64_MIN};
   SteadyMs last_sent_;
   SteadyMs tended_at_;
   UnixMs chain_time_;  // of the latest block that was seen

@@ -137,7 +137,13 @@ Task<> Submitter::BroadcastDue() {
     for (const std::string& id : taken) PTG_RUN(MarkBroadcast(tx, id, at));
     return {};
   };
-  co_return co_await database_.Write(body, Deadline::In(loop_.clock(), kStoreTimeout));
+  PTG_CO_RUN(co_await database_.Write(body, Deadline::In(loop_.clock(), kStoreTimeout)));
+  // A chain that makes a block for each transaction has it now.
+  if (!stopping_ && !looking_) {
+    ++running_;
+    loop_.Spawn(LookOnce(), "submitter.look");
+  }
+  co_return {};
 }
 
 // The node says that the nonce of this transaction was used. Either by one of its versions: then
@@ -186,7 +192,7 @@ Task<> Submitter::Heal(std::string id) {
     open_.erase(again);
   }
   if (!*made) {
-    for (const std::shared_ptr<Waiter>& waiter : waiters) waiter->Deliver(std::nullopt);
+    for (const std::shared_ptr<Waiter>& waiter : waiters) waiter->Deliver(nullptr);
     co_return {};
   }
   Outgoing fresh = **std::move(made);

@@ -66,7 +66,7 @@ TEST_P(SubmitterTest, AHundredAtOnceAreMinedInOneBlock) {
   std::set<crypto::Hash32> hashes;
   std::set<uint64_t> blocks;
   for (const Submitter::Sent& s : sent) {
-    ASSERT_TRUE(s.receipt.has_value());
+    ASSERT_NE(s.receipt, nullptr);
     EXPECT_TRUE(s.receipt->ok);
     hashes.insert(s.hash);
     blocks.insert(s.receipt->block);
@@ -82,7 +82,7 @@ TEST_P(SubmitterTest, OnePaymentHasOneTransaction) {
   // The refused one took no nonce with it: the next is mined at once.
   const auto next = Submit(2);
   ASSERT_THAT(next, IsOk());
-  EXPECT_TRUE(next->receipt.has_value());
+  EXPECT_NE(next->receipt, nullptr);
 }
 
 TEST_P(SubmitterTest, ANonceThatAnotherProgramUsedIsHealed) {
@@ -93,11 +93,11 @@ TEST_P(SubmitterTest, ANonceThatAnotherProgramUsedIsHealed) {
   f.fake.UseNonceElsewhere(f.signer.address());
   const auto healed = Submit(2);
   ASSERT_THAT(healed, IsOk());
-  ASSERT_TRUE(healed->receipt.has_value());
+  ASSERT_NE(healed->receipt, nullptr);
   EXPECT_EQ(healed->hash, healed->receipt->hash) << "the hash is that of the mined transaction";
   const auto next = Submit(3);
   ASSERT_THAT(next, IsOk());
-  EXPECT_TRUE(next->receipt.has_value());
+  EXPECT_NE(next->receipt, nullptr);
 }
 
 TEST_P(SubmitterTest, ATransactionThatGotLostOnTheWayIsSentAgain) {
@@ -107,7 +107,7 @@ TEST_P(SubmitterTest, ATransactionThatGotLostOnTheWayIsSentAgain) {
   f.fake.DropNext();
   const auto sent = Submit(1, Millis(8'000));
   ASSERT_THAT(sent, IsOk());
-  EXPECT_TRUE(sent->receipt.has_value());
+  EXPECT_NE(sent->receipt, nullptr);
   EXPECT_GE(f.fake.sends, 2U);
 }
 
@@ -121,7 +121,7 @@ TEST_P(SubmitterTest, AnotherNodeAdoptsWhatADeadOneLeft) {
   f.fake.instant = false;
   const auto sent = Submit(1, Millis(200));
   ASSERT_THAT(sent, IsOk());
-  EXPECT_FALSE(sent->receipt.has_value());
+  EXPECT_EQ(sent->receipt, nullptr);
   f.StopNode();
   for (int i = 0; i < 60 && f.fake.pool_size() == 0; ++i) f.Wait(Millis(50));
   EXPECT_EQ(f.fake.pool_size(), 1U);
@@ -129,7 +129,7 @@ TEST_P(SubmitterTest, AnotherNodeAdoptsWhatADeadOneLeft) {
   Signers others({&other}, *f.database, Clock::System());
   const auto seen = f.loop.RunUntilDone(others.Await(sent->hash, SettleFixture::In(Millis(5'000))));
   ASSERT_THAT(seen, IsOk());
-  EXPECT_TRUE(seen->receipt.has_value());
+  EXPECT_NE(seen->receipt, nullptr);
   EXPECT_THAT(f.loop.RunUntilDone(other.Stop()), IsOk());
 }
 
@@ -157,7 +157,7 @@ TEST_P(SubmitterTest, TwoNodesNeverSignOneNonceTwice) {
 
 // A development chain that began anew under an old database.
 TEST_P(SubmitterTest, AChainThatWasWoundBackIsFollowed) {
-  for (uint16_t n = 0; n < 3; ++n) ASSERT_TRUE(Submit(n)->receipt.has_value());
+  for (uint16_t n = 0; n < 3; ++n) ASSERT_NE(Submit(n)->receipt, nullptr);
   f.StopNode();
   testing::FakeEvmChain anew(chain::ChainId::Evm(84532), f.Domain());
   anew.balance[f.payer.address()] = codec::Uint256(1'000);
@@ -166,7 +166,7 @@ TEST_P(SubmitterTest, AChainThatWasWoundBackIsFollowed) {
   f.Wait(Millis(150));
   const auto sent = f.loop.RunUntilDone(again.Submit(Job(9), SettleFixture::In(Millis(5'000))));
   ASSERT_THAT(sent, IsOk());
-  EXPECT_TRUE(sent->receipt.has_value());
+  EXPECT_NE(sent->receipt, nullptr);
   EXPECT_THAT(f.loop.RunUntilDone(again.Stop()), IsOk());
 }
 
@@ -215,7 +215,7 @@ TEST_P(SubmitterTest, SeveralKeysShareTheWork) {
   for (const Submitter::Sent& s : sent) {
     const auto seen = f.loop.RunUntilDone(both.Await(s.hash, SettleFixture::In(Millis(5'000))));
     ASSERT_THAT(seen, IsOk());
-    EXPECT_TRUE(seen->receipt.has_value());
+    EXPECT_NE(seen->receipt, nullptr);
   }
   EXPECT_THAT(f.loop.RunUntilDone(other.Stop()), IsOk());
 }

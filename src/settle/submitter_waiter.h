@@ -16,7 +16,7 @@ struct Submitter::Waiter final : DeadlineNode {
 
   enum class State : uint8_t { kQueued, kStoring, kStored, kDone };
 
-  void Deliver(std::optional<chain::EvmReceipt> receipt) {
+  void Deliver(std::shared_ptr<const chain::EvmReceipt> receipt) {
     if (state == State::kDone) return;
     Sent sent;
     sent.hash = receipt ? receipt->hash : hash;
@@ -26,7 +26,7 @@ struct Submitter::Waiter final : DeadlineNode {
   }
   void Refuse(Error why) { Answer(Fail(std::move(why))); }
   void Expire() override {
-    if (state == State::kStored) return Deliver(std::nullopt);
+    if (state == State::kStored) return Deliver(nullptr);
     Refuse(Error(Code::kOverloaded, "no transaction could be made for the payment in time"));
   }
 

@@ -85,8 +85,6 @@ Millis Submitter::Pace() const {
 }
 
 Task<> Submitter::WatchChain() {
-  uint64_t seen_block = 0;
-  SteadyMs checked_at;
   SteadyMs adopted_at = loop_.clock().Steady();
   while (!stopping_) {
     if (!ready_) {
@@ -119,22 +117,33 @@ Task<> Submitter::WatchChain() {
       if (!woken || stopping_) continue;
     }
     PTG_CO_RUN(co_await Sleep(Pace()));
-    if (stopping_ || open_.empty()) continue;
-    const Deadline by = Deadline::In(loop_.clock(), kRpcTimeout);
-    const Result<chain::EvmBlock> block = co_await view_.Block(std::nullopt, by);
-    const SteadyMs then = loop_.clock().Steady();
-    // Receipts are asked for when there is a new block, and now and then in case that two nodes
-    // behind one name do not agree.
-    if (!block) continue;
-    chain_time_ = std::max(chain_time_, UnixMs::FromSeconds(block->time_s));
-    if (block->number == seen_block && !look_now_ && then - checked_at < Millis(2'000)) continue;
-    look_now_ = false;
-    const Result<> checked = co_await CheckReceipts(block->number);
-    if (checked) {
-      seen_block = block->number;
-      checked_at = then;
-    }
+    if (!stopping_ && !open_.empty()) (void)co_await Look();
   }
+  if (--running_ == 0) stopped_.Set();
+  co_return {};
+}
+
+// Receipts are asked for when there is a new block, and now and then in case that two nodes behind
+// one name do not agree.
+Task<> Submitter::Look() {
+  const Deadline by = Deadline::In(loop_.clock(), kRpcTimeout);
+  PTG_CO_TRY(const chain::EvmBlock block, co_await view_.Block(std::nullopt, by));
+  const SteadyMs then = loop_.clock().Steady();
+  chain_time_ = std::max(chain_time_, UnixMs::FromSeconds(block.time_s));
+  const bool lately = checked_at_.ms() != INT64_MIN && then - checked_at_ < Millis(2'000);
+  if (block.number == seen_block_ && !look_now_ && lately) co_return {};
+  look_now_ = false;
+  PTG_CO_RUN(co_await CheckReceipts(block.number));
+  seen_block_ = block.number;
+  checked_at_ = then;
+  co_return {};
+}
+
+// Beside WatchChain, which looks again soon: what this one fails with is nobody's loss.
+Task<> Submitter::LookOnce() {
+  looking_ = true;
+  (void)co_await Look();
+  looking_ = false;
   if (--running_ == 0) stopped_.Set();
   co_return {};
 }
@@ -236,7 +245,8 @@ void Submitter::Close(const std::string& id, const chain::EvmReceipt& receipt,
     options_.metrics->CounterOf("pontage_settle_gas_total", "Gas that they took.", labels)
         .Add(receipt.gas_used);
   }
-  for (const std::shared_ptr<Waiter>& waiter : open.waiters) waiter->Deliver(receipt);
+  const auto shared = std::make_shared<const chain::EvmReceipt>(receipt);
+  for (const std::shared_ptr<Waiter>& waiter : open.waiters) waiter->Deliver(shared);
 }
 
 }  // namespace pontage::settle

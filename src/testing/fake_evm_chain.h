@@ -171,6 +171,11 @@ class FakeEvmChain final : public chain::EvmView {
         continue;
       }
       result.success = call.target == token_.verifying_contract;
+      if (const auto auth = chain::AsTransferWithAuthorization(call.data)) {
+        result.success = result.success && WouldRun(*auth);
+        results.push_back(std::move(result));
+        continue;
+      }
       const crypto::Hash32 separator = chain::DomainSeparator(token_);
       if (result.success) result.data.assign(separator.begin(), separator.end());
       results.push_back(std::move(result));
