@@ -1,12 +1,14 @@
 // How many payments one key settles on a real EVM chain (anvil) with blocks of one second, and what
-// a payment costs alone and in a batch. Prints one JSON object; needs build/pontage or PTG_BIN.
-//   node test/load/settle.mjs [--seconds 15] [--outstanding 900] [--payers 40]
+// a payment costs alone and in a batch. Prints the figures and, with --json, what they were made from as one
+// JSON object; needs build/pontage or PTG_BIN.
+//   node test/load/settle.mjs [--seconds 15] [--outstanding 900] [--payers 40] [--json]
 import { parseArgs } from "node:util";
 import { keccak256, toHex } from "viem";
 import { privateKeyToAccount } from "viem/accounts";
 import { settleRequest } from "../rig/src/pay.mjs";
 import { sellerConfig, startPontage } from "../rig/src/pontage.mjs";
 import * as rig from "../rig/src/rig.mjs";
+import { row } from "./figures.mjs";
 
 const { values } = parseArgs({
   options: {
@@ -14,6 +16,7 @@ const { values } = parseArgs({
     outstanding: { type: "string", default: "900" }, // the API takes 1,000 calls at once
     payers: { type: "string", default: "40" },
     queued: { type: "string", default: "200" },
+    json: { type: "boolean", default: false },
   },
 });
 const kSeconds = Number(values.seconds);
@@ -113,5 +116,8 @@ try {
   await server.stop();
   await chain.stop();
 }
-console.log(JSON.stringify(figures, null, 1));
+row(`${kQueued} queued, one key, 1 s blocks`, figures.blocks_until_all, "blocks", 3, { detail: `${figures.transactions} transactions` });
+row("settled by one key", figures.settled_per_second, "/s", 300, { atLeast: true, detail: `${kSeconds} s, ${figures.failed} failed, books ${figures.books_close ? "close" : "do NOT close"}` });
+row("gas of a payment in a batch of 50", figures.gas_ratio, "x alone", 0.75, { detail: `${figures.gas_in_batch_of_50} against ${figures.gas_alone}` });
+if (values.json) console.log(JSON.stringify(figures, null, 1));
 process.exitCode = figures.failed === 0 && figures.books_close ? 0 : 1;
