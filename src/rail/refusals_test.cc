@@ -14,6 +14,7 @@
 #include "testing/engines.h"
 #include "testing/fake_evm_chain.h"
 #include "testing/golden.h"
+#include "testing/sign_payment.h"
 #include "wire/problem/error_map.h"
 
 namespace pontage::rail {
@@ -83,12 +84,8 @@ class Seller {
         database_(engine_.OpenMigrated()) {
     const chain::ChainId network = chain::ChainId::Evm(84532);
     const chain::EvmAsset& usdc = *assets_.DefaultOf(network);
-    chain::Eip712Domain domain;
-    domain.name = usdc.eip712_name;
-    domain.version = usdc.eip712_version;
-    domain.chain_id = 84532;
-    domain.verifying_contract = usdc.address;
-    chain_ = std::make_unique<testing::FakeEvmChain>(network, domain);
+    chain_ =
+        std::make_unique<testing::FakeEvmChain>(network, testing::DomainOf(usdc, network.number()));
     PayersOf(one, record.poor);
     facilitator_ = std::make_unique<settle::LocalFacilitator>(
         std::vector<settle::LocalChain>{{chain_.get(), nullptr}}, assets_, *database_, clock_);

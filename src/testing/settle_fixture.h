@@ -57,14 +57,7 @@ class SettleFixture {
   }
   void Wait(Millis time) { (void)loop.RunUntilDone(Sleep(time)); }
 
-  chain::Eip712Domain Domain() const {
-    chain::Eip712Domain domain;
-    domain.name = usdc.eip712_name;
-    domain.version = usdc.eip712_version;
-    domain.chain_id = 84532;
-    domain.verifying_contract = usdc.address;
-    return domain;
-  }
+  chain::Eip712Domain Domain() const { return DomainOf(usdc, 84532); }
   static crypto::PrivateKey Key(uint8_t n) {
     std::string hex(64, '0');
     hex[63] = static_cast<char>('0' + n);

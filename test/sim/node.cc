@@ -8,16 +8,6 @@
 namespace pontage::sim {
 namespace {
 
-chain::Eip712Domain TokenOf(const chain::AssetRegistry& assets) {
-  const chain::EvmAsset usdc = *assets.DefaultOf(chain::ChainId::Evm(84532));
-  chain::Eip712Domain domain;
-  domain.name = usdc.eip712_name;
-  domain.version = usdc.eip712_version;
-  domain.chain_id = 84532;
-  domain.verifying_contract = usdc.address;
-  return domain;
-}
-
 // Short, so that an hour of trouble passes in a minute.
 catalog::Route RouteOf(std::string match, bool settle_before) {
   catalog::Route route;
@@ -40,7 +30,10 @@ settle::SubmitterOptions QuickSubmitter() {
 }  // namespace
 
 Ground::Ground(uint64_t seed)
-    : dice(seed), chain(chain::ChainId::Evm(84532), TokenOf(assets)), server() {
+    : dice(seed),
+      chain(chain::ChainId::Evm(84532),
+            testing::DomainOf(*assets.DefaultOf(chain::ChainId::Evm(84532)), 84532)),
+      server() {
   chain.instant = false;
   chain.keeps_time = true;
   chain.now_s = clock.Now().seconds();

@@ -183,11 +183,7 @@ World::Payment World::Sign(size_t index) {
       codec::Uint256(static_cast<uint64_t>(ground_.clock.Now().seconds() + valid_s));
   p.auth.nonce[31] = static_cast<uint8_t>(index);
   if (ground_.dice.Chance(ground_.weather.token_eats)) ground_.chain.eaten.insert(p.auth.nonce);
-  chain::Eip712Domain token;
-  token.name = usdc.eip712_name;
-  token.version = usdc.eip712_version;
-  token.chain_id = 84532;
-  token.verifying_contract = usdc.address;
+  const chain::Eip712Domain token = testing::DomainOf(usdc, 84532);
   p.value = codec::EncodeBase64(codec::ToString(testing::SignedPayment(payer, token, q, p.auth)));
   return p;
 }
