@@ -42,8 +42,8 @@ export async function createDatabase({ server = serverUrl(), password } = {}) {
   };
 }
 
-// A PostgreSQL of one's own on a unix socket: {url, kill(), start(), freeze(), thaw(), stop()}. kill takes all its
-// processes at once, as a crash does; start recovers from it. The server refuses to run as root.
+// A PostgreSQL of one's own on a unix socket: {url, kill(), crash(), start(), freeze(), thaw(), stop()}. kill and crash
+// end all its processes at once (SIGQUIT, kill -9); start recovers from it. The server refuses to run as root.
 export async function startPostgres() {
   const dir = fs.mkdtempSync("/tmp/ptg-pg-");
   const as = {};
@@ -95,6 +95,12 @@ export async function startPostgres() {
         if (error.code !== "ESRCH") throw error; // One that ended meanwhile.
       }
     }
+  };
+  // kill -9 of all of them: nobody is asked, and nobody says goodbye to whoever is connected.
+  own.crash = async () => {
+    const gone = new Promise((resolve) => server.once("exit", resolve));
+    all("SIGKILL");
+    await gone;
   };
   own.freeze = () => all("SIGSTOP");
   own.thaw = () => all("SIGCONT");
