@@ -216,6 +216,33 @@ Task<EvmBlock> EvmRpc::Block(std::optional<uint64_t> number, Deadline by) {
   co_return ReadBlock(result);
 }
 
+Task<Canon> EvmRpc::Blocks(std::vector<uint64_t> heights, Deadline by) {
+  std::vector<Ask> asks;
+  const auto ask = [&asks](std::string_view which) {
+    asks.push_back({"eth_getBlockByNumber", Params(Quoted(which), "false")});
+  };
+  ask("latest");
+  ask("finalized");
+  for (const uint64_t height : heights) ask(codec::Uint256(height).ToHexQuantity());
+  PTG_CO_TRY(const std::vector<Reply> replies, co_await Batch(std::move(asks), by));
+  Canon canon;
+  if (replies[0].failed) co_return Fail(Outage("eth_getBlockByNumber", replies[0]));
+  PTG_CO_TRY(const EvmBlock head, ReadBlock(replies[0].result));
+  canon.head = head.number;
+  // Nodes that do not know the tag, and those that have nothing final yet, say so by an error or
+  // null.
+  if (!replies[1].failed && !replies[1].result.IsNull()) {
+    PTG_CO_TRY(const EvmBlock finalized, ReadBlock(replies[1].result));
+    canon.finalized = finalized.number;
+  }
+  for (size_t i = 2; i < replies.size(); ++i) {
+    if (replies[i].failed) co_return Fail(Outage("eth_getBlockByNumber", replies[i]));
+    PTG_CO_TRY(std::optional<crypto::Hash32> hash, ReadBlockHash(replies[i].result));
+    canon.blocks.push_back(std::move(hash));
+  }
+  co_return canon;
+}
+
 Task<TransferFacts> EvmRpc::AskTransfer(TransferQuestion question, Deadline by) {
   return AskTransferAt(std::move(question), std::nullopt, by);
 }

@@ -38,6 +38,7 @@ class EvmRpc final : public EvmView {
   const ChainId& chain() const override { return chain_; }
   Task<uint64_t> ChainNumber(Deadline by) override;
   Task<EvmBlock> Block(std::optional<uint64_t> number, Deadline by) override;
+  Task<Canon> Blocks(std::vector<uint64_t> heights, Deadline by) override;
   Task<TransferFacts> AskTransfer(TransferQuestion question, Deadline by) override;
   Task<TransferFacts> AskTransferOfTwo(TransferQuestion question, Deadline by) override;
   Task<bool> NonceUsed(crypto::EvmAddress asset, crypto::EvmAddress payer, codec::Bytes32 nonce,

@@ -146,6 +146,13 @@ Result<EvmBlock> ReadBlock(const Json& json) {
   return block;
 }
 
+Result<std::optional<crypto::Hash32>> ReadBlockHash(const Json& json) {
+  if (json.IsNull()) return std::optional<crypto::Hash32>();
+  PTG_TRY(const JsonReader r, JsonReader::Of(json, kFault));
+  PTG_TRY(const crypto::Hash32 hash, FixedBytes<32>(r, "hash"));
+  return std::optional<crypto::Hash32>(hash);
+}
+
 Result<std::optional<EvmReceipt>> ReadReceipt(const Json& json) {
   if (json.IsNull()) return std::optional<EvmReceipt>();
   PTG_TRY(const JsonReader r, JsonReader::Of(json, kFault));
@@ -156,6 +163,9 @@ Result<std::optional<EvmReceipt>> ReadReceipt(const Json& json) {
   PTG_TRY(const uint64_t status, Number(r, "status"));
   receipt.ok = status == 1;
   PTG_TRY(receipt.block, Number(r, "blockNumber"));
+  if (r.MaybeAny("blockHash") != nullptr) {
+    PTG_TRY(receipt.block_hash, FixedBytes<32>(r, "blockHash"));
+  }
   PTG_TRY(receipt.gas_used, Number(r, "gasUsed"));
   PTG_TRY(receipt.cost, ReadCost(r, receipt.gas_used));
   PTG_TRY(const std::vector<JsonReader> logs, r.Objects("logs", kMaxLogs));

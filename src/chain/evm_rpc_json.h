@@ -21,6 +21,8 @@ Result<uint64_t> ReadQuantity64(const codec::Json& json);
 Result<codec::Bytes> ReadBytes(const codec::Json& json);
 Result<bool> ReadHasCode(const codec::Json& json);
 Result<EvmBlock> ReadBlock(const codec::Json& json);
+// null: there is none.
+Result<std::optional<crypto::Hash32>> ReadBlockHash(const codec::Json& json);
 // null: not mined.
 Result<std::optional<EvmReceipt>> ReadReceipt(const codec::Json& json);
 Result<std::vector<FoundLog>> ReadFoundLogs(const codec::Json& json);

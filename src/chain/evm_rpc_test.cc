@@ -9,6 +9,7 @@
 
 #include "base/try.h"
 #include "chain/evm_rpc_json.h"
+#include "codec/hex.h"
 #include "io/runtime.h"
 #include "net/server.h"
 #include "testing/expect.h"
@@ -261,9 +262,9 @@ TEST_F(EvmRpcTest, ReceiptsAreReadWithTheirLogs) {
   node.answer = [n = 0](const std::string&) mutable {
     if (n++ == 0) return std::string(R"("result":null)");
     return R"("result":{"transactionHash":"0x)" + std::string(64, 'a') +
-           R"(","status":"0x1","blockNumber":"0x10","gasUsed":"0x5208","logs":[{"address":"0x)" +
-           std::string(40, 'b') + R"(","topics":["0x)" + std::string(64, 'c') +
-           R"("],"data":"0x00","logIndex":"0x5"}]})";
+           R"(","status":"0x1","blockNumber":"0x10","blockHash":"0x)" + std::string(64, 'd') +
+           R"(","gasUsed":"0x5208","logs":[{"address":"0x)" + std::string(40, 'b') +
+           R"(","topics":["0x)" + std::string(64, 'c') + R"("],"data":"0x00","logIndex":"0x5"}]})";
   };
   auto rpc = Rpc({node.url()});
   std::vector<crypto::Hash32> hashes(2);
@@ -273,8 +274,52 @@ TEST_F(EvmRpcTest, ReceiptsAreReadWithTheirLogs) {
   ASSERT_TRUE((*receipts)[1].has_value());
   EXPECT_TRUE((*receipts)[1]->ok);
   EXPECT_EQ((*receipts)[1]->block, 16U);
+  EXPECT_EQ(codec::ToHex((*receipts)[1]->block_hash), std::string(64, 'd'));
   ASSERT_EQ((*receipts)[1]->logs.size(), 1U);
   EXPECT_EQ((*receipts)[1]->logs[0].log_index, 5U);
+}
+
+// The latest block, the final one if the node speaks of it, and those at the heights.
+TEST_F(EvmRpcTest, BlocksAreNamedByTheirHashes) {
+  const auto block = [](const std::string& number, char hash) {
+    return R"("result":{"number":")" + number + R"(","timestamp":"0x1","hash":"0x)" +
+           std::string(64, hash) + "\"}";
+  };
+  const std::string none = R"("result":null)";
+  const std::string error = R"("error":{"code":-39001,"message":"finalized block not found"})";
+  const struct {
+    std::string_view name;
+    std::string finalized, at;
+    std::optional<uint64_t> want_final;
+    std::optional<std::string> want_at;
+    bool fails = false;
+  } cases[] = {
+      {"all there", block("0x10", 'b'), block("0x18", 'c'), 16, std::string(64, 'c')},
+      {"nothing is final yet", none, block("0x18", 'c'), std::nullopt, std::string(64, 'c')},
+      {"the node does not know the word", error, block("0x18", 'c'), std::nullopt,
+       std::string(64, 'c')},
+      {"no such block yet", block("0x10", 'b'), none, 16, std::nullopt},
+      {"the node cannot say", block("0x10", 'b'), error, 16, std::nullopt, true},
+      {"a block without a hash", block("0x10", 'b'), R"("result":{"number":"0x18"})", 16,
+       std::nullopt, true},
+  };
+  for (const auto& one : cases) {
+    node.answer = [&, n = 0](const std::string&) mutable {
+      const std::string* const in_turn[] = {nullptr, &one.finalized, &one.at};
+      const int i = n++ % 3;
+      return i == 0 ? block("0x20", 'a') : *in_turn[i];
+    };
+    auto rpc = Rpc({node.url()});
+    std::vector<uint64_t> heights{24};
+    const auto canon = loop.RunUntilDone(rpc->Blocks(heights, In(Millis(1'000))));
+    ASSERT_EQ(canon.has_value(), !one.fails) << one.name;
+    if (one.fails) continue;
+    EXPECT_EQ(canon->head, 32U) << one.name;
+    EXPECT_EQ(canon->finalized, one.want_final) << one.name;
+    ASSERT_EQ(canon->blocks.size(), 1U) << one.name;
+    ASSERT_EQ(canon->blocks[0].has_value(), one.want_at.has_value()) << one.name;
+    if (one.want_at) EXPECT_EQ(codec::ToHex(*canon->blocks[0]), *one.want_at) << one.name;
+  }
 }
 
 TEST(EvmRpcJson, EveryNodesWordsForTheSameRefusal) {

@@ -27,10 +27,19 @@ struct EvmReceipt {
   crypto::Hash32 hash{};
   bool ok = false;  // status 1: it was not reverted
   uint64_t block = 0;
+  crypto::Hash32 block_hash{};  // zeros when the node does not say
   uint64_t gas_used = 0;
   // Wei, with what a rollup takes for its parent chain; absent when the node does not say.
   std::optional<codec::Uint256> cost;
   std::vector<EvmLog> logs;
+};
+
+// Which blocks a chain holds to be its own at the moment.
+struct Canon {
+  uint64_t head = 0;                  // the latest block
+  std::optional<uint64_t> finalized;  // what is never thrown out; absent: the node does not say
+  // Of the heights that were asked for, in their order; absent: the chain has no such block.
+  std::vector<std::optional<crypto::Hash32>> blocks;
 };
 
 struct FoundLog {
@@ -95,6 +104,9 @@ class EvmView {
   virtual Task<uint64_t> ChainNumber(Deadline by) = 0;
   // The latest block, or the one of that number.
   virtual Task<EvmBlock> Block(std::optional<uint64_t> number, Deadline by) = 0;
+  // The blocks at these heights, at most kMaxCalls - 2 of them, as one node sees them. One round
+  // trip.
+  virtual Task<Canon> Blocks(std::vector<uint64_t> heights, Deadline by) = 0;
   // All in one round trip.
   virtual Task<TransferFacts> AskTransfer(TransferQuestion question, Deadline by) = 0;
   // The same of two nodes that agree, for payments that are worth it. A view with one source has

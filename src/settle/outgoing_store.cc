@@ -7,6 +7,7 @@
 #include "base/try.h"
 #include "codec/hex.h"
 #include "settle/pending_store.h"
+#include "settle/reorg_store.h"
 
 namespace pontage::settle {
 namespace {
@@ -20,9 +21,14 @@ constexpr db::Statement kTakeNonce{
     " ON CONFLICT (chain, signer) DO UPDATE SET next_nonce = CASE WHEN signer_nonce.next_nonce < $3"
     " THEN $3 + 1 ELSE signer_nonce.next_nonce + 1 END RETURNING next_nonce"};
 constexpr db::Statement kReadNonce{
-    "settle.nonce_read", "SELECT next_nonce FROM signer_nonce WHERE chain = $1 AND signer = $2"};
+    "settle.nonce_read",
+    "SELECT next_nonce, first_block FROM signer_nonce WHERE chain = $1 AND signer = $2"};
 constexpr db::Statement kSetNonce{
     "settle.nonce_set", "UPDATE signer_nonce SET next_nonce = $3 WHERE chain = $1 AND signer = $2"};
+constexpr db::Statement kFirstBlock{
+    "settle.nonce_first_block",
+    "INSERT INTO signer_nonce (chain, signer, next_nonce, first_block) VALUES ($1, $2, $3, $4)"
+    " ON CONFLICT (chain, signer) DO UPDATE SET first_block = excluded.first_block"};
 
 // Nothing is inserted where the nonce has its transaction already.
 constexpr db::Statement kInsertOutgoing{
@@ -71,9 +77,10 @@ constexpr db::Statement kById{
 constexpr db::Statement kReopen{
     "settle.outgoing_reopen",
     "UPDATE outgoing_transaction SET state = 'broadcast', block = NULL, receipt_status = NULL,"
+    " block_hash = '', watch = CASE WHEN watch = '' THEN '' ELSE 'gone' END,"
     " updated_ms = $5 WHERE chain = $1 AND signer = $2 AND nonce >= $3 AND nonce < $4"
     " AND state IN ('mined', 'failed')"
-    " RETURNING id, nonce, hash, raw, purpose, created_ms, signer"};
+    " RETURNING id, nonce, hash, raw, purpose, created_ms, signer, watch"};
 constexpr db::Statement kBroadcast{
     "settle.outgoing_broadcast",
     "UPDATE outgoing_transaction SET state = 'broadcast', updated_ms = $2"
@@ -81,20 +88,32 @@ constexpr db::Statement kBroadcast{
 constexpr db::Statement kMined{
     "settle.outgoing_mined",
     "UPDATE outgoing_transaction SET state = 'mined', hash = $2, block = $3, receipt_status = $4,"
-    " updated_ms = $5, gas_gwei = $6 WHERE id = $1 AND state IN ('signed', 'broadcast')"};
+    " updated_ms = $5, gas_gwei = $6, block_hash = $7, watch = CASE WHEN $7 = '' THEN ''"
+    " WHEN watch = 'gone' THEN 'moved' WHEN $4 = 1 THEN 'watched' ELSE '' END"
+    " WHERE id = $1 AND state IN ('signed', 'broadcast')"};
 constexpr db::Statement kReplaced{
     "settle.outgoing_replaced",
-    "UPDATE outgoing_transaction SET state = 'replaced', updated_ms = $2, gas_gwei = 0"
+    "UPDATE outgoing_transaction SET state = 'replaced', watch = '', updated_ms = $2, gas_gwei = 0"
     " WHERE id = $1 AND hash = $3 AND state IN ('signed', 'broadcast') RETURNING id"};
 constexpr db::Statement kWindBack{
     "settle.outgoing_wind_back",
-    "UPDATE outgoing_transaction SET state = 'replaced', updated_ms = $4 WHERE chain = $1 AND"
-    " signer = $2 AND nonce >= $3 AND state IN ('mined', 'failed')"};
+    "UPDATE outgoing_transaction SET state = 'replaced', watch = '', updated_ms = $4 WHERE"
+    " chain = $1 AND signer = $2 AND nonce >= $3 AND state IN ('mined', 'failed')"};
+constexpr db::Statement kForgetWatch{
+    "settle.outgoing_forget_watch",
+    "UPDATE outgoing_transaction SET watch = '' WHERE chain = $1 AND signer = $2"
+    " AND watch IN ('watched', 'moved')"};
+constexpr db::Statement kWatchedFrom{
+    "settle.outgoing_watched_from",
+    "SELECT id FROM outgoing_transaction WHERE chain = $1 AND signer = $2 AND nonce >= $3"
+    " AND watch IN ('watched', 'moved') LIMIT 1"};
+constexpr db::Statement kInheritGone{
+    "settle.outgoing_inherit_gone", "UPDATE outgoing_transaction SET watch = 'gone' WHERE id = $1"};
 
 constexpr db::Statement kGasOf{
     "settle.gas_of",
-    "SELECT gas_gwei, created_ms FROM outgoing_transaction WHERE id = $1 AND state IN ('signed',"
-    " 'broadcast')"};
+    "SELECT gas_gwei, created_ms, watch FROM outgoing_transaction WHERE id = $1 AND"
+    " state IN ('signed', 'broadcast')"};
 constexpr db::Statement kAddGas{
     "settle.gas_add",
     "INSERT INTO gas_spent (chain, signer, minute_ms, gwei) VALUES ($1, $2, $3, $4)"
@@ -110,7 +129,7 @@ constexpr db::Statement kSumGas{
 constexpr db::Statement kAttempts{
     "settle.outgoing_attempts",
     "SELECT t.hash, t.signer, t.nonce, t.state, t.block, t.receipt_status, t.created_ms,"
-    " (SELECT COUNT(*) FROM outgoing_member m WHERE m.outgoing = t.id)"
+    " (SELECT COUNT(*) FROM outgoing_member m WHERE m.outgoing = t.id), t.watch"
     " FROM outgoing_transaction t WHERE t.id IN (SELECT id FROM outgoing_transaction WHERE"
     " purpose = $1 UNION SELECT outgoing FROM outgoing_member WHERE key = $1)"
     " ORDER BY t.created_ms, t.id LIMIT 100"};
@@ -143,7 +162,7 @@ Result<Version> VersionAt(const db::Row& row, size_t hash, size_t raw) {
 }
 
 // The columns of kOpen, kById and kReopen.
-Result<Outgoing> ReadOutgoing(const db::Row& row) {
+Result<Outgoing> ReadRow(const db::Row& row) {
   Outgoing one;
   one.id = row.Text(0);
   one.nonce = static_cast<uint64_t>(row.Int(1));
@@ -157,7 +176,11 @@ Result<Outgoing> ReadOutgoing(const db::Row& row) {
 // An earlier version, found in the order they were signed; the latest of the row stays the last.
 void PutVersion(Outgoing& one, Version version, UnixMs at) {
   one.signed_at = std::max(one.signed_at, at);
-  if (version.hash == one.versions.back().hash) return;
+  if (version.hash == one.versions.back().hash) {
+    // Of a mined one the row has the bytes of the last version and the hash of the mined one.
+    one.versions.back().raw = std::move(version.raw);
+    return;
+  }
   one.versions.insert(one.versions.end() - 1, std::move(version));
 }
 
@@ -213,6 +236,12 @@ chain::EvmTransaction WithFees(chain::EvmTransaction call, const chain::EvmTrans
 }
 
 }  // namespace
+
+Result<Outgoing> ReadOutgoing(db::Tx& tx, const db::Row& row) {
+  PTG_TRY(Outgoing one, ReadRow(row));
+  PTG_RUN(ReadVersions(tx, one));
+  return one;
+}
 
 Result<Stored> StoreTransaction(db::Tx& tx, const Signer& signer, const crypto::PrivateKey& secret,
                                 const Unsigned& wanted, const SigningRules& rules, UnixMs now) {
@@ -283,21 +312,25 @@ Result<std::optional<Outgoing>> ReplaceTransaction(db::Tx& tx, const Signer& sig
     return Fail(Code::kConflict, "the transaction is open no more, or has another version");
   }
   PTG_RUN(AddGas(tx, signer, gas[0].Int(1), -gas[0].Int(0)));
+  // What the chain threw out had been told to be settled, and is to be so again.
+  const bool gone = gas[0].Text(2) == "gone";
+  const auto move = [&](const std::string& key, const std::string& hash) {
+    return gone ? MoveSettled(tx, key, old.id, hash, now) : MovePending(tx, key, hash, now);
+  };
   PTG_TRY(const db::Rows keys, tx.Run(kKeysOf, old.id));
   std::vector<std::string> waiting;
   for (const db::Row& row : keys) {
     if (row.Text(0).empty()) continue;
-    PTG_TRY(const bool waits, MovePending(tx, row.Text(0), newest, now));
+    PTG_TRY(const bool waits, move(row.Text(0), newest));
     if (waits) waiting.push_back(row.Text(0));
   }
   if (waiting.empty()) return std::optional<Outgoing>();
   PTG_TRY(call.nonce, TakeNonce(tx, signer, floor));
   const chain::SignedEvmTransaction made = chain::SignTransaction(call, secret);
-  for (const std::string& key : waiting) {
-    PTG_RUN(MovePending(tx, key, codec::Hex0x(made.hash), now));
-  }
+  for (const std::string& key : waiting) PTG_RUN(move(key, codec::Hex0x(made.hash)));
   PTG_TRY(Outgoing out,
           Insert(tx, signer, made, id, old.batch ? std::string() : waiting.front(), now));
+  if (gone) PTG_RUN(tx.Run(kInheritGone, id));
   if (old.batch) PTG_RUN(tx.Run(kCopyMembers, old.id, id));
   return std::optional<Outgoing>(std::move(out));
 }
@@ -314,8 +347,8 @@ Result<std::vector<Outgoing>> Reopen(db::Tx& tx, const Signer& signer, uint64_t 
                  static_cast<int64_t>(to), now.ms()));
   std::vector<Outgoing> open;
   for (const db::Row& row : rows) {
-    PTG_TRY(Outgoing one, ReadOutgoing(row));
-    PTG_RUN(ReadVersions(tx, one));
+    PTG_TRY(Outgoing one, ReadOutgoing(tx, row));
+    if (row.Text(7) == "gone") PTG_RUN(WriteEvents(tx, one.id, "left", "", now));
     open.push_back(std::move(one));
   }
   return open;
@@ -326,7 +359,7 @@ Result<std::vector<Outgoing>> OpenTransactions(db::Tx& tx, const Signer& signer,
   std::vector<Outgoing> open;
   std::map<std::string, size_t> at;
   for (const db::Row& row : rows) {
-    PTG_TRY(Outgoing one, ReadOutgoing(row));
+    PTG_TRY(Outgoing one, ReadRow(row));
     at[one.id] = open.size();
     open.push_back(std::move(one));
   }
@@ -347,8 +380,7 @@ Result<std::optional<FoundOutgoing>> FindOutgoing(db::Tx& tx, const crypto::Hash
   PTG_TRY(const db::Rows rows, tx.Run(kById, ids[0].Text(0)));
   if (rows.empty()) return std::optional<FoundOutgoing>();
   FoundOutgoing found;
-  PTG_TRY(found.tx, ReadOutgoing(rows[0]));
-  PTG_RUN(ReadVersions(tx, found.tx));
+  PTG_TRY(found.tx, ReadOutgoing(tx, rows[0]));
   found.signer = rows[0].Text(6);
   return std::optional<FoundOutgoing>(std::move(found));
 }
@@ -358,15 +390,21 @@ Result<> MarkBroadcast(db::Tx& tx, const std::string& id, UnixMs now) {
   return {};
 }
 
-Result<> MarkMined(db::Tx& tx, const Signer& signer, const Mined& mined, UnixMs now) {
-  PTG_TRY(const db::Rows gas, tx.Run(kGasOf, mined.id));
-  if (gas.empty()) return {};
-  const int64_t cost = mined.gwei.value_or(gas[0].Int(0));
-  PTG_RUN(AddGas(tx, signer, gas[0].Int(1), cost - gas[0].Int(0)));
+Result<bool> MarkMined(db::Tx& tx, const Signer& signer, const Mined& mined, UnixMs now) {
+  PTG_TRY(const db::Rows open, tx.Run(kGasOf, mined.id));
+  if (open.empty()) return false;
+  const int64_t cost = mined.gwei.value_or(open[0].Int(0));
+  PTG_RUN(AddGas(tx, signer, open[0].Int(1), cost - open[0].Int(0)));
+  const bool named = mined.block_hash != crypto::Hash32{};
+  const std::string block_hash = named ? codec::Hex0x(mined.block_hash) : std::string();
   PTG_RUN(tx.Run(kMined, mined.id, codec::Hex0x(mined.hash), static_cast<int64_t>(mined.block),
-                 int64_t{mined.ok}, now.ms(), cost));
+                 int64_t{mined.ok}, now.ms(), cost, block_hash));
   PTG_RUN(tx.Run(kPruneGas, signer.chain, signer.address, now.ms() - 24 * kHour));
-  return {};
+  if (open[0].Text(2) != "gone") return false;
+  const std::string where =
+      "block " + std::to_string(mined.block) + ", " + codec::Hex0x(mined.hash);
+  PTG_RUN(WriteEvents(tx, mined.id, "back", where, now));
+  return true;
 }
 
 Result<int64_t> GasOfLastHour(db::Tx& tx, const Signer& signer, UnixMs now) {
@@ -387,17 +425,27 @@ Result<std::vector<Attempt>> ReadAttempts(db::Tx& tx, const std::string& key) {
     if (!row.IsNull(5)) a.ok = row.Int(5) == 1;
     a.created = UnixMs(row.Int(6));
     a.payments = static_cast<size_t>(std::max<int64_t>(1, row.Int(7)));
+    a.watch = row.Text(8);
   }
   return attempts;
 }
 
-Result<bool> MendNonce(db::Tx& tx, const Signer& signer, uint64_t count, UnixMs now) {
-  PTG_TRY(const std::vector<Outgoing> open, OpenTransactions(tx, signer, UnixMs(INT64_MAX)));
-  if (!open.empty()) return false;
+Result<bool> MendNonce(db::Tx& tx, const Signer& signer, const ChainStart& start, UnixMs now) {
   PTG_TRY(const db::Rows rows, tx.Run(kReadNonce, signer.chain, signer.address));
-  if (rows.empty() || rows[0].Int(0) <= static_cast<int64_t>(count)) return false;
-  PTG_RUN(tx.Run(kSetNonce, signer.chain, signer.address, static_cast<int64_t>(count)));
-  PTG_RUN(tx.Run(kWindBack, signer.chain, signer.address, static_cast<int64_t>(count), now.ms()));
+  const std::string known = rows.empty() ? std::string() : rows[0].Text(1);
+  const std::string says = start.first_block ? codec::Hex0x(*start.first_block) : known;
+  const auto count = static_cast<int64_t>(start.count);
+  if (says != known) {
+    PTG_RUN(tx.Run(kFirstBlock, signer.chain, signer.address, count, says));
+    // What was mined on the other chain cannot be thrown out of this one.
+    if (!known.empty()) PTG_RUN(tx.Run(kForgetWatch, signer.chain, signer.address));
+  }
+  PTG_TRY(const std::vector<Outgoing> open, OpenTransactions(tx, signer, UnixMs(INT64_MAX)));
+  if (!open.empty() || rows.empty() || rows[0].Int(0) <= count) return false;
+  PTG_TRY(const db::Rows watched, tx.Run(kWatchedFrom, signer.chain, signer.address, count));
+  if (!watched.empty() && !known.empty()) return false;
+  PTG_RUN(tx.Run(kSetNonce, signer.chain, signer.address, count));
+  PTG_RUN(tx.Run(kWindBack, signer.chain, signer.address, count, now.ms()));
   return true;
 }
 

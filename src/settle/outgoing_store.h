@@ -84,6 +84,8 @@ Result<Outgoing> StoreFiller(db::Tx& tx, const Signer& signer, const crypto::Pri
 // again, to be sent again.
 Result<std::vector<Outgoing>> Reopen(db::Tx& tx, const Signer& signer, uint64_t from, uint64_t to,
                                      UnixMs now);
+// A row of id, nonce, hash, raw, purpose, created_ms, and its versions from the database.
+Result<Outgoing> ReadOutgoing(db::Tx& tx, const db::Row& row);
 // Signed or broadcast and not known to be mined, by nonce; written before `before`.
 Result<std::vector<Outgoing>> OpenTransactions(db::Tx& tx, const Signer& signer, UnixMs before);
 // The transaction that has a version of that hash, and whose it is; open or not.
@@ -98,10 +100,13 @@ struct Mined {
   std::string id;
   crypto::Hash32 hash{};
   uint64_t block = 0;
+  crypto::Hash32 block_hash{};
   bool ok = false;
   std::optional<int64_t> gwei;
 };
-Result<> MarkMined(db::Tx& tx, const Signer& signer, const Mined& mined, UnixMs now);
+// From here on a transaction that did what it should is watched (reorg_store.h). True when it was
+// mined before and the chain had thrown it out.
+Result<bool> MarkMined(db::Tx& tx, const Signer& signer, const Mined& mined, UnixMs now);
 // What the signer's transactions of the last hour cost, or may still cost, in gwei.
 Result<int64_t> GasOfLastHour(db::Tx& tx, const Signer& signer, UnixMs now);
 // For people: every transaction that was signed for the payment `key`, oldest first; at most 100.
@@ -110,14 +115,22 @@ struct Attempt {
   std::string signer;
   uint64_t nonce = 0;
   std::string state;  // signed, broadcast, mined, replaced, failed
+  std::string watch;  // how it stands in its block: watched, moved, gone, final; "": nobody looks
   std::optional<int64_t> block;
   std::optional<bool> ok;  // what the receipt said
   size_t payments = 1;     // that it settles together
   UnixMs created;
 };
 Result<std::vector<Attempt>> ReadAttempts(db::Tx& tx, const std::string& key);
+// What a chain says of the signer when a node starts.
+struct ChainStart {
+  uint64_t count = 0;                         // the signer's transactions, those that wait too
+  std::optional<crypto::Hash32> first_block;  // absent: the node does not have it
+};
 // Makes the chain's count the next nonce when nothing of the signer is open and our own count is
-// ahead of it: the chain was wound back, or a nonce was lost. False when there was nothing to mend.
-Result<bool> MendNonce(db::Tx& tx, const Signer& signer, uint64_t count, UnixMs now);
+// ahead of it: the chain is another one than before, or a nonce was lost. What a chain that is
+// still the same has thrown out is left to whoever watches it. False when there was nothing to
+// mend.
+Result<bool> MendNonce(db::Tx& tx, const Signer& signer, const ChainStart& start, UnixMs now);
 
 }  // namespace pontage::settle

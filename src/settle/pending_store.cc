@@ -23,6 +23,11 @@ constexpr db::Statement kClaim{
 constexpr db::Statement kMove{"settle.pending_move",
                               "UPDATE pending_settlement SET tx_hash = $2, updated_ms = $3"
                               " WHERE key = $1 AND state = 'sent' RETURNING key"};
+constexpr db::Statement kMoveSettled{
+    "settle.pending_move_settled",
+    "UPDATE pending_settlement SET tx_hash = $2, updated_ms = $3 WHERE key = $1"
+    " AND state <> 'failed' AND tx_hash IN (SELECT hash FROM outgoing_version WHERE outgoing = $4"
+    " UNION SELECT hash FROM outgoing_transaction WHERE id = $4) RETURNING key"};
 constexpr db::Statement kFinish{
     "settle.pending_finish",
     "UPDATE pending_settlement SET state = $2, result = $3, updated_ms = $4"
@@ -91,6 +96,12 @@ Result<bool> ClaimPending(db::Tx& tx, const std::string& key, const std::string&
 
 Result<bool> MovePending(db::Tx& tx, const std::string& key, const std::string& hash, UnixMs now) {
   PTG_TRY(const db::Rows rows, tx.Run(kMove, key, hash, now.ms()));
+  return !rows.empty();
+}
+
+Result<bool> MoveSettled(db::Tx& tx, const std::string& key, const std::string& outgoing,
+                         const std::string& hash, UnixMs now) {
+  PTG_TRY(const db::Rows rows, tx.Run(kMoveSettled, key, hash, now.ms(), outgoing));
   return !rows.empty();
 }
 

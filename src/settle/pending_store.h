@@ -43,5 +43,9 @@ Result<> PrunePending(db::Tx& tx, UnixMs before);
 Result<bool> ClaimPending(db::Tx& tx, const std::string& key, const std::string& hash, UnixMs now);
 // The claimed payment's transaction has another hash.
 Result<bool> MovePending(db::Tx& tx, const std::string& key, const std::string& hash, UnixMs now);
+// The same for one that may be settled already by a version of the transaction `outgoing`. False
+// when it is another one's, or failed.
+Result<bool> MoveSettled(db::Tx& tx, const std::string& key, const std::string& outgoing,
+                         const std::string& hash, UnixMs now);
 
 }  // namespace pontage::settle

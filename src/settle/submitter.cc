@@ -33,16 +33,20 @@ Submitter::Submitter(Loop& loop, chain::EvmView& view, db::Database& database,
       key_(std::move(key)),
       rng_(rng),
       options_(options),
-      signer_{view.chain().Caip2(), key_.address().ToLower()} {}
+      signer_{view.chain().Caip2(), key_.address().ToLower()},
+      reorgs_(loop, view, database, signer_,
+              ReorgOptions{.look = options.reorg_look, .metrics = options.metrics},
+              [this](Outgoing tx) { Adopt(std::move(tx), true, {}); }) {}
 
 Submitter::~Submitter() = default;
 
 void Submitter::Start() {
   loop_.Post([this] {
-    running_ = 3;
+    running_ = 4;
     loop_.Spawn(Pack(), "submitter.pack");
     loop_.Spawn(Broadcast(), "submitter.broadcast");
     loop_.Spawn(WatchChain(), "submitter.watch");
+    loop_.Spawn(WatchReorgs(), "submitter.reorgs");
   });
 }
 
@@ -51,6 +55,7 @@ Task<> Submitter::Stop() {
   pack_.Set();
   work_.Set();
   watched_.Set();
+  reorgs_.Stop();
   if (running_ > 0) PTG_CO_RUN(co_await stopped_.Wait(Deadline::Never()));
   for (const std::shared_ptr<Waiter>& waiter : queue_) {
     waiter->Refuse(Error(Code::kChainUnreachable, "the process is stopping"));

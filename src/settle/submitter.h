@@ -22,6 +22,7 @@
 #include "obs/metrics.h"
 #include "settle/fee_policy.h"
 #include "settle/outgoing_store.h"
+#include "settle/reorg_watch.h"
 #include "settle/settlement_queue.h"
 
 namespace pontage::settle {
@@ -44,6 +45,8 @@ struct SubmitterOptions {
   Millis heal{10'000};
   // How often transactions of nodes that died are looked for in the database.
   Millis adopt{30'000};
+  // How often the blocks that settled payments are in are looked at until they are final.
+  Millis reorg_look{5'000};
   // A signer with less wei than this is complained of: some ten settlements of a cheap chain.
   codec::Uint256 low_balance{500'000'000'000'000};
   obs::Registry* metrics = nullptr;  // outlives the submitter; none: nothing is counted
@@ -56,8 +59,8 @@ struct SubmitterOptions {
 // anything is broadcast, so that a crash loses none and none is signed twice; nobody waits for the
 // receipt of an earlier one. Payments that queue up share a transaction (settlement_queue.h). What
 // could not be broadcast is broadcast again until it is mined, on this node or on another that
-// shares the database; what is not mined gets higher fees. Four coroutines on `loop`; Submit and
-// Await may be called from every loop.
+// shares the database; what is not mined gets higher fees; what the chain throws out again is sent
+// again (reorg_watch.h). Four coroutines on `loop`; Submit and Watch may be called from every loop.
 class Submitter {
  public:
   // A second of the queue at the rate that a chain of 1 s blocks takes, six times over.
@@ -141,6 +144,7 @@ class Submitter {
 
   // submitter_watch.cc: the chain's side.
   Task<> WatchChain();
+  Task<> WatchReorgs();
   Task<> Begin();
   Task<> Measure();
   Task<> AdoptStored(UnixMs before);
@@ -157,6 +161,7 @@ class Submitter {
   Rng& rng_;
   SubmitterOptions options_;
   Signer signer_;
+  ReorgWatch reorgs_;
 
   std::atomic<bool> ready_{false};
   std::atomic<size_t> load_{0};

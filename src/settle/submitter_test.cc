@@ -160,6 +160,7 @@ TEST_P(SubmitterTest, AChainThatWasWoundBackIsFollowed) {
   for (uint16_t n = 0; n < 3; ++n) ASSERT_NE(Submit(n)->receipt, nullptr);
   f.StopNode();
   testing::FakeEvmChain anew(chain::ChainId::Evm(84532), f.Domain());
+  anew.StartOver();
   anew.balance[f.payer.address()] = codec::Uint256(1'000);
   Submitter again(f.loop, anew, *f.database, f.signer.Clone(), Rng::System());
   again.Start();

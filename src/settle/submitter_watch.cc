@@ -41,10 +41,13 @@ Task<> Submitter::Begin() {
   std::vector<crypto::EvmAddress> multicall{chain::Multicall3Address()};
   PTG_CO_TRY(const std::vector<bool> code, co_await view_.HaveCode(std::move(multicall), by));
   batching_ = code[0] && options_.queue.batch > 1;
+  std::vector<uint64_t> genesis{0};
+  PTG_CO_TRY(const chain::Canon canon, co_await view_.Blocks(std::move(genesis), by));
+  const ChainStart start{pending, canon.blocks.empty() ? std::nullopt : canon.blocks[0]};
   const UnixMs now = loop_.clock().Now();
   const auto mend = [&](db::Tx& tx) -> Result<bool> {
     PTG_RUN(PrunePending(tx, now - kRemember));
-    return MendNonce(tx, signer_, pending, now);
+    return MendNonce(tx, signer_, start, now);
   };
   PTG_CO_TRY(const bool mended,
              co_await database_.Write(mend, Deadline::In(loop_.clock(), kStoreTimeout)));
@@ -176,18 +179,35 @@ Task<> Submitter::CheckReceipts(uint64_t block) {
   PTG_KILL_POINT("tx_mined");
   pack_.Set();
   const UnixMs now = loop_.clock().Now();
-  const auto body = [&mined, now, this](db::Tx& tx) -> Result<> {
-    for (const Mined& one : mined) PTG_RUN(MarkMined(tx, signer_, one, now));
-    return {};
+  const auto body = [&mined, now, this](db::Tx& tx) -> Result<std::vector<bool>> {
+    std::vector<bool> back;
+    for (const Mined& one : mined) {
+      PTG_TRY(const bool again, MarkMined(tx, signer_, one, now));
+      back.push_back(again);
+    }
+    return back;
   };
-  const Result<> marked =
+  const Result<std::vector<bool>> marked =
       co_await database_.Write(body, Deadline::In(loop_.clock(), kStoreTimeout));
   if (!marked) {
     // They stay open in the database; the next look at it finds their receipts again.
     Log(LogLevel::kWarn, "settle.mark_failed",
         {{"chain", signer_.chain}, {"reason", marked.error().detail()}});
+    co_return {};
+  }
+  for (size_t i = 0; i < mined.size(); ++i) {
+    reorgs_.Mined({mined[i].block, mined[i].block_hash});
+    if ((*marked)[i]) reorgs_.CameBack(mined[i].hash, mined[i].block);
   }
   co_return {};
+}
+
+Task<> Submitter::WatchReorgs() {
+  // On another chain than before there is nothing to watch: that is found out first.
+  while (!ready_ && !stopping_) PTG_CO_RUN(co_await Sleep(Millis(100)));
+  const Result<> done = co_await reorgs_.Run();
+  if (--running_ == 0) stopped_.Set();
+  co_return done;
 }
 
 // What the key has and spends, for people to see before it runs dry.
@@ -225,7 +245,8 @@ void Submitter::Close(const std::string& id, const chain::EvmReceipt& receipt,
   for (const Version& version : open.tx.versions) by_hash_.erase(version.hash);
   open_.erase(at);
   if (!open.tx.id.empty()) {
-    mined.push_back({open.tx.id, receipt.hash, receipt.block, receipt.ok, CostOf(receipt)});
+    mined.push_back(
+        {open.tx.id, receipt.hash, receipt.block, receipt.block_hash, receipt.ok, CostOf(receipt)});
   }
   Log(LogLevel::kInfo, "settle.mined",
       {{"chain", signer_.chain},

@@ -31,6 +31,10 @@ class FakeEvmChain final : public chain::EvmView {
   bool Moved(const crypto::EvmAddress& payer, const codec::Bytes32& nonce) const {
     return moved_.contains({payer, nonce});
   }
+  // Likewise, though a reorganisation may have undone it.
+  bool EverMoved(const crypto::EvmAddress& payer, const codec::Bytes32& nonce) const {
+    return ever_moved_.contains({payer, nonce});
+  }
   // Authorizations that the token takes without moving anything.
   std::set<codec::Bytes32> eaten;
   // Told of every authorization that is mined in a transaction of ours, and whether it went
@@ -48,7 +52,9 @@ class FakeEvmChain final : public chain::EvmView {
   codec::Uint256 base_fee{1'000};
   codec::Uint256 least_fee;  // what pays less for a unit of gas is taken and not mined
   int64_t now_s = 1'000'000;
-  bool keeps_time = false;  // an authorization is good only between its two times
+  bool may_reorganise = false;        // it keeps what Reorganise goes back to
+  std::optional<uint64_t> finalized;  // what it says of it; absent: nothing
+  bool keeps_time = false;            // an authorization is good only between its two times
 
   void GoDown(bool down) { down_ = down; }
   // The next answer to Send is lost, but what was sent has arrived.
@@ -59,8 +65,7 @@ class FakeEvmChain final : public chain::EvmView {
   void GoDeaf(bool deaf) { deaf_ = deaf; }
   // A block of everything that waits and whose nonce is due.
   void Mine() {
-    ++block_;
-    now_s += 2;
+    MineEmpty();
     for (bool more = true; more;) {
       more = false;
       for (size_t i = 0; i < pool_.size(); ++i) {
@@ -74,13 +79,61 @@ class FakeEvmChain final : public chain::EvmView {
       }
     }
   }
+  void MineEmpty() {
+    if (may_reorganise) {
+      past_.push_back(State{count_, used_, moved_, receipts_, balance, transfers, batches});
+      if (past_.size() > kMostPast) past_.erase(past_.begin());
+    }
+    ++block_;
+    forks_[block_] = fork_;
+    now_s += 2;
+  }
+  // A reorganisation: the last `depth` blocks never were, and as many empty ones are in their
+  // place. What was in them waits in the pool again, or is forgotten by every node.
+  enum class Thrown : uint8_t { kWaits, kForgotten };
+  void Reorganise(size_t depth, Thrown thrown) {
+    depth = std::min(depth, past_.size());
+    if (depth == 0) return;
+    const State& then = past_[past_.size() - depth];
+    for (const auto& [hash, tx] : mined_) {
+      const bool was = then.receipts.contains(hash);
+      if (was || !receipts_.contains(hash) || thrown == Thrown::kForgotten) continue;
+      pool_.push_back(tx);
+    }
+    std::erase_if(mined_, [&](const auto& one) { return !then.receipts.contains(one.first); });
+    count_ = then.count;
+    used_ = then.used;
+    moved_ = then.moved;
+    receipts_ = then.receipts;
+    balance = then.balance;
+    transfers = then.transfers;
+    batches = then.batches;
+    past_.resize(past_.size() - depth);
+    block_ -= depth;
+    ++fork_;
+    for (size_t i = 0; i < depth; ++i) MineEmpty();
+  }
+  uint64_t head() const { return block_; }
+  size_t looks = 0;  // calls of Blocks
+  // Another chain of the same number: nothing that was is there.
+  void StartOver() {
+    genesis_ += 1;
+    count_.clear();
+    used_.clear();
+    moved_.clear();
+    receipts_.clear();
+    pool_.clear();
+    past_.clear();
+    mined_.clear();
+  }
   // Somebody else sends the authorization, by a transaction that is not ours.
   void FrontRun(const chain::TransferAuthorization& auth) {
-    ++block_;
+    MineEmpty();
     chain::EvmReceipt receipt;
     receipt.hash[0] = 0xfe;
     receipt.hash[31] = static_cast<uint8_t>(receipts_.size());
     receipt.block = block_;
+    receipt.block_hash = HashOf(block_);
     receipt.ok = Transfer(auth, receipt.logs);
     receipts_[receipt.hash] = receipt;
   }
@@ -131,6 +184,17 @@ class FakeEvmChain final : public chain::EvmView {
     block.time_s = now_s - 2 * static_cast<int64_t>(block_ - block.number);
     block.base_fee = base_fee;
     co_return block;
+  }
+  Task<chain::Canon> Blocks(std::vector<uint64_t> heights, Deadline) override {
+    ++looks;
+    PTG_CO_RUN(Up());
+    chain::Canon canon;
+    canon.head = block_;
+    canon.finalized = finalized;
+    for (const uint64_t height : heights) {
+      canon.blocks.push_back(height <= block_ ? std::optional(HashOf(height)) : std::nullopt);
+    }
+    co_return canon;
   }
   Task<chain::TransferFacts> AskTransfer(chain::TransferQuestion q, Deadline) override {
     ++questions;
@@ -306,6 +370,7 @@ class FakeEvmChain final : public chain::EvmView {
     if (!moves || eaten.contains(auth.nonce)) return true;
     ++transfers;
     moved_.insert({auth.from, auth.nonce});
+    ever_moved_.insert({auth.from, auth.nonce});
     balance[auth.from] = *Sub(balance[auth.from], auth.value);
     balance[auth.to] = *Add(balance[auth.to], auth.value);
     chain::EvmLog moved;
@@ -365,12 +430,36 @@ class FakeEvmChain final : public chain::EvmView {
     chain::EvmReceipt receipt;
     receipt.hash = tx.hash;
     receipt.block = block_;
+    receipt.block_hash = HashOf(block_);
     receipt.gas_used = 80'000;
     receipt.cost = *Mul(tx.tx.max_fee_per_gas, receipt.gas_used);
     receipt.ok = RunCall(tx.tx, receipt.logs);
     last_ = tx.hash;
+    if (may_reorganise) mined_.emplace_back(tx.hash, tx);
     receipts_[tx.hash] = std::move(receipt);
   }
+
+  crypto::Hash32 HashOf(uint64_t block) const {
+    crypto::Hash32 hash{};
+    const auto fork = forks_.find(block);
+    hash[0] = 1;
+    hash[1] = genesis_;
+    hash[2] = fork == forks_.end() ? 0 : fork->second;
+    for (size_t i = 0; i < 8; ++i) hash[31 - i] = static_cast<uint8_t>(block >> (8 * i));
+    return hash;
+  }
+
+  // What a reorganisation goes back to: what was before a block.
+  struct State {
+    std::map<crypto::EvmAddress, uint64_t> count;
+    std::set<std::pair<crypto::EvmAddress, codec::Bytes32>> used;
+    std::set<std::pair<crypto::EvmAddress, codec::Bytes32>> moved;
+    std::map<crypto::Hash32, chain::EvmReceipt> receipts;
+    std::map<crypto::EvmAddress, codec::Uint256> balance;
+    size_t transfers = 0;
+    size_t batches = 0;
+  };
+  static constexpr size_t kMostPast = 8;
 
   chain::ChainId id_;
   chain::Eip712Domain token_;
@@ -383,9 +472,15 @@ class FakeEvmChain final : public chain::EvmView {
   std::map<crypto::EvmAddress, uint64_t> count_;
   std::set<std::pair<crypto::EvmAddress, codec::Bytes32>> used_;
   std::set<std::pair<crypto::EvmAddress, codec::Bytes32>> moved_;
+  std::set<std::pair<crypto::EvmAddress, codec::Bytes32>> ever_moved_;
   std::map<crypto::Hash32, chain::EvmReceipt> receipts_;
   crypto::Hash32 last_{};
   std::pair<crypto::EvmAddress, codec::Bytes32> last_used_;
+  std::vector<State> past_;  // before each of the last blocks
+  std::vector<std::pair<crypto::Hash32, chain::SignedEvmTransaction>> mined_;
+  std::map<uint64_t, uint8_t> forks_;
+  uint8_t fork_ = 0;
+  uint8_t genesis_ = 0;
 };
 
 }  // namespace pontage::testing

@@ -39,6 +39,13 @@ Task<chain::EvmBlock> ChainLink::Block(std::optional<uint64_t> number, Deadline 
   co_return block;
 }
 
+Task<chain::Canon> ChainLink::Blocks(std::vector<uint64_t> heights, Deadline by) {
+  PTG_CO_RUN(co_await There());
+  PTG_CO_TRY(chain::Canon canon, co_await chain_.Blocks(std::move(heights), by));
+  PTG_CO_RUN(co_await Back());
+  co_return canon;
+}
+
 Task<chain::TransferFacts> ChainLink::AskTransfer(chain::TransferQuestion question, Deadline by) {
   PTG_CO_RUN(co_await There());
   PTG_CO_TRY(chain::TransferFacts facts, co_await chain_.AskTransfer(std::move(question), by));

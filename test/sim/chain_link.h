@@ -17,6 +17,7 @@ class ChainLink final : public chain::EvmView {
   const chain::ChainId& chain() const override { return chain_.chain(); }
   Task<uint64_t> ChainNumber(Deadline by) override;
   Task<chain::EvmBlock> Block(std::optional<uint64_t> number, Deadline by) override;
+  Task<chain::Canon> Blocks(std::vector<uint64_t> heights, Deadline by) override;
   Task<chain::TransferFacts> AskTransfer(chain::TransferQuestion question, Deadline by) override;
   Task<bool> NonceUsed(crypto::EvmAddress asset, crypto::EvmAddress payer, codec::Bytes32 nonce,
                        Deadline by) override;

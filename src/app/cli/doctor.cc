@@ -14,6 +14,7 @@
 #include "io/runtime.h"
 #include "net/client.h"
 #include "settle/outgoing_store.h"
+#include "settle/reorg_store.h"
 
 // `pontage doctor`: asks everything the configuration leans on whether it is there and what it
 // should be. Changes nothing.
@@ -115,24 +116,34 @@ std::vector<chain::EvmAsset> AssetsOn(const Config& config, const ChainConfig& c
   return asset ? std::vector<chain::EvmAsset>{*asset} : std::vector<chain::EvmAsset>{};
 }
 
+// The books, where there are some of our version. ExamineStore complains of those that cannot be
+// read.
+std::unique_ptr<db::Database> Books(const Config& config) {
+  const auto parsed = db::ParseUrl(config.store.url);
+  // A store that is not made yet knows nothing, and is not made now.
+  if (!parsed ||
+      (parsed->engine == db::Engine::kSqlite && !std::filesystem::exists(parsed->where))) {
+    return nullptr;
+  }
+  auto database = db::Database::Open(config.store.url, {}, Clock::System());
+  if (!database) return nullptr;
+  const auto version = db::SchemaVersion(**database);
+  if (!version || *version != db::AllMigrations().back().version) return nullptr;
+  return *std::move(database);
+}
+
 // What the key has spent within the last hour, of what it may.
 void ExamineGas(Exam& exam, const ChainConfig& chain, const crypto::EvmAddress& signer) {
   const std::optional<int64_t> most = GweiPerHour(chain);
   if (!most) return;
+  const auto database = Books(exam.config);
+  if (!database) return;
   const std::string what = "gas on " + NameOf(chain.network);
-  const auto parsed = db::ParseUrl(exam.config.store.url);
-  // A store that is not made yet has spent nothing, and is not made now.
-  if (!parsed ||
-      (parsed->engine == db::Engine::kSqlite && !std::filesystem::exists(parsed->where))) {
-    return;
-  }
-  auto database = db::Database::Open(exam.config.store.url, {}, Clock::System());
   const settle::Signer of{chain.network.Caip2(), signer.ToLower()};
   const auto read = [&of](db::Tx& tx) {
     return settle::GasOfLastHour(tx, of, Clock::System().Now());
   };
-  // ExamineStore complains of one that cannot be read.
-  const int64_t spent = database ? (*database)->ReadNow(read).value_or(0) : 0;
+  const int64_t spent = database->ReadNow(read).value_or(0);
   const std::string detail = signer.ToChecksum() + " spent " + std::to_string(spent) + " of " +
                              std::to_string(*most) + " gwei in the last hour";
   if (spent < *most - *most / 5) {
@@ -140,6 +151,35 @@ void ExamineGas(Exam& exam, const ChainConfig& chain, const crypto::EvmAddress& 
   } else {
     exam.Warn(what, detail, "payments hear 503 when it is spent: raise gas_per_hour, or wait");
   }
+}
+
+// Settled transactions that the chain has thrown out and not taken back yet.
+void ExamineGone(Exam& exam, const ChainConfig& chain, const crypto::EvmAddress& signer) {
+  const auto database = Books(exam.config);
+  if (!database) return;
+  const settle::Signer of{chain.network.Caip2(), signer.ToLower()};
+  const auto read = [&of](db::Tx& tx) { return settle::CountGone(tx, of); };
+  const int64_t gone = database->ReadNow(read).value_or(0);
+  if (gone == 0) return;
+  exam.Warn("reorganisation of " + NameOf(chain.network),
+            std::to_string(gone) + " settled transactions of " + signer.ToChecksum() +
+                " are in no block any more",
+            "they are sent again while pontage runs; look again in a minute");
+}
+
+// Payments that were settled and that a reorganisation has undone for good.
+void ExamineLost(Exam& exam) {
+  const auto database = Books(exam.config);
+  if (!database) return;
+  constexpr Millis kWeek{7 * 86'400'000LL};
+  const UnixMs since = Clock::System().Now() - kWeek;
+  const auto read = [since](db::Tx& tx) { return settle::CountLost(tx, since); };
+  const int64_t lost = database->ReadNow(read).value_or(0);
+  if (lost == 0) return;
+  exam.Warn("reorganisations",
+            std::to_string(lost) + " settled payments were undone by the chain within a week",
+            "settle.reorg_lost in the log names them, `pontage explain` says what became of each; "
+            "more confirmations make it rarer");
 }
 
 Task<> ExamineSigner(Exam& exam, const ChainConfig& chain, const Secret& signer,
@@ -165,6 +205,7 @@ Task<> ExamineSigner(Exam& exam, const ChainConfig& chain, const Secret& signer,
     exam.Ok(what, address.ToChecksum() + " has " + balance->ToDecimal() + " wei");
   }
   ExamineGas(exam, chain, address);
+  ExamineGone(exam, chain, address);
   co_return {};
 }
 
@@ -338,6 +379,7 @@ int Doctor(const CommonOptions& common) {
   exam.Ok("config", config->file);
   for (const std::string& warning : config->warnings) exam.Warn("config", warning, "");
   ExamineStore(exam);
+  ExamineLost(exam);
   ExamineTls(exam);
   Loop loop;
   if (const auto done = loop.RunUntilDone(ExamineAll(loop, exam)); !done) {

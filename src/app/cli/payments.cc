@@ -9,6 +9,7 @@
 #include "ledger/ledger.h"
 #include "ledger/outbox.h"
 #include "settle/outgoing_store.h"
+#include "settle/reorg_store.h"
 
 // What the books say, for people and for scripts. Reads only.
 namespace pontage::app {
@@ -129,11 +130,12 @@ Result<ledger::Ledger::Filter> FilterOf(const PaymentsOptions& options) {
 }
 
 // Found rows, each with its history, the transactions signed for it (where our own facilitator
-// settles) and what others are to be told of it.
+// settles), what the chain did to them later, and what others are to be told of it.
 struct Told {
   Reservation row;
   std::vector<ledger::Ledger::Event> history;
   std::vector<settle::Attempt> attempts;
+  std::vector<settle::ChainEvent> reorgs;
   std::optional<ledger::OutboxStatus> outbox;
 };
 
@@ -142,6 +144,7 @@ Result<> ReadMore(db::Database& database, Told& told) {
   const std::string fact = "payment.settled:" + told.row.id.str();
   return database.ReadNow([&](db::Tx& tx) -> Result<> {
     PTG_TRY(told.attempts, settle::ReadAttempts(tx, once));
+    PTG_TRY(told.reorgs, settle::ReadChainEvents(tx, once));
     PTG_TRY(told.outbox, ledger::ReadOutbox(tx, fact));
     return {};
   });
@@ -152,9 +155,17 @@ Task<std::vector<Told>> Tell(ledger::Ledger& books, std::string name, Deadline b
   std::vector<Told> out;
   for (Reservation& row : rows) {
     PTG_CO_TRY(auto history, co_await books.History(row.id, by));
-    out.push_back({std::move(row), std::move(history), {}, std::nullopt});
+    out.push_back({std::move(row), std::move(history), {}, {}, std::nullopt});
   }
   co_return out;
+}
+
+// How a transaction stands in its block.
+std::string_view StandingOf(const settle::Attempt& a) {
+  if (a.watch == "final") return ", final";
+  if (a.watch == "watched" || a.watch == "moved") return ", not final yet";
+  if (a.watch == "gone") return ", thrown out by the chain and sent again";
+  return "";
 }
 
 void ExplainToPerson(const Told& told, const chain::AssetRegistry& assets) {
@@ -185,8 +196,13 @@ void ExplainToPerson(const Told& told, const chain::AssetRegistry& assets) {
     PrintLine(
         "    " + a.created.Rfc3339() + "  " + a.hash + "  nonce " + std::to_string(a.nonce) + "  " +
         a.state + (a.block ? " in block " + std::to_string(*a.block) : "") +
-        (a.ok == false ? ", reverted" : "") +
+        (a.ok == false ? ", reverted" : "") + std::string(StandingOf(a)) +
         (a.payments > 1 ? ", with " + std::to_string(a.payments - 1) + " other payments" : ""));
+  }
+  if (!told.reorgs.empty()) PrintLine("  reorganisations of the chain");
+  for (const settle::ChainEvent& event : told.reorgs) {
+    PrintLine("    " + event.at.Rfc3339() + "  " + event.what +
+              (event.detail.empty() ? "" : "  " + event.detail));
   }
   if (!told.outbox) return;
   PrintLine("  to tell\n    " + told.outbox->entry.created.Rfc3339() + "  " +
@@ -203,6 +219,7 @@ Json AttemptsJson(const std::vector<settle::Attempt>& attempts) {
                               {"signer", a.signer},
                               {"nonce", a.nonce},
                               {"state", a.state},
+                              {"finality", a.watch},
                               {"payments", a.payments}});
     if (a.block) json.Set("block", *a.block);
     if (a.ok) json.Set("succeeded", *a.ok);
@@ -288,6 +305,12 @@ int Explain(const CommonOptions& common, const ExplainOptions& options) {
     }
     json.Set("history", std::move(history));
     json.Set("transactions", AttemptsJson(one.attempts));
+    Json reorgs = Json::Array();
+    for (const settle::ChainEvent& event : one.reorgs) {
+      reorgs.Push(Json::Object(
+          {{"at", event.at.Rfc3339()}, {"what", event.what}, {"detail", event.detail}}));
+    }
+    json.Set("reorgs", std::move(reorgs));
     json.Set("outbox", OutboxJson(one.outbox));
     list.Push(std::move(json));
   }
