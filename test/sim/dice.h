@@ -38,6 +38,7 @@ struct Weather {
   int token_eats = 0;      // an authorization is taken and nothing moves
   int upstream_fails = 0;  // unreachable, 500, or broken in the body
   int client_breaks = 0;   // the buyer's connection, somewhere in the answer
+  int reorgs = 0;          // the chain throws its last blocks out, each block
   int crashes = 0;         // of a node, each second
   int clock_jumps = 0;     // of a node's wall clock, each second
 };

@@ -24,6 +24,7 @@ settle::SubmitterOptions QuickSubmitter() {
   options.adopt = Millis(5'000);
   options.raise = Millis(6'000);
   options.heal = Millis(4'000);
+  options.reorg_look = Millis(2'000);
   return options;
 }
 

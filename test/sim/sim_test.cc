@@ -28,6 +28,9 @@ std::string RunSeed(uint64_t seed, World::Figures* sum = nullptr) {
     sum->crashes += f.crashes;
     sum->shown_again += f.shown_again;
     sum->redeemed += f.redeemed;
+    sum->reorgs += f.reorgs;
+    sum->undone += f.undone;
+    sum->lost += f.lost;
   }
   return wrong;
 }
@@ -55,11 +58,14 @@ TEST_F(SimTest, WhateverFailsNothingIsLostAndNothingRunsTwice) {
   std::cout << seeds << " seeds: " << sum.served << " served, " << sum.settled << " settled, "
             << sum.lapsed << " told to sign anew, " << sum.refused << " could not be settled, "
             << sum.crashes << " crashes, " << sum.shown_again << " shown once more, "
-            << sum.redeemed << " served again after a crash of ours\n";
+            << sum.redeemed << " served again after a crash of ours, " << sum.reorgs
+            << " reorganisations that undid " << sum.undone << " settlements, " << sum.lost
+            << " of them for good\n";
   if (seeds < 50) return;
   // A world in which nothing happens proves nothing.
   EXPECT_GT(sum.served, seeds * 10);
   EXPECT_GT(sum.crashes, seeds);
+  EXPECT_GT(sum.undone, seeds / 10);
 }
 
 // The same seed is the same run, or a failure could not be looked at again.

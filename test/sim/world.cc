@@ -52,6 +52,7 @@ Plan PlanOf(uint64_t seed) {
   w.crashes = some(120);
   w.clock_jumps = some(60);
   if (dice.Chance(100)) plan.payments = 150;
+  w.reorgs = some(80);
   return plan;
 }
 
@@ -59,6 +60,7 @@ World::World(Plan plan) : plan_(std::move(plan)), ground_(plan_.seed) {
   ground_.weather = plan_.weather;
   ground_.chain.balance[testing::SettleFixture::Key(1).address()] = codec::Uint256(1'000'000'000);
   ground_.chain.multicall = plan_.multicall;
+  ground_.chain.may_reorganise = plan_.weather.reorgs > 0;
   ground_.signers = plan_.signers;
   ground_.chain.mined = [this](const chain::TransferAuthorization& auth, bool ok) {
     const size_t index = auth.nonce[31];
@@ -144,6 +146,12 @@ Task<> World::Mining() {
     ground_.chain.least_fee = codec::Uint256(base + 10);
     ground_.chain.now_s = ground_.clock.Now().seconds() - 2;
     ground_.chain.Mine();
+    if (!ground_.dice.Chance(ground_.weather.reorgs)) continue;
+    using Thrown = testing::FakeEvmChain::Thrown;
+    const bool forgotten = ground_.dice.Chance(500);
+    ground_.chain.Reorganise(1 + ground_.dice.Below(3),
+                             forgotten ? Thrown::kForgotten : Thrown::kWaits);
+    ++figures_.reorgs;
   }
 }
 
@@ -245,7 +253,7 @@ void World::Judge(size_t index, const Request& request) {
   if (status == 200) {
     ++p.goods;
     p.closed = true;
-    ground_.Forbid(!ground_.chain.Moved(p.auth.from, p.auth.nonce),
+    ground_.Forbid(!ground_.chain.EverMoved(p.auth.from, p.auth.nonce),
                    "payment " + std::to_string(index) + " was served and no money had moved");
     return;
   }

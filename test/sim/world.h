@@ -33,7 +33,7 @@ class World {
 
   struct Figures {
     int served = 0, settled = 0, lapsed = 0, refused = 0, crashes = 0, shown_again = 0,
-        redeemed = 0;
+        redeemed = 0, reorgs = 0, undone = 0, lost = 0;
   };
   const Figures& figures() const { return figures_; }
   // What every buyer was told, and when.
@@ -68,6 +68,8 @@ class World {
   Payment Sign(size_t index);
   void Audit();
   void AuditRow(size_t index, const std::vector<db::Row>& rows, int64_t allowed);
+  void AuditReorgs();
+  bool LostOnChain(const codec::Bytes32& once_key);
 
   Plan plan_;
   Ground ground_;
