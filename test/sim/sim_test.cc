@@ -94,6 +94,7 @@ TEST_P(PlantedTest, TurnsItRed) {
       plan.payments = 150;
       plan.weather.token_eats = 100;
     }
+    if (GetParam() == std::string_view("ignore_reorg")) plan.weather.reorgs = 150;
     wrong = World(plan).Run();
   }
   fault::Plant("");
@@ -103,7 +104,8 @@ TEST_P(PlantedTest, TurnsItRed) {
 
 INSTANTIATE_TEST_SUITE_P(Faults, PlantedTest,
                          ::testing::Values("skip_reserve", "drop_void", "forget_outbox",
-                                           "trust_timeout", "settle_twice", "count_log_twice"),
+                                           "trust_timeout", "settle_twice", "count_log_twice",
+                                           "ignore_reorg"),
                          [](const auto& info) { return std::string(info.param); });
 #endif
 

@@ -52,7 +52,7 @@ Plan PlanOf(uint64_t seed) {
   w.crashes = some(120);
   w.clock_jumps = some(60);
   if (dice.Chance(100)) plan.payments = 150;
-  w.reorgs = some(80);
+  w.reorgs = some(120);
   return plan;
 }
 
