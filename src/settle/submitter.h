@@ -151,6 +151,7 @@ class Submitter {
   Task<> Look();
   Task<> LookOnce();
   Task<> CheckReceipts(uint64_t block);
+  Task<> WriteMined();
   void Close(const std::string& id, const chain::EvmReceipt& receipt, std::vector<Mined>& mined);
   Millis Pace() const;
 
@@ -183,6 +184,7 @@ class Submitter {
   bool looking_ = false;
   uint64_t seen_block_ = 0;  // whose receipts were asked for, at
   SteadyMs checked_at_{INT64_MIN};
+  std::vector<Mined> unmarked_;  // in a block, and the database does not know yet
   SteadyMs last_sent_;
   SteadyMs tended_at_;
   UnixMs chain_time_;  // of the latest block that was seen

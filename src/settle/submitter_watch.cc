@@ -17,6 +17,8 @@ namespace {
 constexpr Millis kRpcTimeout{10'000};
 constexpr Millis kStoreTimeout{10'000};
 constexpr Millis kMeasureEvery{60'000};
+// Mined transactions that the store has not taken: an hour of a key at a block a second.
+constexpr size_t kMaxUnmarked = 3'600;
 // What was finished is remembered for a week: longer than any payment may be valid, by far.
 constexpr Millis kRemember{7LL * 24 * 3600 * 1000};
 
@@ -114,6 +116,7 @@ Task<> Submitter::WatchChain() {
       measured_at_ = now;
       (void)co_await Measure();
     }
+    if (open_.empty() && !unmarked_.empty()) PTG_CO_RUN(co_await WriteMined());
     if (open_.empty()) {
       watched_.Clear();
       const Result<> woken = co_await watched_.Wait(Deadline::In(loop_.clock(), Millis(1'000)));
@@ -178,6 +181,17 @@ Task<> Submitter::CheckReceipts(uint64_t block) {
   if (mined.empty()) co_return {};
   PTG_KILL_POINT("tx_mined");
   pack_.Set();
+  // What does not fit is found open in the database, and its receipt again.
+  const size_t room = kMaxUnmarked - std::min(kMaxUnmarked, unmarked_.size());
+  if (mined.size() > room) mined.resize(room);
+  std::ranges::move(mined, std::back_inserter(unmarked_));
+  co_return co_await WriteMined();
+}
+
+// Writes down what was mined. What cannot be written now is written later.
+Task<> Submitter::WriteMined() {
+  if (unmarked_.empty()) co_return {};
+  const std::vector<Mined> mined = std::exchange(unmarked_, {});
   const UnixMs now = loop_.clock().Now();
   const auto body = [&mined, now, this](db::Tx& tx) -> Result<std::vector<bool>> {
     std::vector<bool> back;
@@ -190,9 +204,9 @@ Task<> Submitter::CheckReceipts(uint64_t block) {
   const Result<std::vector<bool>> marked =
       co_await database_.Write(body, Deadline::In(loop_.clock(), kStoreTimeout));
   if (!marked) {
-    // They stay open in the database; the next look at it finds their receipts again.
     Log(LogLevel::kWarn, "settle.mark_failed",
         {{"chain", signer_.chain}, {"reason", marked.error().detail()}});
+    unmarked_.insert(unmarked_.begin(), mined.begin(), mined.end());
     co_return {};
   }
   for (size_t i = 0; i < mined.size(); ++i) {
