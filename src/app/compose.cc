@@ -105,9 +105,10 @@ struct House::Impl {
   std::vector<std::string> roles;
   const Clock& clock;
   Rng& rng;
+  // What a request that was broken off still counts goes when its frame does, with the loop.
+  obs::Registry metrics;
   // Loops outlive what runs on them and the clients that hang on them, so they come first.
   Runtime runtime;
-  obs::Registry metrics;
   Store store;
   std::unique_ptr<ledger::Ledger> ledger;
   std::unique_ptr<Chains> chains;
