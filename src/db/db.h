@@ -45,7 +45,12 @@ class Row {
  private:
   std::vector<Value> values_;
 };
-using Rows = std::vector<Row>;
+struct Rows : std::vector<Row> {
+  using std::vector<Row>::vector;
+  // How many rows the statement inserted, changed or deleted. For those who only need to know
+  // whether it did, cheaper than RETURNING.
+  int64_t changed = 0;
+};
 
 // One transaction on one connection, on a database thread. Errors: kStore, kConflict for a
 // constraint.

@@ -153,6 +153,26 @@ TEST_P(DbTest, AFailedJobDoesNotDisturbItsGroup) {
   EXPECT_LT(database_->stats().commits - commits, 30);
 }
 
+TEST_P(DbTest, AStatementSaysHowManyRowsItChanged) {
+  const auto body = [](Tx& tx) -> Result<> {
+    constexpr Statement kOnce{"test.once",
+                              "INSERT INTO thing (id, n) VALUES ($1, $2) ON CONFLICT DO NOTHING"};
+    PTG_TRY(const Rows first, tx.Run(kOnce, std::string("a"), int64_t{1}));
+    EXPECT_EQ(first.changed, 1);
+    PTG_TRY(const Rows again, tx.Run(kOnce, std::string("a"), int64_t{2}));
+    EXPECT_EQ(again.changed, 0) << "it is there already";
+    PTG_TRY(const Rows second, tx.Run(kOnce, std::string("b"), int64_t{1}));
+    EXPECT_EQ(second.changed, 1);
+    constexpr Statement kRaise{"test.raise", "UPDATE thing SET n = n + 1 WHERE n = $1"};
+    PTG_TRY(const Rows both, tx.Run(kRaise, int64_t{1}));
+    EXPECT_EQ(both.changed, 2);
+    PTG_TRY(const Rows none, tx.Run(kRaise, int64_t{77}));
+    EXPECT_EQ(none.changed, 0);
+    return {};
+  };
+  EXPECT_THAT(database_->WriteNow(body), IsOk());
+}
+
 // Wherever in a text they stand: it is looked at eight bytes at a time.
 TEST_P(DbTest, ATextWithANulOrBrokenUtf8IsRefusedByBothEngines) {
   const auto insert = [this](const std::string& text) {

@@ -33,6 +33,7 @@ struct Libpq {
   decltype(&PQresultStatus) result_status = nullptr;
   decltype(&PQresultErrorField) error_field = nullptr;
   decltype(&PQcmdStatus) command_status = nullptr;
+  decltype(&PQcmdTuples) command_tuples = nullptr;
   decltype(&PQntuples) rows = nullptr;
   decltype(&PQnfields) columns = nullptr;
   decltype(&PQftype) column_type = nullptr;
@@ -64,7 +65,8 @@ Result<const Libpq*> LoadLibpq() {
            Load(library, "PQexecPrepared", pq.exec_prepared) &&
            Load(library, "PQresultStatus", pq.result_status) &&
            Load(library, "PQresultErrorField", pq.error_field) &&
-           Load(library, "PQcmdStatus", pq.command_status) && Load(library, "PQntuples", pq.rows) &&
+           Load(library, "PQcmdStatus", pq.command_status) &&
+           Load(library, "PQcmdTuples", pq.command_tuples) && Load(library, "PQntuples", pq.rows) &&
            Load(library, "PQnfields", pq.columns) && Load(library, "PQftype", pq.column_type) &&
            Load(library, "PQgetisnull", pq.is_null) && Load(library, "PQgetvalue", pq.value) &&
            Load(library, "PQgetlength", pq.length) && Load(library, "PQclear", pq.clear);
@@ -263,7 +265,11 @@ class PostgresConnection final : public Connection {
         pq_, pq_.exec_prepared(session_, name.c_str(), parameters.size(), parameters.bytes.data(),
                                parameters.lengths.data(), parameters.formats.data(), 0));
     PTG_RUN(Check(answer, statement.name));
-    return ReadRows(answer.result);
+    PTG_TRY(Rows rows, ReadRows(answer.result));
+    // Empty for what counts no rows; of a SELECT the rows it gives, which nobody asks for.
+    const std::string_view count = pq_.command_tuples(answer.result);
+    std::from_chars(count.data(), count.data() + count.size(), rows.changed);
+    return rows;
   }
 
  private:

@@ -149,7 +149,10 @@ class SqliteConnection final : public Connection {
     Rows rows;
     for (;;) {
       const int rc = sqlite3_step(prepared);
-      if (rc == SQLITE_DONE) return rows;
+      if (rc == SQLITE_DONE) {
+        if (sqlite3_stmt_readonly(prepared) == 0) rows.changed = sqlite3_changes64(database_.get());
+        return rows;
+      }
       if (rc != SQLITE_ROW) return Fail(Failure(rc, name));
       PTG_TRY(Row row, ReadRow(prepared));
       rows.push_back(std::move(row));

@@ -21,7 +21,7 @@ constexpr db::Statement kReserve{
     ", redeemed_from, redeemed_by, look_ms, looks)"
     " VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12, $13, $14, $15, $16, $17, $18,"
     " $19, $20, $21, $22, $23, $24, $25, $26, $27, $28, $29, $30, $31, '', '', 0, 0)"
-    " ON CONFLICT DO NOTHING RETURNING id"};
+    " ON CONFLICT DO NOTHING"};
 constexpr db::Statement kByKey{"ledger.by_key",
                                "SELECT " PTG_RESERVATION_COLUMNS
                                " FROM reservation WHERE once_key = $1 AND state <> 'voided'"};
@@ -31,7 +31,7 @@ constexpr db::Statement kById{"ledger.by_id",
 constexpr db::Statement kAnswered{
     "ledger.answered",
     "UPDATE reservation SET stage = 'answered', upstream_status = $2, updated_ms = $3"
-    " WHERE id = $1 AND state = 'held' AND stage = 'reserved' AND node = $4 RETURNING id"};
+    " WHERE id = $1 AND state = 'held' AND stage = 'reserved' AND node = $4"};
 // Also from 'expired': a node that was silent for too long is taken for dead and its open rows are
 // expired, but it may only have slept, and settle when it wakes. Money that moved is written down.
 constexpr db::Statement kCommit{
@@ -65,7 +65,7 @@ constexpr db::Statement kDeliver{
     "UPDATE reservation SET delivery = $2, updated_ms = $3"
     " WHERE id = $1 AND state = 'settled' AND ((delivery = 'pending' AND $4 = '')"
     " OR (delivery = 'redeeming' AND redeemed_by = $4)"
-    " OR (delivery = 'owed' AND $2 = 'delivered')) RETURNING id"};
+    " OR (delivery = 'owed' AND $2 = 'delivered'))"};
 // The old value is read by the SET of redeemed_from: both engines evaluate it before the change. $5
 // names the attempt, so that the one who won may ask again.
 constexpr db::Statement kRedeem{
@@ -230,7 +230,7 @@ Result<Ledger::Reserved> Reserve(db::Tx& tx, const Author& author, const Reserva
   // Between our insert and our look the one who was in the way may have voided his: then once more.
   for (int attempt = 0; attempt < 3; ++attempt) {
     PTG_TRY(const db::Rows inserted, tx.Execute(kReserve, ToValues(row)));
-    if (!inserted.empty()) {
+    if (inserted.changed > 0) {
       return Ledger::Reserved{.held = true, .row = std::move(row)};
     }
     PTG_TRY(std::optional<Reservation> other, ReadByKey(tx, row.once_key));
@@ -249,7 +249,7 @@ Result<Ledger::Reserved> Reserve(db::Tx& tx, const Author& author, const Reserva
 Result<> Answered(db::Tx& tx, const Author& author, const ReservationId& id, int upstream_status) {
   PTG_TRY(const db::Rows rows,
           tx.Run(kAnswered, id.str(), int64_t{upstream_status}, author.now.ms(), author.node));
-  if (!rows.empty()) {
+  if (rows.changed > 0) {
     return AddEvent(tx, author, id.str(), "answered", std::to_string(upstream_status));
   }
   return HappenedBefore(tx, id, [&](const Reservation& r) {
@@ -321,7 +321,7 @@ Result<> Deliver(db::Tx& tx, const Author& author, const ReservationId& id, Deli
   }
   const std::string text(ToString(outcome));
   PTG_TRY(const db::Rows rows, tx.Run(kDeliver, id.str(), text, author.now.ms(), attempt));
-  if (!rows.empty()) return AddEvent(tx, author, id.str(), text, "");
+  if (rows.changed > 0) return AddEvent(tx, author, id.str(), text, "");
   return HappenedBefore(tx, id, [&](const Reservation& r) {
     return r.state == State::kSettled && r.delivery == outcome;
   });

@@ -19,7 +19,7 @@ constexpr db::Statement kClaim{
     "INSERT INTO pending_settlement (key, tx_hash, result, state, updated_ms)"
     " VALUES ($1, $2, '', 'sent', $3)"
     " ON CONFLICT (key) DO UPDATE SET tx_hash = excluded.tx_hash, result = '', state = 'sent',"
-    " updated_ms = excluded.updated_ms WHERE pending_settlement.state = 'failed' RETURNING key"};
+    " updated_ms = excluded.updated_ms WHERE pending_settlement.state = 'failed'"};
 constexpr db::Statement kMove{"settle.pending_move",
                               "UPDATE pending_settlement SET tx_hash = $2, updated_ms = $3"
                               " WHERE key = $1 AND state = 'sent' RETURNING key"};
@@ -31,10 +31,10 @@ constexpr db::Statement kMoveSettled{
 constexpr db::Statement kFinish{
     "settle.pending_finish",
     "UPDATE pending_settlement SET state = $2, result = $3, updated_ms = $4"
-    " WHERE key = $1 AND state IN ('sent', 'failed') RETURNING key"};
+    " WHERE key = $1 AND state IN ('sent', 'failed')"};
 constexpr db::Statement kTell{"settle.pending_tell",
                               "UPDATE pending_settlement SET state = 'told', updated_ms = $2"
-                              " WHERE key = $1 AND state = 'settled' RETURNING key"};
+                              " WHERE key = $1 AND state = 'settled'"};
 constexpr db::Statement kUntell{"settle.pending_untell",
                                 "UPDATE pending_settlement SET state = 'settled', updated_ms = $2"
                                 " WHERE key = $1 AND state = 'told' RETURNING key"};
@@ -70,12 +70,12 @@ Result<std::optional<Pending>> FindPending(db::Tx& tx, const std::string& key) {
 Result<bool> FinishPending(db::Tx& tx, const std::string& key, PendingState state,
                            const std::string& result, UnixMs now) {
   PTG_TRY(const db::Rows rows, tx.Run(kFinish, key, Text(state), result, now.ms()));
-  return !rows.empty();
+  return rows.changed > 0;
 }
 
 Result<bool> TellPending(db::Tx& tx, const std::string& key, UnixMs now) {
   PTG_TRY(const db::Rows rows, tx.Run(kTell, key, now.ms()));
-  return !rows.empty();
+  return rows.changed > 0;
 }
 
 Result<bool> UntellPending(db::Tx& tx, const std::string& key, UnixMs now) {
@@ -91,7 +91,7 @@ Result<> PrunePending(db::Tx& tx, UnixMs before) {
 Result<bool> ClaimPending(db::Tx& tx, const std::string& key, const std::string& hash, UnixMs now) {
   PTG_TRY(const db::Rows rows, tx.Run(kClaim, key, hash, now.ms()));
   if (PTG_PLANTED("settle_twice")) return true;
-  return !rows.empty();
+  return rows.changed > 0;
 }
 
 Result<bool> MovePending(db::Tx& tx, const std::string& key, const std::string& hash, UnixMs now) {
