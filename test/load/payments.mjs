@@ -19,28 +19,34 @@ import { cpuNs, median, row } from "./figures.mjs";
 const kHere = path.dirname(fileURLToPath(import.meta.url));
 // Where the benchmarks are, when PTG_BIN is another build's.
 const kBuild = process.env.PTG_BENCH_DIR ?? path.dirname(fs.realpathSync(binary()));
-const kOutstanding = 64;
 const kPayers = 64;
+const kSigners = ["facilitator", "deployer"]; // one for each process that settles on the chain
 const { values } = parseArgs({
   options: {
     rounds: { type: "string", default: "5" },
     only: { type: "string", default: "verify,verify-rpc,settle,paid,reserve" },
     count: { type: "string", default: "6000" }, // of payments in a round
+    outstanding: { type: "string", default: "64" },
     stay: { type: "string" }, // seconds to go on with the last round's load: for a profiler beside it
     rows: { type: "string", default: "10000000" }, // of store10m
   },
 });
 const only = new Set(values.only.split(","));
 const kRounds = Number(values.rounds);
+const kOutstanding = Number(values.outstanding);
 const run = promisify(execFile);
 const sleep = (ms) => new Promise((resolve) => setTimeout(resolve, ms));
 const dir = fs.mkdtempSync(path.join(os.tmpdir(), "ptg-load-"));
 fs.chmodSync(dir, 0o755);
 const children = [];
+let ending = false;
 
 function start(cpu, command, args, options = {}) {
   const child = spawn("taskset", ["-c", String(cpu), command, ...args], { stdio: "ignore", ...options });
   children.push(child);
+  child.once("exit", (code, signal) => {
+    if (!ending && command !== "wrk" && !child.killed) console.error(`${command} ended by itself: ${code ?? signal}`);
+  });
   return child;
 }
 async function until(what, ask) {
@@ -81,18 +87,18 @@ async function startChain() {
   const { stdout } = await run(path.join(kBuild, "load_sign"), ["payers", String(kPayers)]);
   const payers = stdout.trim().split("\n");
   for (const payer of payers) await call(rpc, "sandbox_fund", payer, "0x5af3107a4000", "0x0");
-  await call(rpc, "sandbox_fund", config.evmAddress("facilitator"), "0x0", "0x21e19e0c9bab2400000");
+  for (const signer of kSigners) await call(rpc, "sandbox_fund", config.evmAddress(signer), "0x0", "0x21e19e0c9bab2400000");
   return { rpc, pid: child.pid, stop: () => child.kill("SIGTERM") };
 }
 
-async function startPontage(rpc, upstream, { role, store = "sqlite:pontage.db", home = fs.mkdtempSync(path.join(dir, "home-")) } = {}) {
+async function startPontage(rpc, upstream, { role, signer = kSigners[0], store = "sqlite:pontage.db", home = fs.mkdtempSync(path.join(dir, "home-")) } = {}) {
   const routes = role ? "" : `[[route]]\nmatch = "/paid/*"\nprice = "$0.001"\n`;
   const toml = sellerConfig({ rpc, upstream, routes, store, server: 'threads = 1\npublic_url = "http://shop.example"' });
   fs.writeFileSync(path.join(home, "pontage.toml"), toml);
   const log = path.join(home, "log");
   const child = start(0, binary(), ["serve", "--config", path.join(home, "pontage.toml"), ...(role ? ["--role", role] : [])], {
     cwd: home,
-    env: { PATH: process.env.PATH, PONTAGE_EVM_KEY: config.evmKey("facilitator") },
+    env: { PATH: process.env.PATH, PONTAGE_EVM_KEY: config.evmKey(signer) },
     stdio: ["ignore", "ignore", fs.openSync(log, "w")],
   });
   const url = await until("pontage", () => /"event":"server\.listening".*"listener":"main".*"url":"([^"]+)"/.exec(fs.readFileSync(log, "utf8"))?.[1]);
@@ -147,15 +153,16 @@ async function rounds(server, how) {
   const { what, method, target, sign: sought } = how;
   const more = what === "header" ? [`http://shop.example${target}`] : [];
   await feed(server, await sign(what, 1000, ...more), 1000, method, target, sought);
-  const us = [];
-  for (let i = 0; i < kRounds; i++) us.push((await feed(server, await sign(what, count, ...more), count, method, target, sought)).us);
+  const got = [];
+  for (let i = 0; i < kRounds; i++) got.push(await feed(server, await sign(what, count, ...more), count, method, target, sought));
   if (values.stay) {
     console.log(`pid ${server.pid} is under load`);
     for (const end = Date.now() + Number(values.stay) * 1000; Date.now() < end; ) {
       await feed(server, await sign(what, count, ...more), count, method, target, sought);
     }
   }
-  return median(us);
+  const of = (key) => median(got.map((one) => one[key]));
+  return { us: of("us"), detail: `p50 ${(of("p50") / 1000).toFixed(1)} ms, p99 ${(of("p99") / 1000).toFixed(1)} ms` };
 }
 
 // ---- figures
@@ -210,7 +217,7 @@ async function compareStores(chain) {
     const first = await startPontage(chain.rpc, upstream);
     await first.stop();
     if (full) await fill(path.join(first.home, "pontage.db"), rows);
-    sellers.push(await startPontage(chain.rpc, upstream, { home: first.home }));
+    sellers.push(await startPontage(chain.rpc, upstream, { home: first.home, signer: kSigners[Number(full)] }));
   }
   const load = async (server, count) => feed(server, await sign("header", count, `http://shop.example${target.path}`), count, target.method, target.path, "xxxx", 8);
   for (const seller of sellers) await load(seller, 500);
@@ -247,18 +254,18 @@ try {
     const chain = await startChain();
     const facilitator = wants("verify-rpc", "settle") ? await startPontage(chain.rpc, "http://127.0.0.1:9", { role: "facilitator" }) : undefined;
     if (only.has("verify-rpc")) {
-      const us = await rounds(facilitator, { what: "settle", method: "POST", target: "/verify", sign: '"isValid":true' });
-      row("/verify with its chain reads", us / recovery, "x recovery", 3.3, { detail: `${us.toFixed(1)} us` });
+      const { us, detail } = await rounds(facilitator, { what: "settle", method: "POST", target: "/verify", sign: '"isValid":true' });
+      row("/verify with its chain reads", us / recovery, "x recovery", 3.3, { detail: `${us.toFixed(1)} us; ${detail}` });
     }
     if (only.has("settle")) {
-      const us = await rounds(facilitator, { what: "settle", method: "POST", target: "/settle", sign: '"success":true' });
-      row("/settle", us / recovery, "x recovery", 9, { detail: `${us.toFixed(1)} us` });
+      const { us, detail } = await rounds(facilitator, { what: "settle", method: "POST", target: "/settle", sign: '"success":true' });
+      row("/settle", us / recovery, "x recovery", 9, { detail: `${us.toFixed(1)} us; ${detail}` });
     }
     await facilitator?.stop();
     if (only.has("paid")) {
       const seller = await startPontage(chain.rpc, await startUpstream());
-      const us = await rounds(seller, { what: "header", method: "GET", target: "/paid/x", sign: "xxxx" });
-      row("paid request, all of it in one process", us, "us", 130);
+      const { us, detail } = await rounds(seller, { what: "header", method: "GET", target: "/paid/x", sign: "xxxx" });
+      row("paid request, all of it in one process", us, "us", 130, { detail });
       await seller.stop();
     }
     chain.stop();
@@ -276,6 +283,7 @@ try {
     else console.log("durable reservation, PostgreSQL: PTG_TEST_POSTGRES is not set");
   }
 } finally {
+  ending = true;
   for (const child of children) child.kill("SIGTERM");
   await sleep(300);
   fs.rmSync(dir, { recursive: true, force: true });
