@@ -180,8 +180,8 @@ class Submitter {
   std::map<crypto::Hash32, std::string> by_hash_;  // every version of those
   Event work_;                                     // something is to be broadcast
   Event watched_;                                  // something is to be watched
-  bool look_now_ = false;  // somebody asks about a transaction that may be mined already
-  bool looking_ = false;
+  bool look_now_ = false;    // somebody asks about a transaction that may be mined already
+  bool looking_ = false;     // one of the two
   uint64_t seen_block_ = 0;  // whose receipts were asked for, at
   SteadyMs checked_at_{INT64_MIN};
   std::vector<Mined> unmarked_;  // in a block, and the database does not know yet

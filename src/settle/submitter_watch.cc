@@ -123,7 +123,10 @@ Task<> Submitter::WatchChain() {
       if (!woken || stopping_) continue;
     }
     PTG_CO_RUN(co_await Sleep(Pace()));
-    if (!stopping_ && !open_.empty()) (void)co_await Look();
+    if (stopping_ || open_.empty() || looking_) continue;
+    looking_ = true;
+    (void)co_await Look();
+    looking_ = false;
   }
   if (--running_ == 0) stopped_.Set();
   co_return {};
@@ -145,7 +148,8 @@ Task<> Submitter::Look() {
   co_return {};
 }
 
-// Beside WatchChain, which looks again soon: what this one fails with is nobody's loss.
+// In the pauses of WatchChain, never beside it: an answer that was on its way for longer than
+// another would say what has been. It looks again soon: what this one fails with is nobody's loss.
 Task<> Submitter::LookOnce() {
   looking_ = true;
   (void)co_await Look();
