@@ -443,7 +443,7 @@ Result<bool> MendNonce(db::Tx& tx, const Signer& signer, const ChainStart& start
   PTG_TRY(const std::vector<Outgoing> open, OpenTransactions(tx, signer, UnixMs(INT64_MAX)));
   if (!open.empty() || rows.empty() || rows[0].Int(0) <= count) return false;
   PTG_TRY(const db::Rows watched, tx.Run(kWatchedFrom, signer.chain, signer.address, count));
-  if (!watched.empty() && !known.empty()) return false;
+  if (!watched.empty()) return false;
   PTG_RUN(tx.Run(kSetNonce, signer.chain, signer.address, count));
   PTG_RUN(tx.Run(kWindBack, signer.chain, signer.address, count, now.ms()));
   return true;

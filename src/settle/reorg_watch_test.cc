@@ -291,6 +291,19 @@ TEST_P(ReorgWatchTest, TheGaugeSaysHowManyMayStillFallOut) {
   EXPECT_TRUE(Until([&] { return AtRisk() == 2; })) << AtRisk();
 }
 
+TEST_P(ReorgWatchTest, ANodeThatKeepsNoOldBlocksIsNoHindrance) {
+  f.fake.forgets_old_blocks = true;
+  const db::Statement never{"test.never", "UPDATE signer_nonce SET first_block = ''"};
+  const auto forget = [&never](db::Tx& tx) { return tx.Run(never); };
+  ASSERT_THAT(f.database->WriteNow(forget), IsOk());
+  f.StartNode(Quick());
+  const SettleFixture::Sale sale = Settled(1);
+  f.StopNode();
+  f.fake.Reorganise(1, Thrown::kForgotten);
+  f.StartNode(Quick());
+  EXPECT_TRUE(Tells(sale, "left back paid"));
+}
+
 // A developer's chain that was begun anew: nothing of the old one is sent to it.
 TEST_P(ReorgWatchTest, AnotherChainIsNoReorganisation) {
   const SettleFixture::Sale sale = Settled(1);

@@ -44,8 +44,10 @@ Task<> Submitter::Begin() {
   PTG_CO_TRY(const std::vector<bool> code, co_await view_.HaveCode(std::move(multicall), by));
   batching_ = code[0] && options_.queue.batch > 1;
   std::vector<uint64_t> genesis{0};
-  PTG_CO_TRY(const chain::Canon canon, co_await view_.Blocks(std::move(genesis), by));
-  const ChainStart start{pending, canon.blocks.empty() ? std::nullopt : canon.blocks[0]};
+  // Nodes that keep no old blocks may answer an error: then it counts as the chain it was.
+  const Result<chain::Canon> canon = co_await view_.Blocks(std::move(genesis), by);
+  ChainStart start{pending, std::nullopt};
+  if (canon && !canon->blocks.empty()) start.first_block = canon->blocks[0];
   const UnixMs now = loop_.clock().Now();
   const auto mend = [&](db::Tx& tx) -> Result<bool> {
     PTG_RUN(PrunePending(tx, now - kRemember));

@@ -52,6 +52,7 @@ class FakeEvmChain final : public chain::EvmView {
   codec::Uint256 base_fee{1'000};
   codec::Uint256 least_fee;  // what pays less for a unit of gas is taken and not mined
   int64_t now_s = 1'000'000;
+  bool forgets_old_blocks = false;    // what it is asked about its first block is an error
   bool may_reorganise = false;        // it keeps what Reorganise goes back to
   std::optional<uint64_t> finalized;  // what it says of it; absent: nothing
   bool keeps_time = false;            // an authorization is good only between its two times
@@ -188,6 +189,9 @@ class FakeEvmChain final : public chain::EvmView {
   Task<chain::Canon> Blocks(std::vector<uint64_t> heights, Deadline) override {
     ++looks;
     PTG_CO_RUN(Up());
+    if (forgets_old_blocks && std::ranges::find(heights, 0U) != heights.end()) {
+      co_return Fail(Code::kChainUnreachable, "pruned history unavailable");
+    }
     chain::Canon canon;
     canon.head = block_;
     canon.finalized = finalized;
