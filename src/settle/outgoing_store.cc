@@ -65,8 +65,8 @@ constexpr db::Statement kNewVersion{
 constexpr db::Statement kOpen{
     "settle.outgoing_open",
     "SELECT id, nonce, hash, raw, purpose, created_ms, signer FROM outgoing_transaction WHERE"
-    " chain = $1 AND signer = $2 AND state IN ('signed', 'broadcast') AND created_ms <= $3"
-    " ORDER BY nonce LIMIT 5000"};
+    " chain = $1 AND signer = $2 AND state IN ('signed', 'broadcast') AND"
+    " (created_ms <= $3 OR created_ms > $4) ORDER BY nonce LIMIT 5000"};
 constexpr db::Statement kIdOfHash{"settle.outgoing_id",
                                   "SELECT id FROM outgoing_transaction WHERE hash = $1 UNION"
                                   " SELECT outgoing FROM outgoing_version WHERE hash = $1"};
@@ -354,8 +354,10 @@ Result<std::vector<Outgoing>> Reopen(db::Tx& tx, const Signer& signer, uint64_t 
   return open;
 }
 
-Result<std::vector<Outgoing>> OpenTransactions(db::Tx& tx, const Signer& signer, UnixMs before) {
-  PTG_TRY(const db::Rows rows, tx.Run(kOpen, signer.chain, signer.address, before.ms()));
+Result<std::vector<Outgoing>> OpenTransactions(db::Tx& tx, const Signer& signer, UnixMs before,
+                                               UnixMs after) {
+  PTG_TRY(const db::Rows rows,
+          tx.Run(kOpen, signer.chain, signer.address, before.ms(), after.ms()));
   std::vector<Outgoing> open;
   std::map<std::string, size_t> at;
   for (const db::Row& row : rows) {

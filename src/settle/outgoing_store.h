@@ -86,8 +86,10 @@ Result<std::vector<Outgoing>> Reopen(db::Tx& tx, const Signer& signer, uint64_t 
                                      UnixMs now);
 // A row of id, nonce, hash, raw, purpose, created_ms, and its versions from the database.
 Result<Outgoing> ReadOutgoing(db::Tx& tx, const db::Row& row);
-// Signed or broadcast and not known to be mined, by nonce; written before `before`.
-Result<std::vector<Outgoing>> OpenTransactions(db::Tx& tx, const Signer& signer, UnixMs before);
+// Signed or broadcast and not known to be mined, by nonce; written before `before`, or after
+// `after` by a clock that is ahead of ours.
+Result<std::vector<Outgoing>> OpenTransactions(db::Tx& tx, const Signer& signer, UnixMs before,
+                                               UnixMs after = UnixMs(INT64_MAX));
 // The transaction that has a version of that hash, and whose it is; open or not.
 struct FoundOutgoing {
   Outgoing tx;

@@ -74,7 +74,9 @@ Task<> Submitter::Begin() {
 }
 
 Task<> Submitter::AdoptStored(UnixMs before) {
-  const auto body = [&](db::Tx& tx) { return OpenTransactions(tx, signer_, before); };
+  // What a node with a wrong clock left behind is not waited for until that time has come.
+  const UnixMs after = loop_.clock().Now() + options_.adopt;
+  const auto body = [&](db::Tx& tx) { return OpenTransactions(tx, signer_, before, after); };
   PTG_CO_TRY(std::vector<Outgoing> stored,
              co_await database_.Read(body, Deadline::In(loop_.clock(), kStoreTimeout)));
   for (Outgoing& tx : stored) Adopt(std::move(tx), true, {});
