@@ -38,9 +38,9 @@ constexpr db::Statement kUndone{
 constexpr db::Statement kWatched{
     "sim.watched",
     "SELECT COUNT(*) FROM outgoing_transaction WHERE watch IN ('watched', 'moved', 'gone')"};
-constexpr db::Statement kStray{
-    "sim.stray",
-    "SELECT COUNT(*) FROM outgoing_transaction WHERE state IN ('signed', 'broadcast')"};
+constexpr db::Statement kStray{"sim.stray",
+                               "SELECT signer, nonce, state, watch, hash FROM outgoing_transaction"
+                               " WHERE state IN ('signed', 'broadcast') ORDER BY signer, nonce"};
 
 }  // namespace
 
@@ -64,7 +64,11 @@ void World::Audit() {
                  "the payee has " + got.ToDecimal() + " and " + std::to_string(moved) + " moved");
   const Result<db::Rows> stray = ground_.server->Run(kStray);
   PTG_CHECK(stray.has_value());
-  ground_.Forbid(stray->at(0).Int(0) > 0, "a transaction was left open");
+  for (const db::Row& row : *stray) {
+    ground_.Forbid(true, "a transaction was left open: " + row.Text(0) + " nonce " +
+                             std::to_string(row.Int(1)) + " " + row.Text(2) + " " + row.Text(3) +
+                             " " + row.Text(4) + ", of " + std::to_string(stray->size()));
+  }
   AuditReorgs();
 }
 
