@@ -1,11 +1,20 @@
+#include <algorithm>
+#include <array>
+#include <fcntl.h>
 #include <set>
+#include <thread>
+#include <unistd.h>
+#include <vector>
 
 #include <gtest/gtest.h>
+#include <sys/wait.h>
 
 #include "base/id.h"
 #include "base/log.h"
 #include "base/money.h"
+#include "base/rng.h"
 #include "base/secret.h"
+#include "base/shelves.h"
 #include "base/time.h"
 
 namespace pontage {
@@ -71,6 +80,56 @@ TEST(IdTest, IdsSortByTimeAndDoNotRepeat) {
   EXPECT_EQ(seen.begin()->size(), 36U);
 }
 
+using Nonce = std::array<uint8_t, 16>;
+
+Nonce Draw() {
+  Nonce nonce{};
+  Rng::System().Fill(nonce);
+  return nonce;
+}
+
+TEST(RngTest, WhatAThreadHasInReserveIsGivenOutOnce) {
+  std::set<Nonce> seen;
+  for (int i = 0; i < 1000; ++i) EXPECT_TRUE(seen.insert(Draw()).second);
+}
+
+TEST(RngTest, AChildDrawsNothingThatItsParentDraws) {
+  Draw();  // so that there is a reserve to inherit
+  int ends[2];
+  ASSERT_EQ(::pipe(ends), 0);
+  const pid_t child = ::fork();
+  if (child == 0) {
+    const Nonce theirs = Draw();
+    ::_exit(::write(ends[1], theirs.data(), theirs.size()) == ssize_t{16} ? 0 : 1);
+  }
+  Nonce theirs{};
+  EXPECT_EQ(::read(ends[0], theirs.data(), theirs.size()), ssize_t{16});
+  EXPECT_NE(theirs, Draw());
+  ::waitpid(child, nullptr, 0);
+  ::close(ends[0]);
+  ::close(ends[1]);
+}
+
+TEST(ShelvesTest, PiecesInUseNeverOverlapWhoeverGivesThemBack) {
+  for (int round = 0; round < 3; ++round) {
+    std::vector<std::pair<unsigned char*, size_t>> pieces;
+    for (size_t i = 0; i < 300; ++i) {
+      const size_t bytes = 1 + i * 37 % 6000;
+      auto* const piece = static_cast<unsigned char*>(TakeShelved(bytes));
+      std::fill_n(piece, bytes, static_cast<unsigned char>(i));
+      pieces.emplace_back(piece, bytes);
+    }
+    for (size_t i = 0; i < pieces.size(); ++i) {
+      const auto [piece, bytes] = pieces[i];
+      EXPECT_EQ(std::count(piece, piece + bytes, static_cast<unsigned char>(i)), bytes);
+    }
+    std::jthread([&pieces] {
+      for (size_t i = 0; i < pieces.size(); i += 2) GiveShelved(pieces[i].first, pieces[i].second);
+    });
+    for (size_t i = 1; i < pieces.size(); i += 2) GiveShelved(pieces[i].first, pieces[i].second);
+  }
+}
+
 TEST(SecretTest, MatchesOnlyItself) {
   const Secret secret(std::string("hunter2"));
   EXPECT_TRUE(secret.Matches("hunter2"));
@@ -83,6 +142,51 @@ TEST(LogTest, ALineIsOneJsonObjectWhateverIsInIt) {
   EXPECT_EQ(FormatLogLine(UnixMs(0), LogLevel::kInfo, "a.b", {{"k", "x\n\"\\\xff"}, {"n", 5}}),
             "{\"time\":\"1970-01-01T00:00:00.000Z\",\"level\":\"info\",\"event\":\"a.b\","
             "\"k\":\"x\\u000a\\\"\\\\\\u00ff\",\"n\":5}");
+}
+
+// Standard error, caught in a pipe while it lives.
+class CaughtErrors {
+ public:
+  CaughtErrors() : before_(::dup(STDERR_FILENO)) {
+    EXPECT_EQ(::pipe2(ends_.data(), O_NONBLOCK), 0);
+    ::dup2(ends_[1], STDERR_FILENO);
+  }
+  ~CaughtErrors() {
+    ::dup2(before_, STDERR_FILENO);
+    for (const int fd : {before_, ends_[0], ends_[1]}) ::close(fd);
+  }
+  // How many lines came since the last call.
+  int64_t Lines() {
+    std::array<char, 65536> text{};
+    const ssize_t n = ::read(ends_[0], text.data(), text.size());
+    return n <= 0 ? 0 : std::count(text.begin(), text.begin() + n, '\n');
+  }
+
+ private:
+  int before_;
+  std::array<int, 2> ends_{};
+};
+
+TEST(LogTest, LinesOfRequestsAreGatheredAndOthersOvertakeNone) {
+  CaughtErrors errors;
+  int promises = 0;
+  GatherLog([&promises] { ++promises; });
+  LogGathered(LogLevel::kInfo, "a", {});
+  LogGathered(LogLevel::kInfo, "b", {});
+  EXPECT_EQ(promises, 1);
+  EXPECT_EQ(errors.Lines(), 0);
+  FlushLog();
+  EXPECT_EQ(errors.Lines(), 2);
+  LogGathered(LogLevel::kInfo, "c", {});
+  Log(LogLevel::kWarn, "d");
+  EXPECT_EQ(errors.Lines(), 2);
+  // Never more than a pipe takes in one piece.
+  for (int i = 0; i < 100; ++i) LogGathered(LogLevel::kInfo, "e", {{"k", std::string(80, 'x')}});
+  EXPECT_GT(errors.Lines(), 0);
+  GatherLog(nullptr);
+  errors.Lines();
+  LogGathered(LogLevel::kInfo, "f", {});
+  EXPECT_EQ(errors.Lines(), 1);
 }
 
 TEST(LogTest, CredentialsAreNeverWritten) {

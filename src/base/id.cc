@@ -1,5 +1,6 @@
 #include "base/id.h"
 
+#include <algorithm>
 #include <array>
 #include <cstdint>
 
@@ -13,12 +14,11 @@ std::string NewIdText(std::string_view prefix, const Clock& clock, Rng& rng) {
   b[6] = static_cast<uint8_t>((b[6] & 0x0f) | 0x70);
   b[8] = static_cast<uint8_t>((b[8] & 0x3f) | 0x80);
   constexpr std::string_view kHex = "0123456789abcdef";
-  std::string id;
-  id.reserve(prefix.size() + 33);
-  id.append(prefix).push_back('_');
+  std::string id(prefix.size() + 33, '_');
+  char* at = std::ranges::copy(prefix, id.data()).out + 1;
   for (const uint8_t byte : b) {
-    id.push_back(kHex[byte >> 4]);
-    id.push_back(kHex[byte & 15]);
+    *at++ = kHex[byte >> 4];
+    *at++ = kHex[byte & 15];
   }
   return id;
 }

@@ -21,6 +21,13 @@ bool NamesCredential(std::string_view key) {
   return false;
 }
 
+// Stands in a JSON string as it is.
+constexpr auto kPlain = [] {
+  std::array<bool, 256> plain{};
+  for (size_t c = 0x20; c < 0x7f; ++c) plain[c] = c != '"' && c != '\\';
+  return plain;
+}();
+
 void AppendJsonString(std::string& out, std::string_view text) {
   constexpr std::string_view kHex = "0123456789abcdef";
   // A field longer than this is cut: one bad header must not make a line of megabytes.
@@ -28,38 +35,37 @@ void AppendJsonString(std::string& out, std::string_view text) {
   const bool cut = text.size() > kMaxFieldBytes;
   if (cut) text = text.substr(0, kMaxFieldBytes);
   out.push_back('"');
-  for (const char c : text) {
-    const auto u = static_cast<unsigned char>(c);
-    if (c == '"' || c == '\\') {
+  while (!text.empty()) {
+    size_t plain = 0;
+    while (plain < text.size() && kPlain[static_cast<unsigned char>(text[plain])]) ++plain;
+    out.append(text.substr(0, plain));
+    text.remove_prefix(plain);
+    if (text.empty()) break;
+    const auto u = static_cast<unsigned char>(text.front());
+    text.remove_prefix(1);
+    if (u == '"' || u == '\\') {
       out.push_back('\\');
-      out.push_back(c);
-    } else if (u < 0x20 || u >= 0x7f) {
+      out.push_back(static_cast<char>(u));
+    } else {
       // Bytes above ASCII are written as Latin-1 escapes: the line stays valid JSON whatever came
       // in.
       out.append("\\u00");
       out.push_back(kHex[u >> 4]);
       out.push_back(kHex[u & 15]);
-    } else {
-      out.push_back(c);
     }
   }
   if (cut) out.append("...");
   out.push_back('"');
 }
 
-}  // namespace
-
-std::string FormatLogLine(UnixMs at, LogLevel level, std::string_view event,
-                          std::initializer_list<LogField> fields) {
-  std::string line;
-  line.reserve(256);
+void AppendLogLine(std::string& line, UnixMs at, LogLevel level, std::string_view event,
+                   std::initializer_list<LogField> fields) {
   line.append("{\"time\":\"").append(at.Rfc3339()).append("\",\"level\":\"");
-  line.append(kLevelNames[static_cast<size_t>(level)]).append("\",\"event\":");
-  AppendJsonString(line, event);
+  // Events and keys are words of ours: nothing in them needs escaping.
+  line.append(kLevelNames[static_cast<size_t>(level)]).append("\",\"event\":\"").append(event);
+  line.push_back('"');
   for (const LogField& field : fields) {
-    line.push_back(',');
-    AppendJsonString(line, field.key);
-    line.push_back(':');
+    line.append(",\"").append(field.key).append("\":");
     if (NamesCredential(field.key)) {
       line.append("\"[redacted]\"");
     } else if (const auto* text = std::get_if<std::string_view>(&field.value)) {
@@ -71,8 +77,41 @@ std::string FormatLogLine(UnixMs at, LogLevel level, std::string_view event,
     }
   }
   line.push_back('}');
+}
+
+}  // namespace
+
+std::string FormatLogLine(UnixMs at, LogLevel level, std::string_view event,
+                          std::initializer_list<LogField> fields) {
+  std::string line;
+  line.reserve(256);
+  AppendLogLine(line, at, level, event, fields);
   return line;
 }
+
+namespace {
+
+// A full or closed standard error must not stop a payment: the lines are lost, the work goes on.
+void WriteOut(std::string_view lines) {
+  [[maybe_unused]] const ssize_t n = ::write(STDERR_FILENO, lines.data(), lines.size());
+}
+
+// A pipe takes so much in one piece: more would let lines of other threads in between.
+constexpr size_t kMaxGathered = 4096;
+
+struct Gathered {
+  ~Gathered() { Flush(); }
+  void Flush() {
+    if (lines.empty()) return;
+    WriteOut(lines);
+    lines.clear();
+  }
+  std::string lines;
+  std::function<void()> soon;
+};
+thread_local Gathered t_gathered;
+
+}  // namespace
 
 void Log(LogLevel level, std::string_view event, std::initializer_list<LogField> fields) {
   if (level < g_level.load(std::memory_order_relaxed)) return;
@@ -82,9 +121,31 @@ void Log(LogLevel level, std::string_view event, std::initializer_list<LogField>
     return;
   }
   line.push_back('\n');
-  // A full or closed standard error must not stop a payment: the line is lost, the work goes on.
-  [[maybe_unused]] const ssize_t n = ::write(STDERR_FILENO, line.data(), line.size());
+  t_gathered.Flush();
+  WriteOut(line);
 }
+
+void LogGathered(LogLevel level, std::string_view event, std::initializer_list<LogField> fields) {
+  if (g_sink != nullptr || !t_gathered.soon) return Log(level, event, fields);
+  if (level < g_level.load(std::memory_order_relaxed)) return;
+  std::string& lines = t_gathered.lines;
+  const bool first = lines.empty();
+  const size_t before = lines.size();
+  AppendLogLine(lines, Clock::System().Now(), level, event, fields);
+  lines.push_back('\n');
+  if (lines.size() > kMaxGathered) {
+    WriteOut(std::string_view(lines).substr(0, before));
+    lines.erase(0, before);
+  }
+  if (first) t_gathered.soon();
+}
+
+void GatherLog(std::function<void()> soon) {
+  t_gathered.Flush();
+  t_gathered.soon = std::move(soon);
+}
+
+void FlushLog() { t_gathered.Flush(); }
 
 void SetLogLevel(LogLevel level) { g_level.store(level, std::memory_order_relaxed); }
 LogLevel log_level() { return g_level.load(std::memory_order_relaxed); }

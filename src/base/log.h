@@ -1,6 +1,7 @@
 #pragma once
 
 #include <cstdint>
+#include <functional>
 #include <initializer_list>
 #include <string>
 #include <string_view>
@@ -32,7 +33,15 @@ struct LogField {
 };
 
 // Writes one line at once (a single write(2)), from any thread. Lines below the level are dropped.
+// What this thread has gathered goes before it.
 void Log(LogLevel level, std::string_view event, std::initializer_list<LogField> fields = {});
+// For a line a request: gathered with others of this thread when somebody promised to flush them,
+// else as Log. A process that is killed loses what was gathered since; one that aborts does not.
+void LogGathered(LogLevel level, std::string_view event, std::initializer_list<LogField> fields);
+// The promise: from now on `soon` is called whenever this thread gathers its first line, and sees
+// to it that FlushLog is called on this thread. Null takes it back (and flushes).
+void GatherLog(std::function<void()> soon);
+void FlushLog();
 void SetLogLevel(LogLevel level);
 LogLevel log_level();
 // "debug", "info", "warn", "error"; false when it is none of these.

@@ -1,7 +1,11 @@
 #include "base/rng.h"
 
+#include <algorithm>
+#include <array>
+#include <atomic>
 #include <cerrno>
 #include <cstring>
+#include <pthread.h>
 
 #include <sys/random.h>
 
@@ -10,15 +14,54 @@
 namespace pontage {
 namespace {
 
+void FromKernel(std::span<uint8_t> out) {
+  while (!out.empty()) {
+    const ssize_t n = getrandom(out.data(), out.size(), 0);
+    if (n < 0 && errno == EINTR) continue;
+    PTG_CHECK(n > 0);
+    out = out.subspan(static_cast<size_t>(n));
+  }
+}
+
+// Counts forks: what a child has inherited, its parent gives out too.
+std::atomic<uint64_t> g_forks{0};
+
+// Ids are drawn three to a request, and each was a system call: a thread asks the kernel for some
+// hundred at once. Keys are longer than kLongest and never
+// wait in memory for somebody to want them.
+class Reserve {
+ public:
+  static constexpr size_t kLongest = 24;
+
+  void Take(std::span<uint8_t> out) {
+    const uint64_t forks = g_forks.load(std::memory_order_relaxed);
+    if (bytes_.size() - used_ < out.size() || forks != forks_) {
+      FromKernel(bytes_);
+      used_ = 0;
+      forks_ = forks;
+    }
+    const auto from = bytes_.begin() + static_cast<std::ptrdiff_t>(used_);
+    const auto end = from + static_cast<std::ptrdiff_t>(out.size());
+    std::copy(from, end, out.begin());
+    std::fill(from, end, uint8_t{0});
+    used_ += out.size();
+  }
+
+ private:
+  std::array<uint8_t, 2048> bytes_{};
+  size_t used_ = sizeof bytes_;
+  uint64_t forks_ = 0;
+};
+
 class SystemRng final : public Rng {
  public:
+  SystemRng() {
+    PTG_CHECK(pthread_atfork(nullptr, nullptr, [] { ++g_forks; }) == 0);
+  }
   void Fill(std::span<uint8_t> out) override {
-    while (!out.empty()) {
-      const ssize_t n = getrandom(out.data(), out.size(), 0);
-      if (n < 0 && errno == EINTR) continue;
-      PTG_CHECK(n > 0);
-      out = out.subspan(static_cast<size_t>(n));
-    }
+    if (out.size() > Reserve::kLongest) return FromKernel(out);
+    thread_local Reserve reserve;
+    reserve.Take(out);
   }
 };
 

@@ -12,7 +12,8 @@ class Rng {
   virtual ~Rng() = default;
   virtual void Fill(std::span<uint8_t> out) = 0;
   uint64_t Next64();
-  // getrandom(2); lives for ever. Good for keys and nonces.
+  // getrandom(2); lives for ever. Good for keys and nonces. Up to 24 bytes come from a reserve of
+  // the thread's own, which a fork empties.
   static Rng& System();
 };
 

@@ -1,7 +1,7 @@
 #include "base/time.h"
 
 #include <charconv>
-#include <cstdio>
+#include <ctime>
 
 namespace pontage {
 namespace {
@@ -15,6 +15,11 @@ class SystemClock final : public Clock {
   SteadyMs Steady() const override {
     const auto since = std::chrono::steady_clock::now().time_since_epoch();
     return SteadyMs(std::chrono::duration_cast<Millis>(since).count());
+  }
+  SteadyMs Coarse() const override {
+    timespec now{};
+    ::clock_gettime(CLOCK_MONOTONIC_COARSE, &now);
+    return SteadyMs(int64_t{now.tv_sec} * 1000 + now.tv_nsec / 1'000'000);
   }
 };
 
@@ -30,13 +35,20 @@ std::string UnixMs::Rfc3339() const {
   const auto day = std::chrono::floor<std::chrono::days>(t);
   const std::chrono::year_month_day ymd(day);
   const std::chrono::hh_mm_ss<Millis> hms(t - day);
-  char text[64];
-  const int n = std::snprintf(
-      text, sizeof text, "%04d-%02u-%02uT%02d:%02d:%02d.%03dZ", static_cast<int>(ymd.year()),
-      static_cast<unsigned>(ymd.month()), static_cast<unsigned>(ymd.day()),
-      static_cast<int>(hms.hours().count()), static_cast<int>(hms.minutes().count()),
-      static_cast<int>(hms.seconds().count()), static_cast<int>(hms.subseconds().count()));
-  return std::string(text, static_cast<size_t>(n));
+  // One a log line: snprintf would cost as much as the rest of it.
+  std::string text = "0000-00-00T00:00:00.000Z";
+  const auto put = [&text](size_t end, auto number, int digits) {
+    auto left = static_cast<unsigned>(number);
+    for (int i = 0; i < digits; ++i, left /= 10) text[--end] = static_cast<char>('0' + left % 10);
+  };
+  put(4, static_cast<int>(ymd.year()), 4);
+  put(7, static_cast<unsigned>(ymd.month()), 2);
+  put(10, static_cast<unsigned>(ymd.day()), 2);
+  put(13, hms.hours().count(), 2);
+  put(16, hms.minutes().count(), 2);
+  put(19, hms.seconds().count(), 2);
+  put(23, hms.subseconds().count(), 3);
+  return text;
 }
 
 Result<Millis> ParseDuration(std::string_view text) {

@@ -63,6 +63,9 @@ class Clock {
   virtual ~Clock() = default;
   virtual UnixMs Now() const = 0;
   virtual SteadyMs Steady() const = 0;
+  // Steady() as it was a few milliseconds ago at most, for a fifth of its price: what deadlines go
+  // by.
+  virtual SteadyMs Coarse() const { return Steady(); }
   // The machine's clock; lives for ever.
   static Clock& System();
 };
@@ -71,14 +74,14 @@ class Clock {
 class Deadline {
  public:
   constexpr explicit Deadline(SteadyMs at) : at_(at) {}
-  static Deadline In(const Clock& clock, Millis d) { return Deadline(clock.Steady() + d); }
+  static Deadline In(const Clock& clock, Millis d) { return Deadline(clock.Coarse() + d); }
   static constexpr Deadline Never() { return Deadline(SteadyMs(INT64_MAX)); }
 
   constexpr SteadyMs at() const { return at_; }
-  bool Passed(const Clock& clock) const { return clock.Steady() >= at_; }
+  bool Passed(const Clock& clock) const { return clock.Coarse() >= at_; }
   // What is left; zero when it has passed.
   Millis Left(const Clock& clock) const {
-    const SteadyMs now = clock.Steady();
+    const SteadyMs now = clock.Coarse();
     return now >= at_ ? Millis(0) : at_ - now;
   }
   // The earlier of two.

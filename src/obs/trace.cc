@@ -33,9 +33,12 @@ bool ReadHex(std::string_view text, std::span<uint8_t> out) {
 
 void AppendHex(std::string& out, std::span<const uint8_t> bytes) {
   constexpr std::string_view kDigits = "0123456789abcdef";
+  const size_t before = out.size();
+  out.resize(before + 2 * bytes.size());
+  char* at = out.data() + before;
   for (const uint8_t byte : bytes) {
-    out += kDigits[byte >> 4];
-    out += kDigits[byte & 15];
+    *at++ = kDigits[byte >> 4];
+    *at++ = kDigits[byte & 15];
   }
 }
 
