@@ -6,6 +6,7 @@
 #include <boost/asio/steady_timer.hpp>
 
 #include "base/log.h"
+#include "io/ready_set.h"
 
 namespace pontage {
 namespace {
@@ -57,6 +58,7 @@ struct Loop::Impl {
   boost::asio::executor_work_guard<boost::asio::io_context::executor_type> work{
       context.get_executor()};
   boost::asio::steady_timer sweep{context};
+  std::unique_ptr<ReadySet> sockets;
   Sentinel watched;
   Root::promise_type* roots = nullptr;
   size_t root_count = 0;
@@ -77,7 +79,9 @@ Loop::Root::promise_type::~promise_type() {
 Loop::Loop(const Clock& clock, Drive drive)
     : clock_(clock), drive_(drive), impl_(std::make_unique<Impl>()) {
   impl_->watched.prev_ = impl_->watched.next_ = &impl_->watched;
-  if (drive == Drive::kByTime) Sweep();
+  if (drive != Drive::kByTime) return;
+  impl_->sockets = std::make_unique<ReadySet>(*this);
+  Sweep();
 }
 
 void Loop::DropSpawned() {
@@ -91,7 +95,8 @@ void Loop::DropSpawned() {
 Loop::~Loop() {
   DropSpawned();
   Loop* const before = std::exchange(t_current, this);
-  // Handlers still queued are destroyed, not run.
+  // Handlers still queued are destroyed, not run; sockets that they hold find no set any more.
+  impl_->sockets.reset();
   impl_.reset();
   t_current = before == this ? nullptr : before;
 }
@@ -100,6 +105,8 @@ Loop* Loop::Current() { return t_current; }
 
 boost::asio::io_context& Loop::context() { return impl_->context; }
 
+ReadySet* Loop::sockets() const { return impl_ == nullptr ? nullptr : impl_->sockets.get(); }
+
 void Loop::Run() {
   const bool go_on = true;
   RunWhile(go_on);
@@ -107,8 +114,11 @@ void Loop::Run() {
 
 void Loop::RunWhile(const bool& go_on) {
   Loop* const before = std::exchange(t_current, this);
+  // One write for the lines of all requests that one look at the sockets has finished.
+  GatherLog([this] { Post(FlushLog); });
   while (go_on && !impl_->stopped && impl_->context.run_one() > 0) {
   }
+  GatherLog(nullptr);
   t_current = before;
 }
 

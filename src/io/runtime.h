@@ -18,6 +18,8 @@ class io_context;
 
 namespace pontage {
 
+class ReadySet;
+
 // Something on a loop that wakes up when its time has come and it has not been taken off before.
 // Checked by one coarse sweep (every kSweep), not by a timer each: a time-out may fire that much
 // late.
@@ -90,6 +92,8 @@ class Loop {
 
   const Clock& clock() const { return clock_; }
   boost::asio::io_context& context();
+  // Where its sockets stand; null when it is driven by hand, and from the loop's destruction on.
+  ReadySet* sockets() const;
 
  private:
   struct Impl;

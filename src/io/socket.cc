@@ -9,19 +9,14 @@
 #include <unistd.h>
 
 #include <arpa/inet.h>
-#include <boost/asio/io_context.hpp>
-#include <boost/asio/posix/descriptor.hpp>
-#include <boost/asio/posix/stream_descriptor.hpp>
 #include <netinet/in.h>
 #include <netinet/tcp.h>
 
 #include "base/try.h"
+#include "io/ready_set.h"
 
 namespace pontage {
 namespace {
-
-using Descriptor =
-    boost::asio::posix::basic_stream_descriptor<boost::asio::io_context::executor_type>;
 
 // After so many attempts that did not have to wait, others get their turn: one fast peer with 16
 // KiB at a time holds the loop for well under a millisecond.
@@ -36,59 +31,74 @@ constexpr int kBacklog = 4096;
 
 }  // namespace
 
-struct Socket::State {
-  State(Loop& l, int f) : loop(l), descriptor(l.context().get_executor(), f), fd(f) {}
+// Edges are told once: `readable` keeps the last one until a read has found nothing more, so that
+// nobody asks the kernel for what it has already said. Who waits for readiness believes without
+// asking only the edge that wakes him, while it is `told`.
+struct Socket::State final : Ready, std::enable_shared_from_this<Socket::State> {
+  State(Loop& l, int f) : loop(l), fd(f) {}
+  ~State() override { Close(); }
+  State(const State&) = delete;
+  State& operator=(const State&) = delete;
 
   static size_t Side(IoAwaiter::Step wanted) {
     return wanted == IoAwaiter::Step::kWantWrite ? 1 : 0;
   }
 
-  // Asks the reactor to tell us once about `side`, unless it already will.
-  static void Arm(const std::shared_ptr<State>& self, size_t side) {
-    if (self->armed[side]) return;
-    self->armed[side] = true;
-    const auto kind = side == 1 ? boost::asio::posix::descriptor_base::wait_write
-                                : boost::asio::posix::descriptor_base::wait_read;
-    self->descriptor.async_wait(kind, [self, side](const boost::system::error_code&) {
-      self->armed[side] = false;
-      Fire(self, side);
-    });
+  void Edge(uint32_t events) override {
+    const std::shared_ptr<State> self = shared_from_this();
+    if ((events & (EPOLLRDHUP | EPOLLHUP | EPOLLERR)) != 0) ended = true;
+    if ((events & (EPOLLIN | EPOLLRDHUP | EPOLLHUP | EPOLLERR)) != 0) {
+      readable = told = true;
+      Fire(*self, 0);
+      told = false;
+    }
+    if ((events & (EPOLLOUT | EPOLLHUP | EPOLLERR)) != 0) Fire(*self, 1);
   }
 
   // Lets everybody who waits for `side` try again. Whoever resumes may destroy others who wait, or
   // close the socket: nobody is touched after that but through the list.
-  static void Fire(const std::shared_ptr<State>& self, size_t side) {
+  static void Fire(State& self, size_t side) {
     IoLink round;
-    round.TakeAll(self->waiting[side]);
+    round.TakeAll(self.waiting[side]);
     while (!round.alone()) {
       auto* const waiter = static_cast<IoAwaiter*>(round.after);
       static_cast<IoLink*>(waiter)->Unlink();
-      if (self->closed) {
+      if (self.closed) {
         waiter->closed_ = true;
-      } else if (Wait(self, *waiter, waiter->Attempt())) {
+      } else if (const IoAwaiter::Step wanted = waiter->Attempt();
+                 wanted != IoAwaiter::Step::kDone) {
+        self.waiting[Side(wanted)].Append(*waiter);
         continue;
       }
       static_cast<DeadlineNode*>(waiter)->Unlink();
+      self.told = false;
       waiter->handle_.resume();
     }
   }
 
-  // Puts `waiter` where it will be tried again; false when there is nothing to wait for.
-  static bool Wait(const std::shared_ptr<State>& self, IoAwaiter& waiter, IoAwaiter::Step wanted) {
-    if (wanted == IoAwaiter::Step::kDone) return false;
-    const size_t side = Side(wanted);
-    self->waiting[side].Append(waiter);
-    Arm(self, side);
-    return true;
+  // Those who wait for `side` try again after everybody else has had a turn.
+  void FireSoon(size_t side) {
+    loop.Post([self = shared_from_this(), side] { Fire(*self, side); });
+  }
+
+  ssize_t Read(std::span<char> into);
+  ssize_t Write(std::span<const iovec> pieces);
+
+  void Close() {
+    if (std::exchange(closed, true)) return;
+    if (ReadySet* const set = loop.sockets()) set->Forget(*this);
+    ::close(fd);
   }
 
   Loop& loop;
-  Descriptor descriptor;
   int fd;
   bool closed = false;
-  std::array<bool, 2> armed{};
+  bool readable = true;
+  bool told = false;
+  bool ended = false;
   std::array<IoLink, 2> waiting;
   uint32_t budget = kBudget;
+  uint64_t written = 0;
 };
 
 void IoLink::Unlink() {
@@ -133,10 +143,12 @@ bool IoAwaiter::await_ready() {
 
 void IoAwaiter::await_suspend(std::coroutine_handle<> handle) {
   handle_ = handle;
-  const std::shared_ptr<Socket::State>& state = socket_->state_;
-  state->budget = kBudget;
-  Socket::State::Wait(state, *this, wanted_);
-  state->loop.Watch(*this, by_);
+  Socket::State& state = *socket_->state_;
+  const size_t side = Socket::State::Side(wanted_);
+  state.waiting[side].Append(*this);
+  // Who gives way has not tried: no edge need come for what is there already.
+  if (std::exchange(state.budget, kBudget) == 0) state.FireSoon(side);
+  state.loop.Watch(*this, by_);
 }
 
 void IoAwaiter::Expire() {
@@ -154,7 +166,10 @@ Result<> IoAwaiter::outcome() const {
 
 int IoAwaiter::fd() const { return socket_->fd(); }
 
-Socket::Socket(Loop& loop, int fd) : state_(std::make_shared<State>(loop, fd)) {}
+Socket::Socket(Loop& loop, int fd) : state_(std::make_shared<State>(loop, fd)) {
+  PTG_CHECK(loop.sockets() != nullptr);
+  if (!loop.sockets()->Add(fd, *state_)) state_->Close();
+}
 
 Socket& Socket::operator=(Socket&& other) noexcept {
   if (this != &other) {
@@ -171,23 +186,42 @@ Socket::WriteAwaiter Socket::WriteSome(std::span<const iovec> pieces, Deadline b
 Socket::ReadyAwaiter Socket::Readable(Deadline by) { return {*this, false, by}; }
 Socket::ReadyAwaiter Socket::Writable(Deadline by) { return {*this, true, by}; }
 
-ssize_t Socket::TryRead(std::span<char> into) {
+ssize_t Socket::State::Read(std::span<char> into) {
+  if (closed || !readable) {
+    errno = closed ? EBADF : EAGAIN;
+    return -1;
+  }
   ssize_t n = 0;
   do {
-    n = ::recv(fd(), into.data(), into.size(), 0);
+    n = ::recv(fd, into.data(), into.size(), 0);
   } while (n < 0 && errno == EINTR);
+  // What comes after a read that could have taken more makes an edge of its own; an end that was
+  // told already makes none.
+  const bool drained = n < 0 ? errno == EAGAIN : static_cast<size_t>(n) < into.size();
+  if (drained && !ended) readable = false;
   return n;
 }
 
-ssize_t Socket::TryWrite(std::span<const iovec> pieces) {
+ssize_t Socket::State::Write(std::span<const iovec> pieces) {
   msghdr message{};
   message.msg_iov = const_cast<iovec*>(pieces.data());
   message.msg_iovlen = pieces.size();
   ssize_t n = 0;
   do {
-    n = ::sendmsg(fd(), &message, MSG_NOSIGNAL);
+    n = ::sendmsg(closed ? -1 : fd, &message, MSG_NOSIGNAL);
   } while (n < 0 && errno == EINTR);
+  if (n > 0) written += static_cast<uint64_t>(n);
   return n;
+}
+
+ssize_t Socket::TryRead(std::span<char> into) { return state_->Read(into); }
+ssize_t Socket::TryWrite(std::span<const iovec> pieces) { return state_->Write(pieces); }
+
+SocketBytes::SocketBytes(const Socket& socket) : state_(socket.state_) {}
+ssize_t SocketBytes::Read(std::span<char> into) { return state_->Read(into); }
+ssize_t SocketBytes::Write(std::string_view bytes) {
+  const iovec piece{const_cast<char*>(bytes.data()), bytes.size()};
+  return state_->Write({&piece, 1});
 }
 
 IoAwaiter::Step Socket::ReadAwaiter::Attempt() {
@@ -223,10 +257,18 @@ Result<size_t> Socket::WriteAwaiter::await_resume() {
 }
 
 IoAwaiter::Step Socket::ReadyAwaiter::Attempt() {
+  if (!write_) {
+    Socket::State& state = *socket().state_;
+    if (!state.readable) return Step::kWantRead;
+    if (state.told) return Step::kDone;
+  }
   pollfd poll{.fd = fd(), .events = static_cast<int16_t>(write_ ? POLLOUT : POLLIN), .revents = 0};
   if (::poll(&poll, 1, 0) > 0) return Step::kDone;
+  if (!write_) socket().state_->readable = socket().state_->ended;
   return write_ ? Step::kWantWrite : Step::kWantRead;
 }
+
+uint64_t Socket::written() const { return state_->written; }
 
 bool Socket::open() const { return state_ != nullptr && !state_->closed; }
 int Socket::fd() const { return open() ? state_->fd : -1; }
@@ -246,9 +288,10 @@ void Socket::ShutdownWrite() { ::shutdown(fd(), SHUT_WR); }
 
 void Socket::Close() {
   if (!open()) return;
-  state_->closed = true;
-  boost::system::error_code ignored;
-  state_->descriptor.close(ignored);
+  state_->Close();
+  for (const size_t side : {0U, 1U}) {
+    if (!state_->waiting[side].alone()) state_->FireSoon(side);
+  }
 }
 
 void Socket::Abort() {
@@ -265,8 +308,10 @@ bool Socket::PeerGone() const {
 }
 
 bool Socket::AtRest() const {
+  if (!open()) return false;
+  if (!state_->readable) return true;
   char byte = 0;
-  return open() && ::recv(fd(), &byte, 1, MSG_PEEK | MSG_DONTWAIT) < 0 && errno == EAGAIN;
+  return ::recv(fd(), &byte, 1, MSG_PEEK | MSG_DONTWAIT) < 0 && errno == EAGAIN;
 }
 
 std::pair<std::string, uint16_t> Socket::Peer() const {
@@ -357,15 +402,13 @@ bool SocketAddress::IsFree() const {
 }
 
 Result<Listener> Listener::Open(Loop& loop, const SocketAddress& address) {
-  const auto failed = [](std::string_view what) {
-    return Fail(Code::kConnection,
-                "cannot listen: " + std::string(what) + ": " + std::strerror(errno));
-  };
   const int fd = ::socket(address.storage.ss_family, SOCK_STREAM | SOCK_NONBLOCK | SOCK_CLOEXEC, 0);
+  const auto failed = [fd](std::string_view what) {
+    const std::string why = std::strerror(errno);
+    if (fd >= 0) ::close(fd);
+    return Fail(Code::kConnection, "cannot listen: " + std::string(what) + ": " + why);
+  };
   if (fd < 0) return failed("socket");
-  Listener listener;
-  listener.loop_ = &loop;
-  listener.socket_ = Socket(loop, fd);
   const int on = 1;
   const int off = 0;
   ::setsockopt(fd, SOL_SOCKET, SO_REUSEADDR, &on, sizeof on);
@@ -377,6 +420,10 @@ Result<Listener> Listener::Open(Loop& loop, const SocketAddress& address) {
     return failed("bind");
   }
   if (::listen(fd, kBacklog) != 0) return failed("listen");
+  // Only now: a socket that does not listen yet is one that has hung up.
+  Listener listener;
+  listener.loop_ = &loop;
+  listener.socket_ = Socket(loop, fd);
   return listener;
 }
 

@@ -121,15 +121,31 @@ class Socket {
   bool PeerGone() const;
   // Whether a connection at rest can be used again: nothing unread, no end, no error.
   bool AtRest() const;
-  // How many bytes the peer's TCP has acknowledged so far.
+  // How many bytes the peer's TCP has acknowledged so far, without the one that stands for the
+  // beginning of a connection we made.
   uint64_t BytesAcknowledged() const;
+  // How many bytes TryWrite and WriteSome have given to the kernel.
+  uint64_t written() const;
   // The textual IP and port of the peer; empty and 0 when there is none.
   std::pair<std::string, uint16_t> Peer() const;
 
  private:
   friend class IoAwaiter;
+  friend class SocketBytes;
   struct State;
   std::shared_ptr<State> state_;
+};
+
+// A socket's bytes for a library that reads and writes by itself, wherever the socket is moved to:
+// as TryRead and TryWrite; -1 with EBADF once it is closed.
+class SocketBytes {
+ public:
+  explicit SocketBytes(const Socket& socket);
+  ssize_t Read(std::span<char> into);
+  ssize_t Write(std::string_view bytes);
+
+ private:
+  std::shared_ptr<Socket::State> state_;
 };
 
 class Socket::ReadAwaiter final : public IoAwaiter {

@@ -61,6 +61,51 @@ TEST_F(SocketTest, BytesArriveAndAHalfCloseIsAnEnd) {
   EXPECT_TRUE(done) << done.error().detail();
 }
 
+// One edge tells of both: a read that found less than it could take is not the end of the matter.
+TEST_F(SocketTest, AnEndThatCameWithTheLastBytesIsHeard) {
+  const auto run = [this]() -> Task<> {
+    Socket near;
+    Socket far;
+    PTG_CO_RUN(co_await Pair(near, far));
+    const iovec hello = Piece("hello");
+    PTG_CO_RUN(co_await near.WriteSome({&hello, 1}, Soon()));
+    near.ShutdownWrite();
+    PTG_CO_RUN(co_await Sleep(Millis(20)));
+    PTG_CO_RUN(co_await far.Readable(Soon()));
+    char buffer[16];
+    PTG_CO_TRY(const size_t got, co_await far.Read(buffer, Soon()));
+    EXPECT_EQ(got, 5U);
+    PTG_CO_RUN(co_await far.Readable(Soon()));
+    PTG_CO_TRY(const size_t end, co_await far.Read(buffer, Soon()));
+    EXPECT_EQ(end, 0U);
+    EXPECT_FALSE(far.AtRest());
+    co_return {};
+  };
+  const Result<> done = loop_.RunUntilDone(run());
+  EXPECT_TRUE(done) << done.error().detail();
+}
+
+// Somebody else, OpenSSL once, may have read what an edge told of.
+TEST_F(SocketTest, ReadinessIsNotBelievedTwice) {
+  const auto run = [this]() -> Task<> {
+    Socket near;
+    Socket far;
+    PTG_CO_RUN(co_await Pair(near, far));
+    const iovec hello = Piece("hello");
+    PTG_CO_RUN(co_await near.WriteSome({&hello, 1}, Soon()));
+    PTG_CO_RUN(co_await far.Readable(Soon()));
+    char buffer[16];
+    EXPECT_EQ(::recv(far.fd(), buffer, sizeof buffer, 0), 5);
+    const Result<> again = co_await far.Readable(Deadline::In(loop_.clock(), 50ms));
+    EXPECT_FALSE(again);
+    PTG_CO_RUN(co_await near.WriteSome({&hello, 1}, Soon()));
+    PTG_CO_RUN(co_await far.Readable(Soon()));
+    co_return {};
+  };
+  const Result<> done = loop_.RunUntilDone(run());
+  EXPECT_TRUE(done) << done.error().detail();
+}
+
 TEST_F(SocketTest, AReadThatWaitsEndsByTime) {
   const auto run = [this]() -> Task<> {
     Socket near;

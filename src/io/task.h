@@ -8,6 +8,7 @@
 
 #include "base/check.h"
 #include "base/error.h"
+#include "base/shelves.h"
 
 namespace pontage {
 
@@ -35,6 +36,9 @@ class [[nodiscard]] Task {
   };
 
   struct promise_type {
+    static void* operator new(std::size_t bytes) { return TakeShelved(bytes); }
+    static void operator delete(void* frame, std::size_t bytes) { GiveShelved(frame, bytes); }
+
     std::coroutine_handle<> continuation;
     std::optional<Result<T>> value;
 

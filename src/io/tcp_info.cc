@@ -11,7 +11,7 @@ uint64_t Socket::BytesAcknowledged() const {
   tcp_info info{};
   socklen_t size = sizeof info;
   if (::getsockopt(fd(), IPPROTO_TCP, TCP_INFO, &info, &size) != 0) return UINT64_MAX;
-  return info.tcpi_bytes_acked;
+  return info.tcpi_bytes_acked == 0 ? 0 : info.tcpi_bytes_acked - 1;
 }
 
 }  // namespace pontage
