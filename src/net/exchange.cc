@@ -11,6 +11,8 @@ namespace {
 
 constexpr size_t kBlock = 16 * 1024;
 constexpr size_t kLargeBlock = 64 * 1024;
+// What a usual request's head takes.
+constexpr size_t kHeadBytes = 960;
 // Size lines and trailers of answers: as the server's own bounds.
 constexpr size_t kChunkLine = 64;
 constexpr size_t kTrailer = 8 * 1024;
@@ -74,7 +76,9 @@ Exchange::Exchange(std::shared_ptr<Pool> pool, std::string key, Transport transp
       key_(std::move(key)),
       transport_(std::move(transport)),
       reused_(reused),
-      acknowledged_before_(reused ? transport_.socket().BytesAcknowledged() : 0) {}
+      // Over TLS only the kernel knows how many bytes went before.
+      written_before_(transport_.secure() ? transport_.socket().BytesAcknowledged()
+                                          : transport_.socket().written()) {}
 
 Exchange::~Exchange() {
   if (self_) *self_ = nullptr;
@@ -105,16 +109,13 @@ bool Exchange::MayRepeat() const {
 }
 
 Result<std::string> Exchange::Serialize(const Url& url, const RequestHead& head, BodySource* body) {
-  RequestHead ours = head;
-  const std::string upgrade(head.headers.Get("upgrade").value_or(""));
-  http1::RemoveHopByHop(ours.headers);
-  ours.headers.Remove("Host");
-  // We do not wait for a 100: the body comes as fast as its source gives it.
-  ours.headers.Remove("Expect");
-  upgrade_asked_ = !upgrade.empty();
-  if (upgrade_asked_) ours.headers.Add("Upgrade", upgrade);
+  const http1::HopByHop here(head.headers);
   http1::WriteOptions options;
+  options.omit = &here;
+  options.upgrade = head.headers.Get("upgrade").value_or("");
+  upgrade_asked_ = !options.upgrade.empty();
   options.connection = upgrade_asked_ ? "Upgrade" : "";
+  // We do not wait for a 100: the body comes as fast as its source gives it.
   if (body != nullptr && !body->empty()) {
     options.length = body->length();
     options.chunked = !options.length.has_value();
@@ -122,7 +123,8 @@ Result<std::string> Exchange::Serialize(const Url& url, const RequestHead& head,
     options.length = 0;
   }
   std::string out;
-  if (!http1::WriteRequest(ours, url.Authority(), options, out)) {
+  out.reserve(kHeadBytes);
+  if (!http1::WriteRequest(head, url.Authority(), options, out)) {
     return Fail(Code::kInternal, "the request's head holds what a head cannot carry");
   }
   return out;
@@ -142,7 +144,7 @@ Task<> Exchange::Run(const Url& url, const RequestHead& head, BodySource* body, 
   const Result<> answered = co_await ReadHead(by, options);
   if (answered) co_return {};
   acknowledged_ =
-      transport_.socket().open() && transport_.socket().BytesAcknowledged() > acknowledged_before_;
+      transport_.socket().open() && transport_.socket().BytesAcknowledged() > written_before_;
   if (source_error_) co_return Fail(*source_error_);
   if (answered.error().code() == Code::kTimeout) {
     co_return Fail(Code::kUpstreamTimeout, "the upstream did not answer in time");

@@ -81,7 +81,7 @@ class Exchange final : public ClientResponse, private BodySource {
   const std::string key_;
   Transport transport_;
   const bool reused_;
-  uint64_t acknowledged_before_;
+  const uint64_t written_before_;
   bool acknowledged_ = false;  // something of the request, when it failed
   bool answer_began_ = false;
   bool body_taken_ = false;

@@ -136,14 +136,18 @@ Parsed<> CheckHost(RequestHead& head, const std::string& authority) {
 
 }  // namespace
 
+// Texts are nearly always good: looking at every byte without a way out is what the compiler turns
+// into vectors.
 bool IsToken(std::string_view text) {
-  return !text.empty() &&
-         std::ranges::all_of(text, [](char c) { return kToken[static_cast<uint8_t>(c)]; });
+  bool good = !text.empty();
+  for (const char c : text) good &= kToken[static_cast<uint8_t>(c)];
+  return good;
 }
 
 bool IsTargetText(std::string_view text) {
-  const auto visible = [](char c) { return c > 0x20 && c < 0x7f && c != '#'; };
-  return !text.empty() && std::ranges::all_of(text, visible);
+  bool good = !text.empty();
+  for (const char c : text) good &= (c > 0x20) & (c < 0x7f) & (c != '#');
+  return good;
 }
 
 Parsed<uint64_t> ParseLength(std::string_view digits) {
@@ -183,8 +187,11 @@ bool IsAuthority(std::string_view text) {
 }
 
 bool IsFieldValue(std::string_view text) {
-  return std::ranges::all_of(
-      text, [](char c) { return (static_cast<uint8_t>(c) >= 0x20 && c != 0x7f) || c == '\t'; });
+  bool good = true;
+  for (const char c : text) {
+    good &= ((static_cast<uint8_t>(c) >= 0x20) & (c != 0x7f)) | (c == '\t');
+  }
+  return good;
 }
 
 bool HasListToken(const Headers& headers, std::string_view name, std::string_view token) {
@@ -201,23 +208,31 @@ bool HasListToken(const Headers& headers, std::string_view name, std::string_vie
   return false;
 }
 
-void RemoveHopByHop(Headers& headers) {
-  // The names that Connection gives are copied: removing must not move what they point into.
-  std::string named;
+HopByHop::HopByHop(const Headers& headers) {
   for (size_t i = 0; i < headers.size(); ++i) {
-    if (EqualsNoCase(headers.at(i).name, "connection")) named.append(headers.at(i).value) += ',';
-  }
-  for (std::string_view rest = named; !rest.empty();) {
-    const size_t comma = rest.find(',');
-    if (const std::string_view name = Trim(rest.substr(0, comma)); !name.empty()) {
-      headers.Remove(name);
+    if (!EqualsNoCase(headers.at(i).name, "connection")) continue;
+    std::string_view rest = headers.at(i).value;
+    while (!rest.empty()) {
+      const size_t comma = std::min(rest.find(','), rest.size());
+      if (const std::string_view name = Trim(rest.substr(0, comma)); !name.empty()) {
+        named_.push_back(name);
+      }
+      rest.remove_prefix(std::min(comma + 1, rest.size()));
     }
-    rest.remove_prefix(comma + 1);
   }
-  for (const std::string_view name : {"Connection", "Keep-Alive", "Proxy-Connection", "TE",
-                                      "Transfer-Encoding", "Content-Length", "Upgrade"}) {
-    headers.Remove(name);
-  }
+}
+
+bool HopByHop::Is(std::string_view name) const {
+  const auto same = [name](std::string_view other) { return EqualsNoCase(name, other); };
+  static constexpr std::array<std::string_view, 7> kAlways = {
+      "Connection",        "Keep-Alive",     "Proxy-Connection", "TE",
+      "Transfer-Encoding", "Content-Length", "Upgrade"};
+  return std::ranges::any_of(kAlways, same) || std::ranges::any_of(named_, same);
+}
+
+void RemoveHopByHop(Headers& headers) {
+  const HopByHop here(headers);
+  headers.RemoveIf([&here](std::string_view name) { return here.Is(name); });
 }
 
 Parsed<> ParseField(std::string_view line, Headers& headers) {

@@ -129,14 +129,28 @@ bool HasListToken(const Headers& headers, std::string_view name, std::string_vie
 // Proxy-Connection, TE, Transfer-Encoding, Content-Length and Upgrade.
 void RemoveHopByHop(Headers& headers);
 
+// The same question of one field of `headers`, which must not change meanwhile.
+class HopByHop {
+ public:
+  explicit HopByHop(const Headers& headers);
+  bool Is(std::string_view name) const;
+
+ private:
+  std::vector<std::string_view> named_;
+};
+
 // The head's text with its empty line, appended to `out`. `length` and `chunked` write the framing
 // fields; `connection` the Connection field, if it is not empty. Fields of `head` of these names
 // must have been removed. False when a name or value holds what a head cannot carry; `out` is then
 // as before.
+// With `omit`, what it names, Host and Expect are left out: whoever sends a request on writes its
+// own.
 struct WriteOptions {
   std::optional<uint64_t> length;
   bool chunked = false;
   std::string_view connection;
+  std::string_view upgrade = {};
+  const HopByHop* omit = nullptr;
 };
 bool WriteRequest(const RequestHead& head, std::string_view host, const WriteOptions& options,
                   std::string& out);

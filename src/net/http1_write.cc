@@ -7,9 +7,13 @@
 namespace pontage::net::http1 {
 namespace {
 
-bool WriteFields(const Headers& headers, std::string& out) {
+bool WriteFields(const Headers& headers, std::string& out, const HopByHop* omit = nullptr) {
   for (size_t i = 0; i < headers.size(); ++i) {
     const Headers::Field field = headers.at(i);
+    if (omit != nullptr && (omit->Is(field.name) || EqualsNoCase(field.name, "Host") ||
+                            EqualsNoCase(field.name, "Expect"))) {
+      continue;
+    }
     if (!IsToken(field.name) || !IsFieldValue(field.value)) return false;
     out.append(field.name).append(": ").append(field.value).append("\r\n");
   }
@@ -23,6 +27,7 @@ void WriteNumber(uint64_t number, int base, std::string& out) {
 }
 
 void WriteFraming(const WriteOptions& options, std::string& out) {
+  if (!options.upgrade.empty()) out.append("Upgrade: ").append(options.upgrade).append("\r\n");
   if (!options.connection.empty()) {
     out.append("Connection: ").append(options.connection).append("\r\n");
   }
@@ -40,14 +45,13 @@ void WriteFraming(const WriteOptions& options, std::string& out) {
 bool WriteRequest(const RequestHead& head, std::string_view host, const WriteOptions& options,
                   std::string& out) {
   const size_t before = out.size();
-  const auto visible = [](char c) { return c > 0x20 && c < 0x7f; };
-  if (!IsToken(head.method) || head.target.empty() || !std::ranges::all_of(head.target, visible) ||
-      !IsAuthority(host)) {
+  if (!IsToken(head.method) || !IsTargetText(head.target) || !IsAuthority(host) ||
+      !IsFieldValue(options.upgrade)) {
     return false;
   }
   out.append(head.method).append(" ").append(head.target).append(" HTTP/1.1\r\nHost: ");
   out.append(host).append("\r\n");
-  if (!WriteFields(head.headers, out)) {
+  if (!WriteFields(head.headers, out, options.omit)) {
     out.resize(before);
     return false;
   }

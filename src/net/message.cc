@@ -11,21 +11,17 @@ constexpr char Lower(char c) { return c >= 'A' && c <= 'Z' ? static_cast<char>(c
 
 }  // namespace
 
-bool EqualsNoCase(std::string_view a, std::string_view b) {
-  return a.size() == b.size() && std::equal(a.begin(), a.end(), b.begin(),
-                                            [](char x, char y) { return Lower(x) == Lower(y); });
-}
-
-Headers::Field Headers::at(size_t i) const {
-  const Slot& slot = slots_.at(i);
-  const std::string_view text = text_;
-  return {text.substr(slot.name_at, slot.name_size), text.substr(slot.value_at, slot.value_size)};
+bool SameTextNoCase(std::string_view a, std::string_view b) {
+  return std::equal(a.begin(), a.end(), b.begin(),
+                    [](char x, char y) { return x == y || Lower(x) == Lower(y); });
 }
 
 std::optional<std::string_view> Headers::Get(std::string_view name) const {
-  for (size_t i = 0; i < slots_.size(); ++i) {
-    const Field field = at(i);
-    if (EqualsNoCase(field.name, name)) return field.value;
+  for (const Slot& slot : slots_) {
+    if (slot.name_size != name.size()) continue;
+    const char* const text = text_.data();
+    if (!SameTextNoCase({text + slot.name_at, slot.name_size}, name)) continue;
+    return std::string_view(text + slot.value_at, slot.value_size);
   }
   return std::nullopt;
 }
@@ -46,6 +42,11 @@ void Headers::Add(std::string_view name, std::string_view value) {
     const std::string value_copy(value);
     Add(name_copy, value_copy);
     return;
+  }
+  if (slots_.empty()) {
+    // What a usual head takes, at once.
+    slots_.reserve(16);
+    text_.reserve(std::max<size_t>(512, name.size() + value.size()));
   }
   Slot slot{};
   slot.name_at = static_cast<uint32_t>(text_.size());

@@ -7,6 +7,7 @@
 #include <vector>
 
 #include "base/error.h"
+#include "base/shelves.h"
 #include "base/time.h"
 #include "io/task.h"
 
@@ -24,7 +25,11 @@ class Headers {
   };
 
   size_t size() const { return slots_.size(); }
-  Field at(size_t i) const;
+  Field at(size_t i) const {
+    const Slot& slot = slots_[i];
+    return {{text_.data() + slot.name_at, slot.name_size},
+            {text_.data() + slot.value_at, slot.value_size}};
+  }
   // The first value of that name.
   std::optional<std::string_view> Get(std::string_view name) const;
   size_t Count(std::string_view name) const;
@@ -32,6 +37,13 @@ class Headers {
   void Add(std::string_view name, std::string_view value);
   // Removes every field of that name; how many there were.
   size_t Remove(std::string_view name);
+  // Removes every field whose name `dislikes` (name to bool) in one pass.
+  template <typename Predicate>
+  size_t RemoveIf(Predicate dislikes) {
+    return std::erase_if(slots_, [&](const Slot& slot) {
+      return dislikes(std::string_view(text_).substr(slot.name_at, slot.name_size));
+    });
+  }
   // Remove, then Add.
   void Set(std::string_view name, std::string_view value);
 
@@ -39,12 +51,15 @@ class Headers {
   struct Slot {
     uint32_t name_at, name_size, value_at, value_size;
   };
-  std::string text_;
-  std::vector<Slot> slots_;
+  std::basic_string<char, std::char_traits<char>, Shelved<char>> text_;
+  std::vector<Slot, Shelved<Slot>> slots_;
 };
 
 // ASCII, without regard to case.
-bool EqualsNoCase(std::string_view a, std::string_view b);
+bool SameTextNoCase(std::string_view a, std::string_view b);  // of texts of one size
+inline bool EqualsNoCase(std::string_view a, std::string_view b) {
+  return a.size() == b.size() && SameTextNoCase(a, b);
+}
 
 struct RequestHead {
   std::string method;

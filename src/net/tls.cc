@@ -2,8 +2,8 @@
 
 #include <algorithm>
 #include <atomic>
+#include <cerrno>
 #include <climits>
-#include <csignal>
 
 #include <openssl/err.h>
 #include <openssl/ssl.h>
@@ -110,9 +110,65 @@ class HandshakeAwaiter final : public IoAwaiter {
 
 }  // namespace
 
+namespace {
+
+struct Wire {
+  SocketBytes bytes;
+  bool ended = false;
+};
+Wire& WireOf(BIO* bio) { return *static_cast<Wire*>(BIO_get_data(bio)); }
+
+int BioRead(BIO* bio, char* into, int size) {
+  BIO_clear_retry_flags(bio);
+  Wire& wire = WireOf(bio);
+  const ssize_t n = wire.bytes.Read({into, static_cast<size_t>(size)});
+  wire.ended = n == 0;
+  if (n < 0 && errno == EAGAIN) BIO_set_retry_read(bio);
+  return static_cast<int>(n);
+}
+
+int BioWrite(BIO* bio, const char* from, int size) {
+  BIO_clear_retry_flags(bio);
+  const ssize_t n = WireOf(bio).bytes.Write({from, static_cast<size_t>(size)});
+  if (n < 0 && errno == EAGAIN) BIO_set_retry_write(bio);
+  return static_cast<int>(n);
+}
+
+// Nothing is held back here, so there is nothing to flush.
+long BioControl(BIO* bio, int what, long, void*) {
+  if (what == BIO_CTRL_EOF) return WireOf(bio).ended ? 1 : 0;
+  return what == BIO_CTRL_FLUSH ? 1 : 0;
+}
+
+int BioFree(BIO* bio) {
+  delete static_cast<Wire*>(BIO_get_data(bio));
+  return 1;
+}
+
+BIO_METHOD* SocketMethod() {
+  static BIO_METHOD* const method = [] {
+    BIO_METHOD* const made = BIO_meth_new(BIO_get_new_index() | BIO_TYPE_SOURCE_SINK, "socket");
+    PTG_CHECK(made != nullptr);
+    BIO_meth_set_read(made, BioRead);
+    BIO_meth_set_write(made, BioWrite);
+    BIO_meth_set_ctrl(made, BioControl);
+    BIO_meth_set_destroy(made, BioFree);
+    return made;
+  }();
+  return method;
+}
+
+}  // namespace
+
+void Attach(SSL* ssl, const Socket& socket) {
+  BIO* const bio = BIO_new(SocketMethod());
+  PTG_CHECK(bio != nullptr);
+  BIO_set_data(bio, new Wire{SocketBytes(socket)});
+  BIO_set_init(bio, 1);
+  SSL_set_bio(ssl, bio, bio);
+}
+
 SslContext NewSslContext(const SSL_METHOD* method) {
-  // OpenSSL writes with write(2): a peer that has gone must be an error, not a signal.
-  std::signal(SIGPIPE, SIG_IGN);
   SslContext context(SSL_CTX_new(method));
   PTG_CHECK(context != nullptr);
   SSL_CTX_set_min_proto_version(context.get(), TLS1_2_VERSION);
@@ -177,7 +233,7 @@ Task<std::unique_ptr<TlsSession>> TlsClientContext::Connect(Socket& socket, std:
       co_return Fail(Code::kConnection, "TLS: not a host name: " + host);
     }
   }
-  SSL_set_fd(ssl, socket.fd());
+  Attach(ssl, socket);
   SSL_set_connect_state(ssl);
   std::unique_ptr<TlsSession> session(new TlsSession(std::move(impl)));
   PTG_CO_RUN(co_await ShakeHands(socket, *session, by));

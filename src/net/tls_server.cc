@@ -115,7 +115,7 @@ Task<std::unique_ptr<TlsSession>> TlsServerContext::Accept(Socket& socket, Deadl
   impl->ssl.reset(SSL_new(impl_->context.get()));
   SSL* const ssl = impl->ssl.get();
   PTG_CHECK(ssl != nullptr);
-  SSL_set_fd(ssl, socket.fd());
+  Attach(ssl, socket);
   SSL_set_accept_state(ssl);
   std::unique_ptr<TlsSession> session(new TlsSession(std::move(impl)));
   PTG_CO_RUN(co_await ShakeHands(socket, *session, by));

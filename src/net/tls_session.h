@@ -29,6 +29,10 @@ struct TlsSession::Impl {
 // that may be partial and repeated from another place.
 SslContext NewSslContext(const SSL_METHOD* method);
 
+// From now on `ssl` reads and writes `socket`, by way of its own flags: who asks OpenSSL for bytes
+// that the loop has not heard of asks no kernel.
+void Attach(SSL* ssl, const Socket& socket);
+
 // Shakes hands on `socket` for `session`, whose role is set. kConnection with OpenSSL's reason,
 // kTimeout.
 Task<> ShakeHands(Socket& socket, TlsSession& session, Deadline by);

@@ -153,14 +153,43 @@ Result<size_t> Transport::WriteAwaiter::await_resume() {
   return count_;
 }
 
+namespace {
+
+// Blocks that are given back wait for the next request on this thread: taking 16 KiB from the
+// allocator and giving it back, twice a request, was a tenth of a request's time outside the
+// kernel.
+class Blocks {
+ public:
+  static constexpr size_t kBytes = 16 * 1024;
+
+  std::unique_ptr<char[]> Take() {
+    if (count_ == 0) return std::make_unique_for_overwrite<char[]>(kBytes);
+    return std::move(kept_[--count_]);
+  }
+  void Give(std::unique_ptr<char[]> block) {
+    if (count_ < kept_.size()) kept_[count_++] = std::move(block);
+  }
+
+ private:
+  std::array<std::unique_ptr<char[]>, 64> kept_;
+  size_t count_ = 0;
+};
+thread_local Blocks t_blocks;
+
+}  // namespace
+
+InputBuffer::~InputBuffer() { Free(); }
+
 std::span<char> InputBuffer::Room(size_t block) {
   if (begin_ == end_) begin_ = end_ = 0;
   const size_t kept = end_ - begin_;
   if (block > capacity_ || end_ == capacity_) {
     const size_t wanted = std::max(block, kept < capacity_ / 2 ? capacity_ : 2 * capacity_);
     if (wanted > capacity_) {
-      auto larger = std::make_unique_for_overwrite<char[]>(wanted);
+      auto larger = wanted == Blocks::kBytes ? t_blocks.Take()
+                                             : std::make_unique_for_overwrite<char[]>(wanted);
       if (kept > 0) std::memcpy(larger.get(), data_.get() + begin_, kept);
+      if (capacity_ == Blocks::kBytes) t_blocks.Give(std::move(data_));
       data_ = std::move(larger);
       capacity_ = wanted;
     } else {
@@ -173,6 +202,7 @@ std::span<char> InputBuffer::Room(size_t block) {
 }
 
 void InputBuffer::Free() {
+  if (capacity_ == Blocks::kBytes) t_blocks.Give(std::move(data_));
   data_.reset();
   capacity_ = begin_ = end_ = 0;
 }

@@ -78,6 +78,10 @@ class Transport::WriteAwaiter final : public IoAwaiter {
 // given back when there is nothing in it.
 class InputBuffer {
  public:
+  InputBuffer() = default;
+  ~InputBuffer();
+  InputBuffer(const InputBuffer&) = delete;
+  InputBuffer& operator=(const InputBuffer&) = delete;
   std::string_view view() const { return {data_.get() + begin_, end_ - begin_}; }
   bool empty() const { return begin_ == end_; }
   void Consume(size_t count) { begin_ += count; }

@@ -9,6 +9,8 @@ namespace {
 // Small pieces are gathered up to this size when nobody asks for them to leave: one segment
 // offload's worth, and the bound on what a slow reader makes us hold.
 constexpr size_t kGather = 16 * 1024;
+// What a usual answer's head takes.
+constexpr size_t kHeadBytes = 960;
 
 }  // namespace
 
@@ -80,6 +82,7 @@ Task<> Writer::Head(ResponseHead head, std::optional<uint64_t> body_size) {
   // A size beside 304 is that of the answer it stands for, and 0 only means that nobody knew it.
   if (head.status != 204 && !(head.status == 304 && body_size == 0)) options.length = body_size;
   options.connection = keep_alive_ ? "" : "close";
+  out_.reserve(out_.size() + kHeadBytes);
   if (!http1::WriteResponse(head, options, out_)) {
     co_return Fail(Code::kInternal, "the answer's head holds what a head cannot carry");
   }
