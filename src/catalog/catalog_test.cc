@@ -1,5 +1,6 @@
 #include <gtest/gtest.h>
 
+#include "base/rng.h"
 #include "catalog/path.h"
 #include "catalog/price.h"
 #include "catalog/route_table.h"
@@ -56,6 +57,33 @@ TEST(PathTest, OneReadingWithTwoOutputs) {
     EXPECT_EQ(got->forward, c.forward);
     // What was matched is what is sent: reading the forwarded path again gives the same key.
     EXPECT_EQ(Canonicalize(got->forward)->key, got->key);
+  }
+}
+
+// An escaped letter is the letter: what a plain path gives at once, its escaped spelling gives by
+// the long way.
+TEST(PathTest, APlainPathIsReadAsItsEscapedSpelling) {
+  SeededRng rng(11);
+  constexpr std::string_view kAlphabet = "abzAZ019-_~.//";
+  for (int i = 0; i < 20'000; ++i) {
+    std::string path = "/";
+    std::string escaped = "/";
+    for (uint64_t n = rng.Next64() % 12; n > 0; --n) {
+      const char c = kAlphabet[rng.Next64() % kAlphabet.size()];
+      path.push_back(c);
+      constexpr std::string_view kHex = "0123456789abcdef";
+      if (c == '/' || rng.Next64() % 2 == 0) {
+        escaped.push_back(c);
+      } else {
+        escaped.append({'%', kHex[static_cast<uint8_t>(c) >> 4], kHex[c & 15]});
+      }
+    }
+    const Result<Target> plain = Canonicalize(path);
+    const Result<Target> other = Canonicalize(escaped);
+    ASSERT_EQ(plain.has_value(), other.has_value()) << path << " " << escaped;
+    if (!plain) continue;
+    EXPECT_EQ(plain->key, other->key) << path << " " << escaped;
+    EXPECT_EQ(plain->forward, other->forward) << path << " " << escaped;
   }
 }
 

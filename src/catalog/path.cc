@@ -141,6 +141,18 @@ std::optional<std::string> WithoutEscapedSlashes(std::string_view path) {
   return out;
 }
 
+// A path of plain segments, as nearly all are, is its own canonical form but for case and a slash
+// at its end: what ReadSegment would make of it, without a string for each segment.
+bool IsPlain(std::string_view path) {
+  char before = 0;
+  for (const char c : path) {
+    if (!Unreserved(c) && c != '/') return false;
+    if (before == '/' && (c == '/' || c == '.')) return false;
+    before = c;
+  }
+  return true;
+}
+
 }  // namespace
 
 Result<Target> Canonicalize(std::string_view target) {
@@ -152,6 +164,13 @@ Result<Target> Canonicalize(std::string_view target) {
     const std::string_view rest = target.substr(mark);
     out.query = rest.substr(0, rest.find('#'));
     if (out.query == "?") out.query.clear();
+  }
+  if (IsPlain(path)) {
+    out.forward = path;
+    if (path.size() > 1 && path.ends_with('/')) path.remove_suffix(1);
+    out.key.reserve(path.size());
+    for (const char c : path) out.key.push_back(Lower(c));
+    return out;
   }
   if (const std::optional<std::string> loose = WithoutEscapedSlashes(path)) {
     PTG_TRY(Target other, Canonicalize(*loose));
