@@ -208,7 +208,7 @@ net::Handler House::Impl::HandlerOf(size_t loop) {
     const RequestId id(NewIdText("req", clock, rng));
     paywall::Reply reply(out, id, head);
     PTG_CO_TRY(const bool status,
-               co_await gateway::AnswerStatus(head, reply, shared->deps().ready));
+               co_await gateway::AnswerIfStatus(head, reply, shared->deps().ready));
     if (status) co_return {};
     co_return co_await api->Handle(head, body, out);
   };

@@ -43,18 +43,19 @@ std::string ForwardedNode(const std::string& address) {
   return address.find(':') == address.npos ? address : "\"[" + address + "]\"";
 }
 
+// What a client may have said of itself and of proxies before us. We write the first four anew.
+bool WrittenAnew(std::string_view name) {
+  return EqualsNoCase(name, "X-Forwarded-For") || EqualsNoCase(name, "X-Forwarded-Proto") ||
+         EqualsNoCase(name, "X-Forwarded-Host") || EqualsNoCase(name, "Forwarded");
+}
+bool Claim(std::string_view name) {
+  return EqualsNoCase(name, "X-Real-IP") || EqualsNoCase(name.substr(0, 12), "X-Forwarded-");
+}
+
+// `to` holds no field that is written anew.
 void AddForwarding(net::RequestHead& to, const net::RequestHead& from,
                    const TrustedProxies& trusted) {
   const bool believe = trusted.Trusts(from.peer_address);
-  if (!believe) {
-    // A stranger's word about himself, under any of the names in use.
-    std::vector<std::string> claims{"X-Real-IP"};
-    for (size_t i = 0; i < to.headers.size(); ++i) {
-      const std::string_view name = to.headers.at(i).name;
-      if (EqualsNoCase(name.substr(0, 12), "X-Forwarded-")) claims.emplace_back(name);
-    }
-    for (const std::string& name : claims) to.headers.Remove(name);
-  }
   const auto theirs = [&](std::string_view name) -> std::string {
     return believe ? WholeList(from.headers, name) : std::string();
   };
@@ -65,12 +66,12 @@ void AddForwarding(net::RequestHead& to, const net::RequestHead& from,
   if (proto.empty()) proto = from.tls ? "https" : "http";
   std::string host = theirs("X-Forwarded-Host");
   if (host.empty()) host = from.headers.Get("Host").value_or("");
-  to.headers.Set("X-Forwarded-For", append(theirs("X-Forwarded-For"), from.peer_address));
-  to.headers.Set("X-Forwarded-Proto", proto);
-  if (!host.empty()) to.headers.Set("X-Forwarded-Host", host);
+  to.headers.Add("X-Forwarded-For", append(theirs("X-Forwarded-For"), from.peer_address));
+  to.headers.Add("X-Forwarded-Proto", proto);
+  if (!host.empty()) to.headers.Add("X-Forwarded-Host", host);
   const std::string hop =
       "for=" + ForwardedNode(from.peer_address) + ";proto=" + (from.tls ? "https" : "http");
-  to.headers.Set("Forwarded", append(theirs("Forwarded"), hop));
+  to.headers.Add("Forwarded", append(theirs("Forwarded"), hop));
 }
 
 }  // namespace
@@ -151,12 +152,15 @@ net::RequestHead UpstreamHead(const net::RequestHead& head, std::string target,
       out.headers.Add("Upgrade", protocol);
     }
   }
+  const bool believe = trusted.Trusts(head.peer_address);
   for (size_t i = 0; i < head.headers.size(); ++i) {
     const net::Headers::Field field = head.headers.at(i);
     if (StaysHere(field.name, rails, options) || Named(connection, field.name)) continue;
     // The body's source answers the expectation, and the client library frames anew.
     if (EqualsNoCase(field.name, "Expect") || EqualsNoCase(field.name, "Content-Length")) continue;
-    if (EqualsNoCase(field.name, "Host")) continue;
+    if (EqualsNoCase(field.name, "Host") || WrittenAnew(field.name)) continue;
+    // A stranger's word about himself, under any of the names in use.
+    if (!believe && Claim(field.name)) continue;
     out.headers.Add(field.name, field.value);
   }
   AddForwarding(out, head, trusted);

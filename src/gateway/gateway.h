@@ -1,8 +1,10 @@
 #pragma once
 
+#include <array>
 #include <functional>
 #include <memory>
 #include <string>
+#include <unordered_map>
 #include <utility>
 #include <vector>
 
@@ -77,7 +79,10 @@ class Gateway {
   // For net::Server.
   Task<> Handle(net::RequestHead& head, net::BodySource& body, net::ResponseWriter& out);
   // From the next request on.
-  void Replace(std::shared_ptr<const Site> site) { site_ = std::move(site); }
+  void Replace(std::shared_ptr<const Site> site) {
+    site_ = std::move(site);
+    request_times_.clear();
+  }
 
  private:
   // What the log says of a request: of one that a proxy asked about, the one asked about.
@@ -105,6 +110,8 @@ class Gateway {
   std::shared_ptr<const Site> site_;
   net::Client client_;
   paywall::Exchange exchange_;
+  // By route, then by class of status.
+  std::unordered_map<std::string, std::array<obs::Histogram*, 7>> request_times_;
 };
 
 }  // namespace pontage::gateway

@@ -55,12 +55,11 @@ std::vector<std::string> ConnectionFields(const net::Headers& headers) {
 }
 
 void CleanAnswer(net::Headers& headers) {
-  std::vector<std::string> drop = ConnectionFields(headers);
-  for (size_t i = 0; i < headers.size(); ++i) {
-    const std::string_view name = headers.at(i).name;
-    if (IsHopByHop(name) || IsPaymentField(name)) drop.emplace_back(name);
-  }
-  for (const std::string& name : drop) headers.Remove(name);
+  const std::vector<std::string> named = ConnectionFields(headers);
+  headers.RemoveIf([&named](std::string_view name) {
+    const auto same = [name](const std::string& one) { return EqualsNoCase(one, name); };
+    return IsHopByHop(name) || IsPaymentField(name) || std::ranges::any_of(named, same);
+  });
 }
 
 }  // namespace pontage::paywall
