@@ -18,13 +18,29 @@ std::optional<N> WholeNumber(const std::string* digits) {
   return n;
 }
 
+bool NeedsEscape(char c) {
+  return (static_cast<unsigned char>(c) < 0x20) | (c == '"') | (c == '\\');
+}
+
+// Where in `text` from `i` on the next character stands that needs an escape; its size for none.
+size_t NextEscape(std::string_view text, size_t i) {
+  // Sixteen at a time without a way out are one vector.
+  constexpr size_t kStep = 16;
+  for (; i + kStep <= text.size(); i += kStep) {
+    bool some = false;
+    for (size_t k = 0; k < kStep; ++k) some |= NeedsEscape(text[i + k]);
+    if (some) break;
+  }
+  while (i < text.size() && !NeedsEscape(text[i])) ++i;
+  return i;
+}
+
 void AppendString(std::string& out, std::string_view text) {
   constexpr char kHex[] = "0123456789abcdef";
   out.push_back('"');
   size_t plain = 0;  // Where the run that needs no escape begins.
-  for (size_t i = 0; i < text.size(); ++i) {
+  for (size_t i = NextEscape(text, 0); i < text.size(); i = NextEscape(text, i + 1)) {
     const unsigned char c = static_cast<unsigned char>(text[i]);
-    if (c >= 0x20 && c != '"' && c != '\\') continue;
     out.append(text.substr(plain, i - plain));
     plain = i + 1;
     out.push_back('\\');

@@ -1,5 +1,7 @@
 #include "paywall/challenge.h"
 
+#include <algorithm>
+
 #include "wire/problem/error_map.h"
 
 namespace pontage::paywall {
@@ -97,6 +99,23 @@ std::string EscapeHtml(std::string_view text) {
     }
   }
   return out;
+}
+
+const Refusal& RefusalCache::Of(const rail::RailSet& rails, const deal::Quote& quote,
+                                const Error& why) {
+  if (rails.id() > rails_id_) kept_.clear();
+  rails_id_ = std::max(rails_id_, rails.id());
+  std::string key = std::to_string(quote.route) + " " + quote.resource_url;
+  // A request from before a reload still gets the prices it began with, and leaves none behind.
+  const bool keeps = rails.id() == rails_id_ && key.size() <= kKey;
+  if (keeps) {
+    if (const auto found = kept_.find(key); found != kept_.end()) return found->second;
+  }
+  deal::Challenge challenge;
+  rails.Offer(quote, why, challenge);
+  once_ = MakeRefusal(quote, why, std::move(challenge), false);
+  if (keeps && kept_.size() == kKept) kept_.clear();
+  return keeps ? kept_.emplace(std::move(key), std::move(once_)).first->second : once_;
 }
 
 bool IsBrowser(const net::Headers& headers) {

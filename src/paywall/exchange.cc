@@ -53,7 +53,12 @@ Task<> Exchange::Run(Call call) {
   if (!*found) {
     const Error unpaid(Code::kPaymentRequired,
                        "this resource costs " + call.quote.price.ToString() + " per call");
-    co_return co_await Refuse(call, unpaid);
+    if (IsBrowser(call.head.headers)) co_return co_await Refuse(call, unpaid);
+    CountRefusal(unpaid);
+    Count("offered", call);
+    Refusal refusal = offers_.Of(call.rails, call.quote, unpaid);
+    co_return co_await call.reply.Send(402, refusal.content_type, std::move(refusal.body),
+                                       std::move(refusal.headers));
   }
   const rail::Rail& rail = *(*found)->rail;
   Count("presented", call);
@@ -109,11 +114,15 @@ Task<> Exchange::Run(Call call) {
   co_return co_await SellAfter(held);
 }
 
-Task<> Exchange::Refuse(Call& call, const Error& why) {
+void Exchange::CountRefusal(const Error& why) {
   metrics_
       .CounterOf("pontage_refusals_total", "Answers that asked for a payment, by what was wrong.",
                  {{"code", problem::RowOf(why.code()).slug}})
       .Add();
+}
+
+Task<> Exchange::Refuse(Call& call, const Error& why) {
+  CountRefusal(why);
   if (!IsPaymentFault(why)) co_return co_await call.reply.Problem(why);
   if (why.code() == Code::kPaymentRequired) Count("offered", call);
   deal::Challenge challenge;

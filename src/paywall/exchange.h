@@ -11,6 +11,7 @@
 #include "ledger/ledger.h"
 #include "net/server.h"
 #include "obs/metrics.h"
+#include "paywall/challenge.h"
 #include "paywall/delivery.h"
 #include "paywall/reply.h"
 #include "paywall/work.h"
@@ -88,12 +89,14 @@ class Exchange {
   // Written by the current loop, again and again while the store is away.
   void NoteLater(std::function<Task<>(Deadline)> write, std::string_view what);
   void Count(std::string_view stage, const Call& call);
+  void CountRefusal(const Error& why);
   Deadline In(Millis d) const { return Deadline::In(clock_, d); }
 
   ledger::Ledger& ledger_;
   obs::Registry& metrics_;
   const Clock& clock_;
   Rng& rng_;
+  RefusalCache offers_;
   ExchangeOptions options_;
 };
 

@@ -1,10 +1,23 @@
 #include "rail/rail_set.h"
 
 #include <algorithm>
+#include <atomic>
 
 #include "base/try.h"
 
 namespace pontage::rail {
+
+namespace {
+
+uint64_t NextId() {
+  static std::atomic<uint64_t> last{0};
+  return ++last;
+}
+
+}  // namespace
+
+RailSet::RailSet(std::vector<std::unique_ptr<Rail>> rails)
+    : id_(NextId()), rails_(std::move(rails)) {}
 
 Result<std::optional<RailSet::Found>> RailSet::Find(const net::Headers& headers) const {
   for (const std::unique_ptr<Rail>& rail : rails_) {

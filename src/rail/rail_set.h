@@ -13,7 +13,7 @@ namespace pontage::rail {
 // that finds one has it. Immutable.
 class RailSet {
  public:
-  explicit RailSet(std::vector<std::unique_ptr<Rail>> rails) : rails_(std::move(rails)) {}
+  explicit RailSet(std::vector<std::unique_ptr<Rail>> rails);
 
   struct Found {
     const Rail* rail = nullptr;
@@ -24,8 +24,11 @@ class RailSet {
   bool IsOwnHeader(std::string_view name) const;
   // nullptr when no rail has that name (a row of an older configuration).
   const Rail* ByName(std::string_view name) const;
+  // Another one for every set, larger for those made later.
+  uint64_t id() const { return id_; }
 
  private:
+  uint64_t id_;
   std::vector<std::unique_ptr<Rail>> rails_;
 };
 
