@@ -123,10 +123,11 @@ TEST(ShelvesTest, PiecesInUseNeverOverlapWhoeverGivesThemBack) {
       const auto [piece, bytes] = pieces[i];
       EXPECT_EQ(std::count(piece, piece + bytes, static_cast<unsigned char>(i)), bytes);
     }
-    std::jthread([&pieces] {
+    std::jthread other([&pieces] {
       for (size_t i = 0; i < pieces.size(); i += 2) GiveShelved(pieces[i].first, pieces[i].second);
     });
     for (size_t i = 1; i < pieces.size(); i += 2) GiveShelved(pieces[i].first, pieces[i].second);
+    other.join();
   }
 }
 

@@ -56,7 +56,8 @@ class Reserve {
 class SystemRng final : public Rng {
  public:
   SystemRng() {
-    PTG_CHECK(pthread_atfork(nullptr, nullptr, [] { ++g_forks; }) == 0);
+    const int watched = pthread_atfork(nullptr, nullptr, [] { ++g_forks; });
+    PTG_CHECK(watched == 0);
   }
   void Fill(std::span<uint8_t> out) override {
     if (out.size() > Reserve::kLongest) return FromKernel(out);
