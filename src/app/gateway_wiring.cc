@@ -35,8 +35,8 @@ GatewayShared::GatewayShared(Parts parts)
                              paywall::Reply& reply) { return BuiltIn(api_, head, body, reply); }} {}
 
 void WarnOfRoutes(const gateway::Site& site) {
-  const auto warn = [](std::string detail) {
-    Log(LogLevel::kWarn, "config.warning", {{"detail", std::move(detail)}});
+  const auto warn = [](const std::string& detail) {
+    Log(LogLevel::kWarn, "config.warning", {{"detail", detail}});
   };
   for (const std::string_view path : {"/healthz", "/readyz", "/health", "/facilitator/verify",
                                       "/facilitator/settle", "/facilitator/supported"}) {

@@ -87,8 +87,11 @@ class GateTest : public ::testing::Test {
                           Visitor& v) -> Task<> {
       Result<Gate::Permit> permit = co_await gate.Enter(limits, clock);
       v.came = true;
-      if (permit) v.permit = *std::move(permit);
-      if (!permit) v.refused = permit.error().code();
+      if (permit) {
+        v.permit = *std::move(permit);
+      } else {
+        v.refused = permit.error().code();
+      }
       co_return {};
     };
     visitor->fork.Start(enter(*gate_, limits_, Clock::System(), *visitor));

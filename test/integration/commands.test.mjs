@@ -272,7 +272,7 @@ describe("payments and explain", () => {
     assert.deepEqual([voided.transactions, voided.outbox], [[], []]);
     const shown = await onTerminal(["explain", row.id, "--config", server.file], { cwd: server.dir });
     assert.match(shown.text, /history\n.*reserved.*\n.*answered  200\n.*settled  0x[0-9a-f]{64}\n.*delivered/);
-    assert.match(shown.text, /transactions\n.*0x[0-9a-f]{64}  nonce \d+  mined in block \d+\n/);
+    assert.match(shown.text, /transactions\n.*0x[0-9a-f]{64}  nonce \d+  mined in block \d+(?:, not final yet)?\n/);
   });
 
   test("what is not there: exit 5", async () => {

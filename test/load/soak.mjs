@@ -117,7 +117,7 @@ const kSite = (port) => `server {
 // Everything that stands around one gateway. `flap(ms)` takes the upstreams away for so long.
 async function surround() {
   const dir = fs.mkdtempSync(path.join(os.tmpdir(), "ptg-soak-"));
-  const chain = await rig.up({ blockTime: 1 });
+  const chain = await rig.up({ blockTime: 1, states: 128 });
   await rig.rpcCall(chain.rpc, "evm_setBlockGasLimit", "0x5f5e100");
   const payers = payersOf(kPayers);
   await rig.fund(chain.rpc, { mint: Object.fromEntries(payers.map((p) => [p.address, 10_000_000_000n])) });

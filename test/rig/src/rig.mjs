@@ -78,12 +78,14 @@ function anvilBinary() {
   return path.join(path.dirname(require.resolve(name, { paths: from })), "bin/anvil");
 }
 
-// Starts anvil on loopback. `blockTime` in seconds; 0 mines each transaction at once. `stop` ends it
-// and resolves when it is gone; it also ends with this process.
-export async function startAnvil({ port = 0, blockTime = 0 } = {}) {
+// Starts anvil on loopback. `blockTime` in seconds; 0 mines each transaction at once. `states` is of how many
+// blocks it keeps the state: without it all, and after some thousand blocks it hangs for minutes while it moves them
+// to disk. `stop` ends it and resolves when it is gone; it also ends with this process.
+export async function startAnvil({ port = 0, blockTime = 0, states } = {}) {
   const args = ["--host", "127.0.0.1", "--port", `${port}`, "--chain-id", `${config.CHAIN_ID}`];
   args.push("--accounts", "1", "--hardfork", "prague");
   if (blockTime) args.push("--block-time", `${blockTime}`);
+  if (states) args.push("--prune-history", `${states}`);
   const anvil = spawn(anvilBinary(), args, {
     stdio: ["ignore", "pipe", "inherit"],
     env: { PATH: process.env.PATH, HOME: os.tmpdir() },
@@ -182,8 +184,8 @@ export async function eachHasItsTransfer(rpc, hashes, token = config.USDC.addres
 
 // A chain ready to be paid on: furnished, everybody funded, Permit2 approved by the buyer. It is set
 // up mining instantly; `blockTime` (seconds) counts from then on.
-export async function up({ port = 0, blockTime = 0 } = {}) {
-  const anvil = await startAnvil({ port });
+export async function up({ port = 0, blockTime = 0, states } = {}) {
+  const anvil = await startAnvil({ port, states });
   try {
     const placed = await furnish(anvil.rpc);
     await fund(anvil.rpc, {
