@@ -13,7 +13,6 @@ namespace pontage::settle {
 namespace {
 
 using Outcome = Facilitator::Outcome;
-using testing::IsOk;
 using testing::SettleFixture;
 using Sale = SettleFixture::Sale;
 
