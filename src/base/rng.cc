@@ -27,8 +27,8 @@ void FromKernel(std::span<uint8_t> out) {
 std::atomic<uint64_t> g_forks{0};
 
 // Ids are drawn three to a request, and each was a system call: a thread asks the kernel for some
-// hundred at once. Keys are longer than kLongest and never
-// wait in memory for somebody to want them.
+// hundred at once. Keys are longer than kLongest and never wait in memory for somebody to want
+// them.
 class Reserve {
  public:
   static constexpr size_t kLongest = 24;

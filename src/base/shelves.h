@@ -5,10 +5,10 @@
 namespace pontage {
 
 // Memory for what begins and ends with every request: frames of Task, heads of messages. Some forty
-// such pieces at once, most of half a kilobyte, were more than the allocator keeps at hand for a
-// thread, and its long way took a tenth of a request's time outside the kernel. Here a thread keeps
-// what it was given back, by size, for the next. Any thread may give back what another took. Under
-// AddressSanitizer each is an allocation of its own, so that a use after the end is seen.
+// such pieces for each of many requests were more than the allocator keeps at hand for a thread,
+// and its long way took a sixth of a request's instructions. Here a thread keeps what it was given
+// back, by size, for the next. Any thread may give back what another took. Under AddressSanitizer
+// each is an allocation of its own, so that a use after the end is seen.
 void* TakeShelved(std::size_t bytes);
 void GiveShelved(void* piece, std::size_t bytes) noexcept;
 

@@ -63,8 +63,8 @@ class Clock {
   virtual ~Clock() = default;
   virtual UnixMs Now() const = 0;
   virtual SteadyMs Steady() const = 0;
-  // Steady() as it was a few milliseconds ago at most, for a fifth of its price: what deadlines go
-  // by.
+  // Steady() as it was at the kernel's last tick, some milliseconds ago at most, and cheaper: what
+  // deadlines go by.
   virtual SteadyMs Coarse() const { return Steady(); }
   // The machine's clock; lives for ever.
   static Clock& System();

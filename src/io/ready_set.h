@@ -12,9 +12,9 @@
 // Which sockets of a loop may have something to read or room to write. Private to io/.
 //
 // Asio's own wait for readiness costs an epoll_ctl and an operation on the heap each time, which
-// was more than everything else a proxied request does in user space. So the descriptors of sockets
-// stand in one edge-triggered epoll set, once for their lives, and Asio watches that set as if it
-// were one descriptor (docs/adr/0009-sockets-in-one-epoll-set.md).
+// was near a fifth of what a proxied request cost. So the descriptors of sockets stand in one
+// edge-triggered epoll set, once for their lives, and Asio watches that set as if it were one
+// descriptor (docs/adr/0009-sockets-in-one-epoll-set.md).
 namespace pontage {
 
 // What hears of a descriptor's edges.

@@ -155,9 +155,8 @@ Result<size_t> Transport::WriteAwaiter::await_resume() {
 
 namespace {
 
-// Blocks that are given back wait for the next request on this thread: taking 16 KiB from the
-// allocator and giving it back, twice a request, was a tenth of a request's time outside the
-// kernel.
+// Blocks that are given back wait for the next request on this thread: 16 KiB are more than the
+// allocator keeps at hand, and each request took and gave back two.
 class Blocks {
  public:
   static constexpr size_t kBytes = 16 * 1024;

@@ -25,7 +25,7 @@ Refusal MakeRefusal(const deal::Quote& quote, const Error& why, deal::Challenge 
 bool IsBrowser(const net::Headers& headers);
 
 // What those without a payment were told lately, by resource: between two price lists it is the
-// same each time, and making it costs five times what sending it does. Belongs to one loop.
+// same each time, and making it took two fifths of such a request. Belongs to one loop.
 class RefusalCache {
  public:
   // MakeRefusal for a caller that is no browser. Good until the next call.
