@@ -183,7 +183,7 @@ class Load {
     this.signer = signer;
     this.h1 = new Pool({ ...this.at, most: 200 });
     this.h2 = new Sessions({ ...this.at, most: 8 });
-    this.till = new Pool({ ...this.at, most: kOutstandingPaid });
+    this.till = new Pool({ ...this.at, most: kOutstandingPaid, reasons: true });
     this.free = requestText("/free/x");
     this.unpaid = requestText("/paid/x");
     this.sent = Object.fromEntries(Object.keys(kMix).map((kind) => [kind, 0]));
@@ -230,14 +230,16 @@ class Load {
   #present(payment) {
     const answer = this.till.ask(payment.text);
     if (!answer) return false;
-    const seen = this.shown.get(payment.nonce) ?? { served: 0 };
+    const seen = this.shown.get(payment.nonce) ?? { served: 0, answers: [] };
     this.shown.set(payment.nonce, seen);
     payment.tries += 1;
     const excused = payment.tries > 1; // what an outage began
     this.#watch(payment.tries > 1 ? "again" : "paid", answer, Date.now(), 200, excused, (status) => {
       if (status === 200) seen.served += 1;
+      const refused = String(status).startsWith("402");
+      seen.answers.push(`${new Date().toISOString().slice(11, 19)} ${status}`);
       // A buyer shows the same payment again until it is served, refused for good, or can no longer be used.
-      if (status === 200 || (status === 402 && payment.tries > 1) || Date.now() > payment.until + 60_000) return;
+      if (status === 200 || (refused && payment.tries > 1) || Date.now() > payment.until + 60_000) return;
       payment.next = Date.now() + 3_000;
       this.again.push(payment);
     });

@@ -82,7 +82,7 @@ export class ChainWatch {
 const kUsed = keccak256(toHex("AuthorizationUsed(address,bytes32)"));
 
 // Lists, as lines of text, everything in which answers, books and chain disagree. `shown` has for each nonce that
-// was ever presented {served: how many 200s}.
+// was ever presented {served: how many 200s, answers: what was told and when}.
 export function audit({ store, shown, used }) {
   const wrong = [];
   const db = new DatabaseSync(store, { readOnly: true });
@@ -101,11 +101,11 @@ export function audit({ store, shown, used }) {
   const unsaid = db.prepare("SELECT COUNT(*) AS n FROM outgoing_transaction WHERE state IN ('signed', 'broadcast')").get().n;
   if (unsaid > 0) wrong.push(`${unsaid} transactions wait for a block`);
   db.close();
-  for (const [nonce, { served }] of shown) {
+  for (const [nonce, { served, answers }] of shown) {
     const times = used.get(nonce) ?? 0;
     if (served > 1) wrong.push(`${nonce} was served ${served} times`);
     if (served > 0 && rows.get(nonce)?.state !== "settled") wrong.push(`${nonce} was served and its row is ${rows.get(nonce)?.state}`);
-    if (served !== times) wrong.push(`${nonce} was served ${served} times and charged ${times} times`);
+    if (served !== times) wrong.push(`${nonce} was served ${served} times and charged ${times} times: ${answers.slice(-6).join(", ")}`);
   }
   for (const nonce of used.keys()) if (!shown.has(nonce)) wrong.push(`${nonce} was charged and never shown`);
   return { wrong, states, rows: rows.size };

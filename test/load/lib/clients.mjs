@@ -13,7 +13,7 @@ export const requestText = (path, headers = {}, method = "GET") =>
     .join("")}\r\n`;
 
 // {status, size, code} of the answer at the start of `bytes` once it is whole: Content-Length or chunks. The code is
-// that of a refusal of 500 and above.
+// that of a refusal of 500 and above, or why a payment was refused.
 function answerIn(bytes) {
   const end = bytes.indexOf("\r\n\r\n");
   if (end < 0) return undefined;
@@ -23,7 +23,8 @@ function answerIn(bytes) {
   if (length) {
     const size = end + 4 + Number(length[1]);
     if (bytes.length < size) return undefined;
-    const code = status >= 500 ? /"code": *"(\w+)"/.exec(bytes.latin1Slice(end, size))?.[1] : undefined;
+    const pattern = status >= 500 ? /"code": *"(\w+)"/ : status === 402 ? /"error": *"([^"]*)"/ : undefined;
+    const code = pattern?.exec(bytes.latin1Slice(end, size))?.[1];
     return { status, size, code };
   }
   if (!/\r\ntransfer-encoding: *chunked/i.test(head)) throw new Error(`an answer without a length: ${head}`);
@@ -33,11 +34,12 @@ function answerIn(bytes) {
 
 // HTTP/1.1 connections, one request on each at a time, at most `most`.
 export class Pool {
-  constructor({ port, ca, most }) {
-    Object.assign(this, { port, ca, most, idle: [], all: new Set(), ended: false });
+  constructor({ port, ca, most, reasons = false }) {
+    Object.assign(this, { port, ca, most, reasons, idle: [], all: new Set(), ended: false });
     this.watch = setInterval(() => this.#expire(), 1000);
   }
-  // A promise of the answer's status (with its code, "503 upstream_down") that fails when the connection does; undefined when all are busy.
+  // A promise of the answer's status (with its code, "503 upstream_down", and with `reasons` that of a 402 too) that
+  // fails when the connection does; undefined when all are busy.
   ask(text) {
     const line = this.idle.pop() ?? (this.all.size < this.most ? this.#open() : undefined);
     if (!line) return undefined;
@@ -84,7 +86,8 @@ export class Pool {
     } else {
       this.idle.push(line);
     }
-    resolve(answer.code ? `${answer.status} ${answer.code}` : answer.status);
+    const told = answer.code && (answer.status >= 500 || this.reasons);
+    resolve(told ? `${answer.status} ${answer.code}` : answer.status);
   }
   #gone(line, why) {
     line.reject?.(new Error(why));
