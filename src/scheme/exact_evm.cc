@@ -254,6 +254,11 @@ Result<> CheckTerms(const ExactEvm& p) {
   return {};
 }
 
+bool IsUntimely(Code fault) {
+  return fault == Code::kPaymentExpired || fault == Code::kPaymentEarly ||
+         fault == Code::kPaymentWindow;
+}
+
 Result<> CheckExactEvm(const ExactEvm& p) {
   PTG_RUN(CheckTerms(p));
   PTG_RUN(CheckSignature(p));

@@ -97,6 +97,10 @@ Result<> CheckExactEvm(const ExactEvm& p);
 // The part of it before the signature, which costs next to nothing.
 Result<> CheckTerms(const ExactEvm& p);
 
+// Whether `fault` (of CheckTerms) is the word of a clock: the same payment is good at another time,
+// and by the clock of another node perhaps now.
+bool IsUntimely(Code fault);
+
 // What the payer signed, and what ERC-1271 asks his contract about.
 crypto::Hash32 DigestOf(const ExactEvm& p);
 

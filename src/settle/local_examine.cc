@@ -114,7 +114,7 @@ Task<> LocalFacilitator::MeetPayer(Prepared& p, Deadline by) {
     return good ? Code::kInternal : good.error().code();
   };
   Code code = fault(p.check);
-  if (code == Code::kPaymentExpired) code = fault(InItsTime(p.check));
+  if (scheme::IsUntimely(code)) code = fault(InItsTime(p.check));
   if (code != Code::kPaymentSignature && code != Code::kPaymentSignatureForm) co_return {};
   std::vector<crypto::EvmAddress> payer{p.check.payload.auth.from};
   PTG_CO_TRY(const std::vector<bool> code_there,

@@ -168,18 +168,18 @@ Task<Settlement> LocalFacilitator::SettleFor(const x402::Payment& payment,
   // An earlier call may have sent it: without the chain nobody can tell.
   if (!met) co_return Failed(Outcome::kUnknown, NotSeen(), p.version, p.payer, p.network);
   const Result<> good = scheme::CheckExactEvm(p.check);
-  const bool late = !good && good.error().code() == Code::kPaymentExpired;
+  const bool untimely = !good && scheme::IsUntimely(good.error().code());
   // One that was begun in time is brought to its end after its time as well; but only for who shows
   // the whole payment.
-  if (!good && !(late && WasGood(p.check))) co_return Refused(p, good.error());
-  if (!late) RecallVerified(p);
+  if (!good && !(untimely && WasGood(p.check))) co_return Refused(p, good.error());
+  if (!untimely) RecallVerified(p);
   // Just verified: hardly begun by anybody, and if it was, the store refuses to begin it twice.
   if (p.check.facts) co_return co_await Begin(p, caller, Alone::kNo, by);
   const Result<std::optional<Pending>> row = co_await Stored(p);
   // An earlier call may have sent it: without the store nobody can tell.
   if (!row) co_return Failed(Outcome::kUnknown, NotSeen(), p.version, p.payer, p.network);
   if (*row) co_return co_await Resume(p, **row, caller, by);
-  if (!late) co_return co_await Begin(p, caller, Alone::kNo, by);
+  if (!untimely) co_return co_await Begin(p, caller, Alone::kNo, by);
   // Nothing of ours is under way, and whether somebody else settled it only its owner may ask.
   if (caller == Caller::kStranger) co_return Refused(p, good.error());
   co_return co_await SettledElsewhere(p, good.error(), by);
@@ -214,8 +214,9 @@ Task<Settlement> LocalFacilitator::SettledElsewhere(const Prepared& p, Error why
   if (traced->trace == Trace::kUsed) {
     co_return Settlement{Outcome::kSettled, std::move(traced->answer)};
   }
-  // That it is late is the word of our clock, and another node's may still let it send the payment.
-  if (traced->trace == Trace::kUnused && why.code() == Code::kPaymentExpired &&
+  // That it is late or early is the word of our clock, and another node's may let it send the
+  // payment.
+  if (traced->trace == Trace::kUnused && scheme::IsUntimely(why.code()) &&
       traced->as_of <= EndOf(p.check.payload.auth) + kLagOfNodes) {
     co_return Failed(Outcome::kUnknown, NotSeen(), p.version, p.payer, p.network);
   }
@@ -235,7 +236,8 @@ Task<Settlement> LocalFacilitator::Begin(Prepared& p, Caller caller, Alone alone
     const Result<std::optional<Pending>> row = co_await Stored(p);
     if (!row) co_return Failed(Outcome::kUnknown, NotSeen(), p.version, p.payer, p.network);
     if (*row) co_return co_await Resume(p, **row, caller, by);
-    if (good.error().code() == Code::kPaymentReplayed && caller == Caller::kOwner) {
+    const Code code = good.error().code();
+    if ((code == Code::kPaymentReplayed || scheme::IsUntimely(code)) && caller == Caller::kOwner) {
       co_return co_await SettledElsewhere(p, good.error(), by);
     }
     co_return Refused(p, good.error());

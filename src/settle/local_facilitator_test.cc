@@ -159,6 +159,49 @@ TEST_P(LocalFacilitatorTest, AReceiptThatIsNotSeenInTimeIsPendingAndASecondSettl
   EXPECT_EQ(f.fake.transfers, 1U);
 }
 
+// The machine's time, but for what the wall clock says.
+class WrongClock final : public Clock {
+ public:
+  explicit WrongClock(Millis off) : off_(off) {}
+  UnixMs Now() const override { return System().Now() + off_; }
+  SteadyMs Steady() const override { return System().Steady(); }
+
+ private:
+  Millis off_;
+};
+
+// A node whose clock is far off takes over a payment that another one has sent, or is about to
+// send: to say that it is refused would let the buyer sign a new one and pay twice.
+TEST_P(LocalFacilitatorTest, AWrongClockRefusesNothingThatAnotherNodeMaySettle) {
+  constexpr Millis kHour{3'600'000};
+  f.fake.instant = false;
+  f.fake.now_s = Clock::System().Now().seconds();
+  const Sale sent = f.Make(1);
+  ASSERT_EQ(f.Settle(sent, Millis(400))->outcome, Outcome::kUnknown);
+  const Sale unsent = f.Make(2);
+  for (const Millis off : {-kHour, Millis(0) - Millis(1'200'000), kHour}) {
+    const WrongClock clock(off);
+    LocalFacilitator wrong({{&f.fake, f.signers.get()}}, f.assets, *f.database, clock);
+    const auto settle = [&](const Sale& sale, bool owner) {
+      const Deadline by = SettleFixture::In(Millis(400));
+      return f.loop.RunUntilDone(owner ? wrong.Settle(sale.payment, sale.requirements, by)
+                                       : wrong.SettleOnce(sale.payment, sale.requirements, by));
+    };
+    EXPECT_EQ(settle(sent, true)->outcome, Outcome::kUnknown) << off.count();
+    EXPECT_EQ(settle(sent, false)->outcome, Outcome::kUnknown) << off.count();
+    EXPECT_EQ(settle(unsent, true)->outcome, Outcome::kUnknown) << off.count();
+    EXPECT_EQ(settle(unsent, false)->outcome, Outcome::kRefused) << "nobody has verified it here";
+  }
+  EXPECT_EQ(f.fake.pool_size(), 1U);
+  f.fake.Mine();
+  const WrongClock slow(-kHour);
+  LocalFacilitator wrong({{&f.fake, f.signers.get()}}, f.assets, *f.database, slow);
+  const auto told = f.loop.RunUntilDone(
+      wrong.Settle(sent.payment, sent.requirements, SettleFixture::In(Millis(3'000))));
+  ASSERT_THAT(told, IsOk());
+  EXPECT_EQ(told->outcome, Outcome::kSettled);
+}
+
 // The node dies between storing and broadcasting; the next one brings it to its end.
 TEST_P(LocalFacilitatorTest, ACrashAfterSigningLosesNothing) {
   f.fake.DropNext();
