@@ -74,13 +74,17 @@ constexpr db::Statement kById{
     "settle.outgoing_by_id",
     "SELECT id, nonce, hash, raw, purpose, created_ms, signer FROM outgoing_transaction WHERE"
     " id = $1"};
+constexpr db::Statement kMinedBetween{
+    "settle.outgoing_mined_between",
+    "SELECT id, nonce, hash, raw, purpose, created_ms, signer, block_hash FROM outgoing_transaction"
+    " WHERE chain = $1 AND signer = $2 AND nonce >= $3 AND nonce < $4"
+    " AND state IN ('mined', 'failed') ORDER BY nonce"};
 constexpr db::Statement kReopen{
     "settle.outgoing_reopen",
     "UPDATE outgoing_transaction SET state = 'broadcast', block = NULL, receipt_status = NULL,"
     " block_hash = '', watch = CASE WHEN watch = '' THEN '' ELSE 'gone' END,"
-    " updated_ms = $5 WHERE chain = $1 AND signer = $2 AND nonce >= $3 AND nonce < $4"
-    " AND state IN ('mined', 'failed')"
-    " RETURNING id, nonce, hash, raw, purpose, created_ms, signer, watch"};
+    " updated_ms = $3 WHERE id = $1 AND block_hash = $2 AND state IN ('mined', 'failed')"
+    " RETURNING watch"};
 constexpr db::Statement kBroadcast{
     "settle.outgoing_broadcast",
     "UPDATE outgoing_transaction SET state = 'broadcast', updated_ms = $2"
@@ -161,7 +165,7 @@ Result<Version> VersionAt(const db::Row& row, size_t hash, size_t raw) {
   return version;
 }
 
-// The columns of kOpen, kById and kReopen.
+// The columns of kOpen, kById and kMinedBetween.
 Result<Outgoing> ReadRow(const db::Row& row) {
   Outgoing one;
   one.id = row.Text(0);
@@ -340,18 +344,23 @@ Result<Outgoing> StoreFiller(db::Tx& tx, const Signer& signer, const crypto::Pri
   return Insert(tx, signer, chain::SignTransaction(call, secret), id, "", now);
 }
 
-Result<std::vector<Outgoing>> Reopen(db::Tx& tx, const Signer& signer, uint64_t from, uint64_t to,
-                                     UnixMs now) {
-  PTG_TRY(const db::Rows rows,
-          tx.Run(kReopen, signer.chain, signer.address, static_cast<int64_t>(from),
-                 static_cast<int64_t>(to), now.ms()));
-  std::vector<Outgoing> open;
+Result<std::vector<CountedMined>> MinedBetween(db::Tx& tx, const Signer& signer, uint64_t from,
+                                               uint64_t to) {
+  PTG_TRY(const db::Rows rows, tx.Run(kMinedBetween, signer.chain, signer.address,
+                                      static_cast<int64_t>(from), static_cast<int64_t>(to)));
+  std::vector<CountedMined> mined;
   for (const db::Row& row : rows) {
     PTG_TRY(Outgoing one, ReadOutgoing(tx, row));
-    if (row.Text(7) == "gone") PTG_RUN(WriteEvents(tx, one.id, "left", "", now));
-    open.push_back(std::move(one));
+    mined.push_back({std::move(one), row.Text(7)});
   }
-  return open;
+  return mined;
+}
+
+Result<bool> Reopen(db::Tx& tx, const CountedMined& gone, UnixMs now) {
+  PTG_TRY(const db::Rows rows, tx.Run(kReopen, gone.tx.id, gone.block_hash, now.ms()));
+  if (rows.empty()) return false;
+  if (rows[0].Text(0) == "gone") PTG_RUN(WriteEvents(tx, gone.tx.id, "left", "", now));
+  return true;
 }
 
 Result<std::vector<Outgoing>> OpenTransactions(db::Tx& tx, const Signer& signer, UnixMs before,

@@ -80,10 +80,17 @@ Result<std::optional<Outgoing>> ReplaceTransaction(db::Tx& tx, const Signer& sig
 // (`call` is whole). kConflict when there is one.
 Result<Outgoing> StoreFiller(db::Tx& tx, const Signer& signer, const crypto::PrivateKey& secret,
                              const chain::EvmTransaction& call, const std::string& id, UnixMs now);
-// Those of `nonces` up to `to` that are stored as mined and are not on the chain (any more): open
-// again, to be sent again.
-Result<std::vector<Outgoing>> Reopen(db::Tx& tx, const Signer& signer, uint64_t from, uint64_t to,
-                                     UnixMs now);
+// A transaction that counts as mined, in the block of that hash ("" when the node did not name it).
+struct CountedMined {
+  Outgoing tx;
+  std::string block_hash;
+};
+// Those of the nonces from `from` up to and without `to`.
+Result<std::vector<CountedMined>> MinedBetween(db::Tx& tx, const Signer& signer, uint64_t from,
+                                               uint64_t to);
+// One that is not on the chain any more: open again, to be sent again. False, and nothing done,
+// when it does not count as mined in that block any more.
+Result<bool> Reopen(db::Tx& tx, const CountedMined& gone, UnixMs now);
 // A row of id, nonce, hash, raw, purpose, created_ms, and its versions from the database.
 Result<Outgoing> ReadOutgoing(db::Tx& tx, const db::Row& row);
 // Signed or broadcast and not known to be mined, by nonce; written before `before`, or after

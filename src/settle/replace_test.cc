@@ -5,6 +5,7 @@
 
 #include "chain/evm_calls.h"
 #include "settle/outgoing_store.h"
+#include "settle/reorg_store.h"
 #include "settle/submitter.h"
 #include "testing/expect.h"
 #include "testing/settle_fixture.h"
@@ -206,6 +207,26 @@ TEST_P(ReplaceTest, AGapInTheNoncesIsFilled) {
       200));
   ASSERT_TRUE(later.sent && later.sent->receipt);
   EXPECT_EQ(f.fake.transfers, 3U) << "the first, the first again, and the later one";
+}
+
+// The count may be older than the block that the receipts are from: nothing is amiss then.
+TEST_P(ReplaceTest, AnOldCountReopensNothingThatIsInABlock) {
+  f.StartNode(Impatient());
+  Call first;
+  Submit(first, Job(1));
+  ASSERT_TRUE(Until([&] { return f.fake.pool_size() == 1; }));
+  f.fake.Mine();
+  ASSERT_TRUE(Until([&] { return first.ended; }));
+  f.fake.counts_behind = 1;
+  Call later;
+  Submit(later, Job(2));
+  ASSERT_TRUE(Until([&] { return f.fake.counts_asked > 2; }, 200));
+  ASSERT_EQ(Attempts("key-1").size(), 1U);
+  EXPECT_EQ(Attempts("key-1")[0].state, "mined");
+  const auto events = [](db::Tx& tx) { return ReadChainEvents(tx, "key-1"); };
+  const auto told = f.database->ReadNow(events);
+  ASSERT_THAT(told, IsOk());
+  EXPECT_TRUE(told->empty()) << "what is in a block was opened again";
 }
 
 TEST_P(ReplaceTest, TheGasOfAnHourIsBounded) {

@@ -141,6 +141,7 @@ class Submitter {
   Task<> Tend();
   Task<> TendOne(std::string id, chain::EvmFees market, bool head);
   Task<> MendGap(uint64_t lowest);
+  Task<std::optional<std::vector<CountedMined>>> GoneOf(uint64_t from, uint64_t to);
 
   // submitter_watch.cc: the chain's side.
   Task<> WatchChain();

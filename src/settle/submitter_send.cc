@@ -293,6 +293,24 @@ Task<> Submitter::TendOne(std::string id, chain::EvmFees market, bool head) {
   co_return {};
 }
 
+// The transactions of these nonces that count as mined and are in no block; nullopt when one of
+// them is in a block after all: then the count was said before that block came.
+Task<std::optional<std::vector<CountedMined>>> Submitter::GoneOf(uint64_t from, uint64_t to) {
+  const auto read = [&](db::Tx& tx) { return MinedBetween(tx, signer_, from, to); };
+  PTG_CO_TRY(std::vector<CountedMined> mined,
+             co_await database_.Read(read, Deadline::In(loop_.clock(), kStoreTimeout)));
+  std::vector<crypto::Hash32> hashes;
+  for (const CountedMined& one : mined) {
+    for (const Version& version : one.tx.versions) hashes.push_back(version.hash);
+  }
+  if (hashes.empty()) co_return mined;
+  PTG_CO_TRY(const std::vector<std::optional<chain::EvmReceipt>> receipts,
+             co_await view_.Receipts(std::move(hashes), Deadline::In(loop_.clock(), kRpcTimeout)));
+  const auto there = [](const std::optional<chain::EvmReceipt>& one) { return one.has_value(); };
+  if (std::ranges::any_of(receipts, there)) co_return std::nullopt;
+  co_return mined;
+}
+
 // Between what the chain has of the key and the lowest that waits there may be nonces that nobody
 // sends any more: of a transaction that a reorganisation threw out after it was written down as
 // mined, or one that the database forgot. The first kind is sent again, the second is filled.
@@ -301,6 +319,8 @@ Task<> Submitter::MendGap(uint64_t lowest) {
   PTG_CO_TRY(const uint64_t count, co_await view_.TransactionCount(key_.address(), false, by));
   if (count >= lowest) co_return {};
   const uint64_t to = std::min(lowest, count + kGapAtOnce);
+  PTG_CO_TRY(const std::optional<std::vector<CountedMined>> gone, co_await GoneOf(count, to));
+  if (!gone) co_return {};
   PTG_CO_TRY(const GasPrice price, co_await Price());
   const UnixMs now = loop_.clock().Now();
   chain::EvmTransaction call;
@@ -312,7 +332,11 @@ Task<> Submitter::MendGap(uint64_t lowest) {
   std::vector<std::string> ids;
   for (uint64_t n = count; n < to; ++n) ids.push_back(NewIdText("tx", loop_.clock(), rng_));
   const auto body = [&](db::Tx& tx) -> Result<std::vector<Outgoing>> {
-    PTG_TRY(std::vector<Outgoing> mended, Reopen(tx, signer_, count, to, now));
+    std::vector<Outgoing> mended;
+    for (const CountedMined& one : *gone) {
+      PTG_TRY(const bool reopened, Reopen(tx, one, now));
+      if (reopened) mended.push_back(one.tx);
+    }
     PTG_TRY(const std::vector<Outgoing> open, OpenTransactions(tx, signer_, UnixMs(INT64_MAX)));
     for (uint64_t n = count; n < to; ++n) {
       const auto is = [n](const Outgoing& one) { return one.nonce == n; };

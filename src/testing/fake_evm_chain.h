@@ -164,6 +164,8 @@ class FakeEvmChain final : public chain::EvmView {
   // Another program has sent a transaction with `account`'s key.
   void UseNonceElsewhere(const crypto::EvmAddress& account) { ++count_[account]; }
 
+  uint64_t counts_behind = 0;   // how old an answer about an account's mined nonces is
+  size_t counts_asked = 0;      // of them
   size_t sends = 0;             // calls of Send
   size_t questions = 0;         // calls of AskTransfer
   size_t transfers = 0;         // that moved money
@@ -288,6 +290,10 @@ class FakeEvmChain final : public chain::EvmView {
   Task<uint64_t> TransactionCount(crypto::EvmAddress account, bool pending, Deadline) override {
     PTG_CO_RUN(Up());
     uint64_t count = count_[account];
+    if (!pending) {
+      ++counts_asked;
+      count -= std::min(count, counts_behind);
+    }
     const auto waits = [&](const chain::SignedEvmTransaction& tx) {
       return tx.sender == account && tx.tx.nonce == count;
     };
