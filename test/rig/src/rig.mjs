@@ -85,7 +85,8 @@ export async function startAnvil({ port = 0, blockTime = 0, states } = {}) {
   const args = ["--host", "127.0.0.1", "--port", `${port}`, "--chain-id", `${config.CHAIN_ID}`];
   args.push("--accounts", "1", "--hardfork", "prague");
   if (blockTime) args.push("--block-time", `${blockTime}`);
-  if (states) args.push("--prune-history", `${states}`);
+  // Each transaction that is kept costs anvil a tenth of a megabyte: an hour of them is more than a machine has.
+  if (states) args.push("--prune-history", `${states}`, "--transaction-block-keeper", `${4 * states}`);
   const anvil = spawn(anvilBinary(), args, {
     stdio: ["ignore", "pipe", "inherit"],
     env: { PATH: process.env.PATH, HOME: os.tmpdir() },
