@@ -96,7 +96,9 @@ class Database {
 
   // Runs `body(Tx&)` (on a database thread) and gives its result once the commit is durable. A body
   // that fails changes nothing and does not disturb the others of its group. It may run twice (a
-  // serialization failure), so it has no effects outside the transaction.
+  // serialization failure), so it has no effects outside the transaction. It may refer to what its
+  // caller has: it does not begin once the caller was told that it is late, and one that runs then
+  // is waited for.
   template <typename F>
   auto Write(F body, Deadline by) -> Task<typename std::invoke_result_t<F&, Tx&>::value_type> {
     return Run(std::move(body), by, true);

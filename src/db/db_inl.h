@@ -6,6 +6,9 @@
 #include <mutex>
 #include <optional>
 
+#include "base/try.h"
+#include "db/body_gate.h"
+
 namespace pontage::db {
 
 // What has begun before its deadline may end this much after it.
@@ -16,29 +19,41 @@ auto Database::Run(F body, Deadline by, bool write)
     -> Task<typename std::invoke_result_t<F&, Tx&>::value_type> {
   using T = typename std::invoke_result_t<F&, Tx&>::value_type;
   Completion<T> completion;
-  // The result of the body waits here until the commit is known. Shared, because a coroutine that
-  // was destroyed must not take it away from the database thread.
-  auto result = std::make_shared<std::optional<Result<T>>>();
-  auto shared_body = std::make_shared<F>(std::move(body));
+  // Shared, because a coroutine that was destroyed must not take it away from the database thread.
+  struct Work {
+    explicit Work(F b) : body(std::move(b)) {}
+    F body;
+    std::optional<Result<T>> result;  // waits here until the commit is known
+    BodyGate gate;
+  };
+  auto work = std::make_shared<Work>(std::move(body));
+  const BodyGate::Owner owner(work->gate);
   Job job;
   job.by = by;
-  job.run = [result, shared_body](Tx& tx) -> Result<> {
-    result->emplace((*shared_body)(tx));
-    if (!**result) return std::unexpected((*result)->error());
+  job.run = [work](Tx& tx) -> Result<> {
+    const BodyGate::Pass pass(work->gate);
+    if (!pass) return Fail(Code::kStore, "nobody waits for it any more");
+    work->result.emplace(work->body(tx));
+    if (!*work->result) return std::unexpected(work->result->error());
     return {};
   };
-  job.done = [result, completion](Result<> committed) {
+  job.done = [work, completion](Result<> committed) {
     if (!committed) {
       completion.Set(std::unexpected(std::move(committed).error()));
     } else {
-      completion.Set(std::move(**result));
+      completion.Set(std::move(*work->result));
     }
   };
   Enqueue(std::move(job), write);
   // A server that hangs, or the disk under it, keeps its session's thread; nobody else must hang.
   Error late(Code::kStore, "the database does not answer; what was asked may or may not happen");
   const Deadline patience = by.at() == Deadline::Never().at() ? by : Deadline(by.at() + kGrace);
-  co_return co_await completion.Until(patience, std::move(late));
+  Result<T> answer = co_await completion.Until(patience, std::move(late));
+  if (!answer) {
+    const Completion<void> ended;
+    if (!work->gate.Close(ended)) PTG_CO_RUN(co_await ended);
+  }
+  co_return answer;
 }
 
 template <typename F>

@@ -158,6 +158,97 @@ class PoolTest : public ::testing::Test {
   const std::vector<std::string> abc_ = {"a", "b", "c"};
 };
 
+// Bodies refer to the variables of whoever calls.
+TEST_F(PoolTest, ABodyNeverRunsAfterItsCallerWasToldThatItIsLate) {
+  Open();
+  std::latch queued(1);
+  std::latch held(1);
+  Loop loop;
+  const auto hold = [&](std::latch& until) -> Task<> {
+    auto body = [&until](Tx&) -> Result<> {
+      until.wait();
+      return {};
+    };
+    co_return co_await database_->Write(body, Deadline::Never());
+  };
+  const auto late = [&]() -> Task<> {
+    const auto body = [this](Tx&) -> Result<> {
+      ++runs_;
+      return {};
+    };
+    co_return co_await database_->Write(body, Deadline::In(Clock::System(), Millis(300)));
+  };
+  loop.Spawn(hold(queued), "hold");
+  EXPECT_THAT(loop.RunUntilDone(Sleep(Millis(50))), IsOk());
+  // One group: what is late was taken in time, and then its turn does not come.
+  loop.Spawn(hold(held), "hold");
+  loop.Post([&queued] { queued.count_down(); });
+  EXPECT_THAT(loop.RunUntilDone(late()), FailsWith(Code::kStore));
+  held.count_down();
+  const auto after = [&]() -> Task<> {
+    const auto body = [](Tx&) -> Result<> { return {}; };
+    co_return co_await database_->Write(body, Deadline::Never());
+  };
+  EXPECT_THAT(loop.RunUntilDone(after()), IsOk());
+  EXPECT_EQ(runs_, 0);
+}
+
+TEST_F(PoolTest, ABodyThatRunsIsWaitedForByACallerWhoIsLate) {
+  Open();
+  std::latch begun(1);
+  std::latch held(1);
+  std::atomic<bool> ended = false;
+  Loop loop;
+  const auto late = [&]() -> Task<> {
+    const auto body = [&](Tx&) -> Result<> {
+      begun.count_down();
+      held.wait();
+      ended = true;
+      return {};
+    };
+    const Result<> done =
+        co_await database_->Write(body, Deadline::In(Clock::System(), Millis(100)));
+    EXPECT_TRUE(ended) << "the body still runs";
+    co_return done;
+  };
+  std::thread releases([&] {
+    begun.wait();
+    std::this_thread::sleep_for(std::chrono::milliseconds(1'500));
+    held.count_down();
+  });
+  EXPECT_THAT(loop.RunUntilDone(late()), FailsWith(Code::kStore));
+  releases.join();
+}
+
+TEST_F(PoolTest, ABodyThatRunsIsWaitedForWhenItsCallerIsDestroyed) {
+  Open();
+  std::latch begun(1);
+  std::latch held(1);
+  std::atomic<bool> ended = false;
+  std::thread releases([&] {
+    begun.wait();
+    std::this_thread::sleep_for(std::chrono::milliseconds(100));
+    held.count_down();
+  });
+  {
+    Loop loop;
+    const auto waits = [&]() -> Task<> {
+      const auto body = [&](Tx&) -> Result<> {
+        begun.count_down();
+        held.wait();
+        ended = true;
+        return {};
+      };
+      co_return co_await database_->Write(body, Deadline::Never());
+    };
+    loop.Spawn(waits(), "waits");
+    EXPECT_THAT(loop.RunUntilDone(Sleep(Millis(20))), IsOk());
+    loop.DropSpawned();
+    EXPECT_TRUE(ended) << "the body still runs";
+  }
+  releases.join();
+}
+
 TEST_F(PoolTest, AGroupIsOneCommitWithoutSavepoints) {
   Open();
   EXPECT_EQ(Group(abc_), all_good_);
