@@ -184,10 +184,17 @@ void Connection::Dispatch() {
 }
 
 void Connection::Wake() {
+  // Who goes on may have others woken: they are added while these are gone through.
+  std::vector<std::shared_ptr<Stream>> woken = std::exchange(spare_, {});
   while (!readers_.empty() || !writers_.empty()) {
-    for (const auto& stream : std::exchange(readers_, {})) stream->readable_.Set();
-    for (const auto& stream : std::exchange(writers_, {})) stream->writable_.Set();
+    woken.swap(readers_);
+    for (const auto& stream : woken) stream->readable_.Set();
+    woken.clear();
+    woken.swap(writers_);
+    for (const auto& stream : woken) stream->writable_.Set();
+    woken.clear();
   }
+  spare_ = std::move(woken);
 }
 
 Task<> Connection::Handle(std::shared_ptr<Connection> self, std::shared_ptr<Stream> stream) {

@@ -44,7 +44,8 @@ class Stream final : public BodySource,
   void Abort() override { aborted_ = true; }
   bool client_gone() const override;
 
-  Taken Take(std::span<uint8_t> into) override;
+  Taken Ready(size_t most) override;
+  void Take(size_t count, std::string& out) override;
 
  private:
   friend class Connection;
@@ -94,6 +95,7 @@ class Stream final : public BodySource,
   std::string pending_;           // not yet taken
   size_t taken_ = 0;              // of pending_
   uint64_t progress_ = 0;         // all that was ever taken
+  ResponseHead answer_;           // until its head has left
   Headers answer_trailers_;
   std::optional<uint64_t> end_at_;  // where in the connection's bytes the answer ends
   Event writable_;
@@ -156,6 +158,7 @@ class Connection final : public Session::Events,
   std::vector<std::shared_ptr<Stream>> fresh_;                    // to be handled
   std::vector<std::shared_ptr<Stream>> readers_;                  // to be woken
   std::vector<std::shared_ptr<Stream>> writers_;
+  std::vector<std::shared_ptr<Stream>> spare_;    // empty: the room for the next two
   std::vector<std::shared_ptr<Stream>> leaving_;  // their ends are in out_
   size_t running_ = 0;                            // handlers
   std::string out_;                               // from out_at_ on to be written

@@ -96,18 +96,15 @@ class Peer final : public Session::Events, public Session::Source {
   }
   void OnAnswerEnd(int32_t) override {}
 
-  Taken Take(std::span<uint8_t> into) override {
-    const size_t count = std::min<size_t>(into.size(), 1000);
-    std::fill_n(into.data(), count, 'x');
-    return {.count = count, .end = true};
-  }
+  Taken Ready(size_t most) override { return {.count = std::min<size_t>(most, 1000), .end = true}; }
+  void Take(size_t count, std::string& out) override { out.append(count, 'x'); }
 
   void AnswerAll() {
     for (auto& [id, stream] : streams_) {
       if (std::exchange(stream.answered, true)) continue;
-      ResponseHead head;
-      head.status = 200;
-      PTG_CHECK(session.Respond(id, head, 1000, this));
+      stream.head.status = 200;
+      stream.head.headers.Add("Name", "value");
+      PTG_CHECK(session.Respond(id, stream.head, 1000, this));
     }
   }
   void ReadAll() {
@@ -124,6 +121,7 @@ class Peer final : public Session::Events, public Session::Source {
     bool more = false;
     bool answered = false;
     size_t held = 0;
+    ResponseHead head;
   };
   StillClock clock_;
   std::map<int32_t, Stream> streams_;

@@ -2,8 +2,12 @@
 
 #include <algorithm>
 #include <array>
+#include <charconv>
+#include <cstdlib>
+#include <cstring>
 
 #include <nghttp2/nghttp2.h>
+#include <sys/mman.h>
 
 #include "base/check.h"
 
@@ -21,51 +25,66 @@ constexpr size_t kFarBeyond = 4;
 // A piece of an answer that the client's windows cut to less than this earns no window updates.
 constexpr size_t kDribble = 256;
 constexpr int64_t kEarnedByFrame = 3;
+constexpr size_t kFrameHead = 9;
+// nghttp2's buffer for frames is larger than this, and nothing else of its that is usual.
+constexpr size_t kPagesFrom = 16 * 1024;
 
 std::string_view View(const uint8_t* text, size_t size) {
   return {reinterpret_cast<const char*>(text), size};
 }
 
-// Fields in the form nghttp2 takes, which copies them when they are submitted.
+// A value of which there is a new one in each answer. In HPACK's table it would only drive others
+// out, and each search would walk past all that went before.
+bool IsNewEachTime(std::string_view name) { return EqualsNoCase(name, "x-request-id"); }
+// But its name is worth a place there: so often an answer puts it in again.
+constexpr uint32_t kNamesAgain = 32;
+
+// Fields in the form nghttp2 takes, which copies names (and spells them in lower case) and, unless
+// they are `kept`, values when they are submitted. One at a time on a thread.
 class Fields {
  public:
-  // False when a name or value holds what a head cannot carry.
-  bool Add(std::string_view name, std::string_view value) {
+  explicit Fields(bool names_only = false) : unnamed_(names_only) { t_pairs.clear(); }
+  // False when name or value hold what a head cannot carry.
+  bool Add(std::string_view name, std::string_view value, uint8_t flags = NGHTTP2_NV_FLAG_NONE) {
     if (!name.starts_with(':') && !http1::IsToken(name)) return false;
     if (!http1::IsFieldValue(value)) return false;
-    for (const char c : name) text_ += c >= 'A' && c <= 'Z' ? static_cast<char>(c + 32) : c;
-    text_.append(value);
-    sizes_.push_back({name.size(), value.size()});
+    if (unnamed_ && IsNewEachTime(name)) flags |= NGHTTP2_NV_FLAG_NO_INDEX;
+    t_pairs.push_back({.name = Bytes(name),
+                       .value = Bytes(value),
+                       .namelen = name.size(),
+                       .valuelen = value.size(),
+                       .flags = flags});
     return true;
   }
-  bool AddAll(const Headers& headers) {
+  bool AddAll(const Headers& headers, uint8_t flags = NGHTTP2_NV_FLAG_NONE) {
     for (size_t i = 0; i < headers.size(); ++i) {
       const Headers::Field field = headers.at(i);
-      if (!Add(field.name, field.value)) return false;
+      if (!Add(field.name, field.value, flags)) return false;
     }
     return true;
   }
-  std::span<const nghttp2_nv> Get() {
-    pairs_.clear();
-    auto* at = reinterpret_cast<uint8_t*>(text_.data());
-    for (const Size& size : sizes_) {
-      pairs_.push_back({.name = at,
-                        .value = at + size.name,
-                        .namelen = size.name,
-                        .valuelen = size.value,
-                        .flags = NGHTTP2_NV_FLAG_NONE});
-      at += size.name + size.value;
-    }
-    return pairs_;
-  }
+  std::span<const nghttp2_nv> Get() const { return t_pairs; }
 
  private:
-  struct Size {
-    size_t name, value;
-  };
-  std::string text_;
-  std::vector<Size> sizes_;
-  std::vector<nghttp2_nv> pairs_;
+  // It does not write there.
+  static uint8_t* Bytes(std::string_view text) {
+    return reinterpret_cast<uint8_t*>(const_cast<char*>(text.data()));
+  }
+  const bool unnamed_;
+  static thread_local std::vector<nghttp2_nv> t_pairs;
+};
+thread_local std::vector<nghttp2_nv> Fields::t_pairs;
+
+// A number as text.
+class Digits {
+ public:
+  explicit Digits(uint64_t number)
+      : end_(std::to_chars(text_.data(), text_.data() + text_.size(), number).ptr) {}
+  std::string_view view() const { return {text_.data(), end_}; }
+
+ private:
+  std::array<char, 20> text_;
+  char* end_;
 };
 
 uint32_t CodeOf(Session::Why why) {
@@ -154,12 +173,12 @@ struct Session::Callbacks {
     const bool end = (frame->hd.flags & NGHTTP2_FLAG_END_STREAM) != 0;
     if (s.failed_) return 0;
     if (frame->hd.type == NGHTTP2_HEADERS && s.building_) {
-      HeadBuilder built = *std::exchange(s.building_, std::nullopt);
-      if (s.trailers_) {
-        if (end) s.events_.OnBodyEnd(id, built.Trailers());
-      } else {
-        s.events_.OnRequest(id, built.Request(!end), !end);
+      if (!s.trailers_) {
+        s.events_.OnRequest(id, s.building_->Request(!end), !end);
+      } else if (end) {
+        s.events_.OnBodyEnd(id, s.building_->Trailers());
       }
+      s.building_.reset();
     } else if (frame->hd.type == NGHTTP2_DATA && end) {
       s.events_.OnBodyEnd(id, Headers());
     } else if (frame->hd.type == NGHTTP2_GOAWAY) {
@@ -193,10 +212,11 @@ struct Session::Callbacks {
     return 0;
   }
 
-  static ssize_t Take(nghttp2_session* session, int32_t id, uint8_t* into, size_t size,
-                      uint32_t* flags, nghttp2_data_source* source, void* user) {
-    const Source::Taken taken = static_cast<Source*>(source->ptr)->Take({into, size});
+  static ssize_t Ready(nghttp2_session* session, int32_t id, uint8_t*, size_t size, uint32_t* flags,
+                       nghttp2_data_source* source, void* user) {
+    const Source::Taken taken = static_cast<Source*>(source->ptr)->Ready(size);
     if (taken.count == 0 && !taken.end) return NGHTTP2_ERR_DEFERRED;
+    *flags |= NGHTTP2_DATA_FLAG_NO_COPY;
     if (taken.count < size || size >= kDribble) Of(user).idle_.Earn(kEarnedByFrame);
     if (taken.end) {
       *flags |= NGHTTP2_DATA_FLAG_EOF;
@@ -209,6 +229,58 @@ struct Session::Callbacks {
       }
     }
     return static_cast<ssize_t>(taken.count);
+  }
+
+  // A frame of a body, from where the body is. Without padding, for we ask for none.
+  static int Take(nghttp2_session*, nghttp2_frame*, const uint8_t* head, size_t size,
+                  nghttp2_data_source* source, void* user) {
+    const Session& s = Of(user);
+    s.out_->append(View(head, kFrameHead));
+    static_cast<Source*>(source->ptr)->Take(size, *s.out_);
+    return s.out_->size() < s.most_ && !s.failed_ ? 0 : NGHTTP2_ERR_PAUSE;
+  }
+};
+
+Session::FrameBlock::~FrameBlock() { GiveBack(pages_); }
+
+void* Session::FrameBlock::Take(size_t bytes) {
+  if (bytes < kPagesFrom || pages_ != nullptr) return nullptr;
+  void* const pages =
+      ::mmap(nullptr, bytes, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
+  if (pages == MAP_FAILED) return nullptr;
+  pages_ = pages;
+  bytes_ = bytes;
+  return pages;
+}
+
+bool Session::FrameBlock::GiveBack(void* block) {
+  if (block == nullptr || block != pages_) return false;
+  ::munmap(pages_, bytes_);
+  pages_ = nullptr;
+  return true;
+}
+
+// What nghttp2 asks memory of: the heap, but for the block.
+struct Session::Memory {
+  static FrameBlock& Of(void* user) { return *static_cast<FrameBlock*>(user); }
+  static void* Malloc(size_t bytes, void* user) {
+    void* const block = Of(user).Take(bytes);
+    return block != nullptr ? block : std::malloc(bytes);
+  }
+  static void Free(void* piece, void* user) {
+    if (!Of(user).GiveBack(piece)) std::free(piece);
+  }
+  static void* Calloc(size_t count, size_t bytes, void*) { return std::calloc(count, bytes); }
+  static void* Realloc(void* piece, size_t bytes, void* user) {
+    // The block neither grows nor shrinks: what is in it moves to the heap.
+    FrameBlock& block = Of(user);
+    if (piece == nullptr) return Malloc(bytes, user);
+    if (!block.Holds(piece)) return std::realloc(piece, bytes);
+    void* const moved = std::malloc(bytes);
+    if (moved == nullptr) return nullptr;
+    std::memcpy(moved, piece, std::min(bytes, block.bytes()));
+    block.GiveBack(piece);
+    return moved;
   }
 };
 
@@ -229,12 +301,14 @@ Session::Session(const SessionLimits& limits, const Clock& clock, Events& events
   nghttp2_session_callbacks_set_on_data_chunk_recv_callback(callbacks, Callbacks::OnData);
   nghttp2_session_callbacks_set_on_stream_close_callback(callbacks, Callbacks::OnClosed);
   nghttp2_session_callbacks_set_on_frame_send_callback(callbacks, Callbacks::OnSent);
+  nghttp2_session_callbacks_set_send_data_callback(callbacks, Callbacks::Take);
   // Windows open as bodies are read, not as they arrive.
   nghttp2_option_set_no_auto_window_update(options, 1);
   nghttp2_option_set_no_closed_streams(options, 1);
   nghttp2_option_set_max_outbound_ack(options, kAcknowledgements);
   nghttp2_option_set_max_continuations(options, kContinuationPieces);
-  PTG_CHECK(nghttp2_session_server_new2(&session_, callbacks, this, options) == 0);
+  nghttp2_mem memory{&frame_block_, Memory::Malloc, Memory::Free, Memory::Calloc, Memory::Realloc};
+  PTG_CHECK(nghttp2_session_server_new3(&session_, callbacks, this, options, &memory) == 0);
   nghttp2_session_callbacks_del(callbacks);
   nghttp2_option_del(options);
 
@@ -273,19 +347,22 @@ bool Session::Receive(std::string_view bytes) {
 }
 
 void Session::Fill(std::string& out, size_t most) {
+  out_ = &out;
+  most_ = most;
   while (out.size() < most) {
     if (failed_ && !std::exchange(terminated_, true)) {
       nghttp2_session_terminate_session(session_,
                                         calm_ ? NGHTTP2_ENHANCE_YOUR_CALM : NGHTTP2_PROTOCOL_ERROR);
     }
+    const size_t before = out.size();
     const uint8_t* data = nullptr;
     const ssize_t size = nghttp2_session_mem_send(session_, &data);
-    if (size <= 0) {
-      if (size < 0) Overrun(nghttp2_strerror(static_cast<int>(size)));
-      return;
-    }
-    out.append(View(data, static_cast<size_t>(size)));
+    if (size > 0) out.append(View(data, static_cast<size_t>(size)));
+    if (size < 0) Overrun(nghttp2_strerror(static_cast<int>(size)));
+    // Frames of bodies are in `out` already.
+    if (size < 0 || out.size() == before) break;
   }
+  out_ = nullptr;
 }
 
 std::string_view Session::complaint() const {
@@ -297,9 +374,8 @@ bool Session::over() const { return failed_ || nghttp2_session_want_read(session
 
 bool Session::Interim(int32_t id, const ResponseHead& head) {
   Fields fields;
-  if (!fields.Add(":status", std::to_string(head.status)) || !fields.AddAll(head.headers)) {
-    return false;
-  }
+  const Digits status(static_cast<uint64_t>(head.status));
+  if (!fields.Add(":status", status.view()) || !fields.AddAll(head.headers)) return false;
   const auto all = fields.Get();
   nghttp2_submit_headers(session_, NGHTTP2_FLAG_NONE, id, nullptr, all.data(), all.size(), nullptr);
   return true;
@@ -307,14 +383,17 @@ bool Session::Interim(int32_t id, const ResponseHead& head) {
 
 bool Session::Respond(int32_t id, const ResponseHead& head, std::optional<uint64_t> length,
                       Source* source) {
-  Fields fields;
-  if (!fields.Add(":status", std::to_string(head.status)) || !fields.AddAll(head.headers)) {
+  Fields fields(answers_++ % kNamesAgain != 0);
+  const Digits status(static_cast<uint64_t>(head.status));
+  if (!fields.Add(":status", status.view()) ||
+      !fields.AddAll(head.headers, NGHTTP2_NV_FLAG_NO_COPY_VALUE)) {
     return false;
   }
-  if (length) fields.Add("content-length", std::to_string(*length));
+  const Digits digits(length.value_or(0));
+  if (length) fields.Add("content-length", digits.view());
   nghttp2_data_provider provider{};
   provider.source.ptr = source;
-  provider.read_callback = Callbacks::Take;
+  provider.read_callback = Callbacks::Ready;
   const auto all = fields.Get();
   nghttp2_submit_response(session_, id, all.data(), all.size(),
                           source != nullptr ? &provider : nullptr);

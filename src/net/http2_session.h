@@ -78,8 +78,10 @@ class Session {
       bool end = false;                   // these were the last
       const Headers* trailers = nullptr;  // with `end`
     };
-    // Up to `into.size()` bytes into `into`. Nothing and no end: Resume says when there is more.
-    virtual Taken Take(std::span<uint8_t> into) = 0;
+    // What goes next: up to `most` bytes. Nothing and no end: Resume says when there is more.
+    virtual Taken Ready(size_t most) = 0;
+    // Appends the `count` bytes that Ready has just announced to `out`: they are taken.
+    virtual void Take(size_t count, std::string& out) = 0;
   };
 
   Session(const SessionLimits& limits, const Clock& clock, Events& events);
@@ -103,8 +105,8 @@ class Session {
   // A 1xx answer. False when the head cannot be carried.
   bool Interim(int32_t id, const ResponseHead& head);
   // The head of an answer, without what belongs to HTTP/1's connections; `length` is written as
-  // Content-Length. `source` null: the answer ends with it. Else it must live until OnClosed. False
-  // when the head cannot be carried: nothing was said then.
+  // Content-Length. `source` null: the answer ends with it. Both must live until OnClosed: they are
+  // written from where they are. False when the head cannot be carried: nothing was said then.
   bool Respond(int32_t id, const ResponseHead& head, std::optional<uint64_t> length,
                Source* source);
   void Resume(int32_t id);
@@ -123,10 +125,36 @@ class Session {
   bool Overrun(std::string_view why);
   int ThrowAway();
 
+  // nghttp2's buffer for a frame of the largest size, which each session has for all its life and
+  // of which it uses the first hundred bytes, for bodies do not go through it. From the heap it
+  // would be memory that others have left; pages of its own that nobody touches are none.
+  class FrameBlock {
+   public:
+    FrameBlock() = default;
+    ~FrameBlock();
+    FrameBlock(const FrameBlock&) = delete;
+    FrameBlock& operator=(const FrameBlock&) = delete;
+    // Null when it is no block of that size that is asked for, or there is one.
+    void* Take(size_t bytes);
+    // Whether `block` was ours.
+    bool GiveBack(void* block);
+    bool Holds(const void* block) const { return block != nullptr && block == pages_; }
+    size_t bytes() const { return bytes_; }
+
+   private:
+    void* pages_ = nullptr;
+    size_t bytes_ = 0;
+  };
+  struct Memory;
+
   const SessionLimits limits_;
   const Clock& clock_;
   Events& events_;
+  FrameBlock frame_block_;
   nghttp2_session* session_ = nullptr;
+  std::string* out_ = nullptr;  // while Fill runs: what it appends to, until there is so much
+  size_t most_ = 0;
+  uint32_t answers_ = 0;
   std::optional<HeadBuilder> building_;
   bool trailers_ = false;  // what is being built
   bool in_head_ = false;

@@ -1,8 +1,10 @@
 #include "net/http2_session.h"
 
 #include <functional>
+#include <map>
 
 #include <gtest/gtest.h>
+#include <nghttp2/nghttp2.h>
 
 namespace pontage::net::http2 {
 namespace {
@@ -156,6 +158,115 @@ TEST(Http2SessionTest, WhatWeResetOurselvesIsNotHeldAgainstTheClient) {
     peer.Said();
   }
   EXPECT_EQ(peer.closed, 50);
+}
+
+// Type, flags, stream and payload of each frame.
+struct Heard {
+  int type;
+  int flags;
+  uint32_t id;
+  std::string_view payload;
+};
+std::vector<Heard> Frames(std::string_view bytes) {
+  const auto byte = [&bytes](size_t at) {
+    return static_cast<uint32_t>(static_cast<uint8_t>(bytes[at]));
+  };
+  std::vector<Heard> all;
+  while (!bytes.empty()) {
+    const size_t size = byte(0) << 16 | byte(1) << 8 | byte(2);
+    const uint32_t id = byte(5) << 24 | byte(6) << 16 | byte(7) << 8 | byte(8);
+    all.push_back(
+        {static_cast<int>(byte(3)), static_cast<int>(byte(4)), id, bytes.substr(9, size)});
+    bytes.remove_prefix(9 + size);
+  }
+  return all;
+}
+
+class Text final : public Session::Source {
+ public:
+  explicit Text(std::string text) : left_(std::move(text)) {}
+  Taken Ready(size_t most) override {
+    const size_t count = std::min(most, left_.size());
+    return {.count = count, .end = count == left_.size()};
+  }
+  void Take(size_t count, std::string& out) override {
+    out.append(left_, 0, count);
+    left_.erase(0, count);
+  }
+
+ private:
+  std::string left_;
+};
+
+TEST(Http2SessionTest, AValueThatIsNewInEachAnswerTakesNoPlaceInTheTable) {
+  Peer peer;
+  nghttp2_hd_inflater* inflater = nullptr;
+  ASSERT_EQ(nghttp2_hd_inflate_new(&inflater), 0);
+  const size_t fixed = nghttp2_hd_inflate_get_num_table_entries(inflater);
+  std::map<uint32_t, ResponseHead> heads;
+  for (uint32_t id = 1; id < 200; id += 2) {
+    ASSERT_TRUE(peer.session.Receive(Get(id)));
+    ResponseHead& head = heads[id];
+    head.status = 200;
+    head.headers.Add("X-Request-Id", "req_" + std::to_string(1000 + id));
+    head.headers.Add("Server", "always the same");
+    ASSERT_TRUE(peer.session.Respond(static_cast<int32_t>(id), head, std::nullopt, nullptr));
+    const std::string said = peer.Said();
+    std::map<std::string, std::string> fields;
+    for (const Heard& frame : Frames(said)) {
+      if (frame.type != NGHTTP2_HEADERS) continue;
+      auto* at = reinterpret_cast<const uint8_t*>(frame.payload.data());
+      size_t left = frame.payload.size();
+      for (int flags = 0; (flags & NGHTTP2_HD_INFLATE_FINAL) == 0;) {
+        nghttp2_nv field{};
+        const ssize_t used = nghttp2_hd_inflate_hd2(inflater, &field, &flags, at, left, 1);
+        ASSERT_GE(used, 0);
+        at += used;
+        left -= static_cast<size_t>(used);
+        if ((flags & NGHTTP2_HD_INFLATE_EMIT) == 0) continue;
+        const auto text = [](const uint8_t* from, size_t size) {
+          return std::string(reinterpret_cast<const char*>(from), size);
+        };
+        fields[text(field.name, field.namelen)] = text(field.value, field.valuelen);
+      }
+      nghttp2_hd_inflate_end_headers(inflater);
+    }
+    EXPECT_EQ(fields[":status"], "200");
+    EXPECT_EQ(fields["x-request-id"], "req_" + std::to_string(1000 + id));
+    EXPECT_EQ(fields["server"], "always the same");
+  }
+  // "server", and "x-request-id" now and then for its name.
+  EXPECT_LE(nghttp2_hd_inflate_get_num_table_entries(inflater), fixed + 1 + 4);
+  nghttp2_hd_inflate_del(inflater);
+}
+
+TEST(Http2SessionTest, BodiesLeaveWholeAndATurnTakesOneFrameMoreThanItsMeasureAtMost) {
+  Peer peer;
+  constexpr size_t kMost = 4096;
+  ResponseHead head;
+  head.status = 200;
+  std::map<uint32_t, std::string> sent;
+  std::map<uint32_t, Text> bodies;
+  for (uint32_t id = 1; id < 20; id += 2) {
+    ASSERT_TRUE(peer.session.Receive(Get(id)));
+    sent[id] = std::string(500 * id, static_cast<char>('a' + id));
+    Text& body = bodies.try_emplace(id, sent[id]).first->second;
+    ASSERT_TRUE(peer.session.Respond(static_cast<int32_t>(id), head, sent[id].size(), &body));
+  }
+  std::string all;
+  while (true) {
+    std::string out;
+    peer.session.Fill(out, kMost);
+    if (out.empty()) break;
+    EXPECT_LE(out.size(), kMost + 9 + 10'000);
+    all += out;
+  }
+  EXPECT_EQ(peer.closed, 10);
+  std::map<uint32_t, std::string> came;
+  for (const Heard& frame : Frames(all)) {
+    if (frame.type == NGHTTP2_DATA) came[frame.id].append(frame.payload);
+  }
+  EXPECT_EQ(came, sent);
 }
 
 TEST(Http2SessionTest, ABrokenRuleIsToldOnceItIsSaid) {

@@ -1,4 +1,5 @@
 #include <algorithm>
+#include <tuple>
 
 #include "base/try.h"
 #include "net/connection.h"
@@ -109,7 +110,8 @@ Task<> Stream::Head(ResponseHead head, std::optional<uint64_t> body_size) {
   // A size beside 304 is that of the answer it stands for, and 0 only means that nobody knew it.
   const bool sized = head.status != 204 && !(head.status == 304 && body_size == 0);
   const bool whole = bodiless_ || body_size == 0;
-  if (!connection_.session_.Respond(id_, head, sized ? body_size : std::nullopt,
+  answer_ = std::move(head);
+  if (!connection_.session_.Respond(id_, answer_, sized ? body_size : std::nullopt,
                                     whole ? nullptr : this)) {
     co_return Fail(Code::kInternal, "the answer's head holds what a head cannot carry");
   }
@@ -121,20 +123,24 @@ Task<> Stream::Head(ResponseHead head, std::optional<uint64_t> body_size) {
   co_return {};
 }
 
-Session::Source::Taken Stream::Take(std::span<uint8_t> into) {
+Session::Source::Taken Stream::Ready(size_t most) {
   Taken taken;
-  taken.count = std::min(into.size(), pending());
-  std::copy_n(pending_.data() + taken_, taken.count, into.data());
-  taken_ += taken.count;
-  progress_ += taken.count;
+  taken.count = std::min(most, pending());
+  taken.end = last_ && taken.count == pending();
+  if (taken.end && answer_trailers_.size() > 0) taken.trailers = &answer_trailers_;
+  return taken;
+}
+
+void Stream::Take(size_t count, std::string& out) {
+  if (count == 0) return;
+  out.append(pending_, taken_, count);
+  taken_ += count;
+  progress_ += count;
   if (pending() == 0) {
     pending_.clear();
     taken_ = 0;
   }
-  taken.end = last_ && pending() == 0;
-  if (taken.end && answer_trailers_.size() > 0) taken.trailers = &answer_trailers_;
-  if (taken.count > 0) connection_.writers_.push_back(shared_from_this());
-  return taken;
+  connection_.writers_.push_back(shared_from_this());
 }
 
 void Stream::GoOn() {
@@ -210,13 +216,12 @@ Task<> Stream::Upgrade(ResponseHead /*head*/) {
 
 void Stream::Tell(Refusal refusal) {
   if (closed_) return;
-  auto [head, body] = MinimalProblem(refusal, connection_.shared_->NextRequestId());
-  pending_ = std::move(body);
+  std::tie(answer_, pending_) = MinimalProblem(refusal, connection_.shared_->NextRequestId());
   taken_ = 0;
   last_ = true;
   state_ = State::kInBody;
   bodiless_ = to_head_;
-  connection_.session_.Respond(id_, head, pending_.size(), bodiless_ ? nullptr : this);
+  connection_.session_.Respond(id_, answer_, pending_.size(), bodiless_ ? nullptr : this);
   connection_.FlushSoon();
 }
 
