@@ -212,6 +212,8 @@ Task<std::unique_ptr<net::ClientResponse>> UpstreamWork::Run(const std::string& 
     // One that broke off may only have lost this connection.
     if (!address && broken) address = here;
     if (!address) break;
+    // And others that have been idle may end as it did: this is the last time that it is sent.
+    how.fresh = how.fresh || broken;
     deps_.metrics
         .CounterOf("pontage_upstream_retries_total",
                    "Requests sent again: nothing was sent before, or nobody paid for them.",

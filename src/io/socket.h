@@ -121,9 +121,6 @@ class Socket {
   bool PeerGone() const;
   // Whether a connection at rest can be used again: nothing unread, no end, no error.
   bool AtRest() const;
-  // How many bytes the peer's TCP has acknowledged so far, without the one that stands for the
-  // beginning of a connection we made.
-  uint64_t BytesAcknowledged() const;
   // How many bytes TryWrite and WriteSome have given to the kernel.
   uint64_t written() const;
   // The textual IP and port of the peer; empty and 0 when there is none.

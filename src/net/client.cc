@@ -101,7 +101,7 @@ Task<std::unique_ptr<ClientResponse>> Client::Send(const Url& url, const Request
 Task<std::unique_ptr<ClientResponse>> Client::Send(const Url& url, const RequestHead& head,
                                                    BodySource* body, Deadline by,
                                                    SendOptions options) {
-  for (bool fresh = false;; fresh = true) {
+  for (bool fresh = options.fresh;; fresh = true) {
     PTG_CO_TRY(std::unique_ptr<Exchange> exchange, co_await impl_->Open(url, fresh, options, by));
     const Result<> answered = co_await exchange->Run(url, head, body, by, options);
     if (answered) co_return std::unique_ptr<ClientResponse>(std::move(exchange));

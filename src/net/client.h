@@ -61,6 +61,7 @@ class Client {
   struct SendOptions {
     const Interim* interim = nullptr;  // must outlive Send
     Millis connect_timeout{0};         // 0: the client's own
+    bool fresh = false;                // not over a pooled connection
     // Not 0: while a body is on its way to the server, and after its last bytes, the answer's head
     // may take this long, even past `by`: a large upload is no slow answer.
     Millis patience{0};
@@ -72,10 +73,11 @@ class Client {
   // Sends `head` (target in origin form; Host, framing and Connection are set here from `url` and
   // `body`) and returns when the final answer's head is there. `body` is streamed at the same time,
   // with back-pressure; it may be null and must outlive the response. A pooled connection that the
-  // server had closed is replaced once, and only while nothing of the body was taken and no byte of
-  // an answer came. Errors: kUpstreamUnreachable (no connection, name unknown; nothing was sent),
-  // kUpstreamTimeout (`by` passed), kUpstreamProtocol (what came is no HTTP answer), kConnection
-  // (it broke after something was sent: it may have been processed).
+  // server had closed is replaced once, and only while not one byte was written to it: what left
+  // may have been worked on, and is not sent again here. Errors: kUpstreamUnreachable (no
+  // connection, name unknown; nothing was sent), kUpstreamTimeout (`by` passed), kUpstreamProtocol
+  // (what came is no HTTP answer), kConnection (it broke after something was sent: it may have been
+  // processed).
   Task<std::unique_ptr<ClientResponse>> Send(const Url& url, const RequestHead& head,
                                              BodySource* body, Deadline by, SendOptions options);
   Task<std::unique_ptr<ClientResponse>> Send(const Url& url, const RequestHead& head,

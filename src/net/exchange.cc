@@ -76,9 +76,7 @@ Exchange::Exchange(std::shared_ptr<Pool> pool, std::string key, Transport transp
       key_(std::move(key)),
       transport_(std::move(transport)),
       reused_(reused),
-      // Over TLS only the kernel knows how many bytes went before.
-      written_before_(transport_.secure() ? transport_.socket().BytesAcknowledged()
-                                          : transport_.socket().written()) {}
+      written_before_(transport_.socket().written()) {}
 
 Exchange::~Exchange() {
   if (self_) *self_ = nullptr;
@@ -105,7 +103,9 @@ Millis Exchange::Lifetime() const {
 }
 
 bool Exchange::MayRepeat() const {
-  return reused_ && !answer_began_ && !body_taken_ && !acknowledged_ && !source_error_;
+  // What the kernel took may have been read and worked on, whatever was acknowledged of it since.
+  return reused_ && !answer_began_ && !body_taken_ &&
+         transport_.socket().written() == written_before_;
 }
 
 Result<std::string> Exchange::Serialize(const Url& url, const RequestHead& head, BodySource* body) {
@@ -143,8 +143,6 @@ Task<> Exchange::Run(const Url& url, const RequestHead& head, BodySource* body, 
   }
   const Result<> answered = co_await ReadHead(by, options);
   if (answered) co_return {};
-  acknowledged_ =
-      transport_.socket().open() && transport_.socket().BytesAcknowledged() > written_before_;
   if (source_error_) co_return Fail(*source_error_);
   if (answered.error().code() == Code::kTimeout) {
     co_return Fail(Code::kUpstreamTimeout, "the upstream did not answer in time");

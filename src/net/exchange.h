@@ -47,8 +47,8 @@ class Exchange final : public ClientResponse, private BodySource {
   // Sends the request and reads the final answer's head.
   Task<> Run(const Url& url, const RequestHead& head, BodySource* body, Deadline by,
              const Client::SendOptions& options);
-  // After Run failed: whether the server certainly knows nothing of the request and nothing of the
-  // body is lost, so that it may be sent again on another connection.
+  // After Run failed: whether not one byte of the request left, so that it may be sent on another
+  // connection.
   bool MayRepeat() const;
 
   ResponseHead& head() override { return answer_.head; }
@@ -82,7 +82,6 @@ class Exchange final : public ClientResponse, private BodySource {
   Transport transport_;
   const bool reused_;
   const uint64_t written_before_;
-  bool acknowledged_ = false;  // something of the request, when it failed
   bool answer_began_ = false;
   bool body_taken_ = false;
   bool to_head_ = false;

@@ -44,6 +44,7 @@ class Transport {
   std::string_view protocol() const;
 
   Socket& socket() { return socket_; }
+  const Socket& socket() const { return socket_; }
 
  private:
   Socket socket_;

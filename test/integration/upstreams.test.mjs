@@ -296,6 +296,29 @@ describe("retries", () => {
     }
   });
 
+  // Every request over a connection that was used before is read, and the connection reset.
+  const resetsPooled = () => {
+    raw.heads.length = 0;
+    raw.onRequest = (socket, head, nth) => (nth === 1 ? socket.write(good) : socket.resetAndDestroy());
+  };
+
+  test("a pooled connection that is reset after the request was read: once more for nothing, never for a payment", async () => {
+    for (const method of ["GET", "HEAD"]) {
+      resetsPooled();
+      // So that there are several in each pool.
+      await Promise.all(Array.from({ length: 12 }, (_, n) => ask(`${server.url}/free/${n}`)));
+      for (let n = 0; n < 6; n += 1) {
+        const unpaid = await ask(`${server.url}/free/once-more-${method}-${n}`, {}, { method });
+        assert.equal(unpaid.status, 200, `${method} ${n}`);
+        assert.ok(raw.heads.filter((head) => head.includes(`/free/once-more-${method}-${n} `)).length <= 2);
+        const path = `/paid/never-${method}-${n}`;
+        const headers = await sign(server.url + path);
+        await fetch(server.url + path, { method, headers });
+        assert.equal(raw.heads.filter((head) => head.includes(`${path} `)).length, 1, `${method} ${n}`);
+      }
+    }
+  });
+
   test("a paid run is never sent again, GET or not; it is not charged", async () => {
     dies(1);
     const headers = await sign(`${server.url}/paid/a`);
