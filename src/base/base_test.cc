@@ -145,6 +145,50 @@ TEST(LogTest, ALineIsOneJsonObjectWhateverIsInIt) {
             "\"k\":\"x\\u000a\\\"\\\\\\u00ff\",\"n\":5}");
 }
 
+// The line is written eight bytes at a time; here each byte is, wherever it stands.
+TEST(LogTest, EveryByteIsEscapedWhereverItStands) {
+  const auto naive = [](std::string_view text) {
+    constexpr std::string_view kHex = "0123456789abcdef";
+    std::string out;
+    for (const char c : text) {
+      const auto u = static_cast<unsigned char>(c);
+      if (c == '"' || c == '\\') {
+        out += {'\\', c};
+      } else if (u < 0x20 || u >= 0x7f) {
+        out += {'\\', 'u', '0', '0', kHex[u >> 4], kHex[u & 15]};
+      } else {
+        out += c;
+      }
+    }
+    return out;
+  };
+  for (size_t size = 1; size <= 19; ++size) {
+    for (size_t at = 0; at < size; ++at) {
+      for (int byte = 0; byte < 256; ++byte) {
+        std::string text(size, 'a');
+        text[at] = static_cast<char>(byte);
+        const std::string line = FormatLogLine(UnixMs(0), LogLevel::kInfo, "e", {{"k", text}});
+        ASSERT_TRUE(line.ends_with(",\"k\":\"" + naive(text) + "\"}")) << line;
+      }
+    }
+  }
+}
+
+TEST(LogTest, AFieldIsCutWhateverItsBytesBecome) {
+  const std::string long_text(5000, '\x01');
+  const std::string line = FormatLogLine(UnixMs(0), LogLevel::kInfo, "e",
+                                         {{"a", long_text}, {"b", long_text}, {"c", INT64_MIN}});
+  EXPECT_TRUE(line.ends_with("\\u0001...\",\"c\":-9223372036854775808}"));
+  EXPECT_EQ(std::ranges::count(line, '\\'), 2 * 2048);
+}
+
+TEST(LogTest, TheTimeIsThatOfItsLine) {
+  for (const int64_t ms : {0LL, 1LL, 999LL, 1000LL, 999LL, 86'399'999LL, 86'400'000LL, -1LL}) {
+    const std::string line = FormatLogLine(UnixMs(ms), LogLevel::kInfo, "e", {});
+    EXPECT_TRUE(line.starts_with("{\"time\":\"" + UnixMs(ms).Rfc3339() + "\",")) << line;
+  }
+}
+
 // Standard error, caught in a pipe while it lives.
 class CaughtErrors {
  public:

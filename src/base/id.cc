@@ -4,6 +4,8 @@
 #include <array>
 #include <cstdint>
 
+#include "base/hex_digits.h"
+
 namespace pontage {
 
 std::string NewIdText(std::string_view prefix, const Clock& clock, Rng& rng) {
@@ -13,13 +15,8 @@ std::string NewIdText(std::string_view prefix, const Clock& clock, Rng& rng) {
   for (size_t i = 0; i < 6; ++i) b[i] = static_cast<uint8_t>(ms >> (40 - 8 * i));
   b[6] = static_cast<uint8_t>((b[6] & 0x0f) | 0x70);
   b[8] = static_cast<uint8_t>((b[8] & 0x3f) | 0x80);
-  constexpr std::string_view kHex = "0123456789abcdef";
   std::string id(prefix.size() + 33, '_');
-  char* at = std::ranges::copy(prefix, id.data()).out + 1;
-  for (const uint8_t byte : b) {
-    *at++ = kHex[byte >> 4];
-    *at++ = kHex[byte & 15];
-  }
+  WriteHexDigits(b, std::ranges::copy(prefix, id.data()).out + 1);
   return id;
 }
 

@@ -1,7 +1,11 @@
 #include "base/log.h"
 
+#include <algorithm>
 #include <array>
 #include <atomic>
+#include <charconv>
+#include <cstring>
+#include <limits>
 #include <unistd.h>
 
 namespace pontage {
@@ -14,11 +18,15 @@ constexpr std::array<std::string_view, 4> kLevelNames = {"debug", "info", "warn"
 
 // A field of such a name never shows its value, whoever wrote the call.
 bool NamesCredential(std::string_view key) {
-  for (const std::string_view word :
-       {"authorization", "signature", "api_key", "private_key", "secret", "license", "password"}) {
-    if (key == word) return true;
-  }
-  return false;
+  constexpr std::array<std::string_view, 7> kWords = {
+      "authorization", "signature", "api_key", "private_key", "secret", "license", "password"};
+  constexpr uint32_t kSizes = [&kWords] {
+    uint32_t sizes = 0;
+    for (const std::string_view word : kWords) sizes |= 1U << word.size();
+    return sizes;
+  }();
+  if (key.size() >= 32 || (kSizes >> key.size() & 1) == 0) return false;
+  return std::ranges::find(kWords, key) != kWords.end();
 }
 
 // Stands in a JSON string as it is.
@@ -28,55 +36,122 @@ constexpr auto kPlain = [] {
   return plain;
 }();
 
-void AppendJsonString(std::string& out, std::string_view text) {
+// The same of eight bytes at once: none of them needs another look.
+constexpr size_t kStep = sizeof(uint64_t);
+bool ArePlain(uint64_t bytes) {
+  constexpr uint64_t kOnes = 0x0101010101010101;
+  const auto any_zero = [](uint64_t x) { return (x - kOnes) & ~x; };
+  const uint64_t below_space = (bytes - kOnes * 0x20) & ~bytes;
+  const uint64_t odd = below_space | any_zero(bytes ^ (kOnes * '"')) |
+                       any_zero(bytes ^ (kOnes * '\\')) | any_zero(bytes ^ (kOnes * 0x7f)) | bytes;
+  return (odd & (kOnes * 0x80)) == 0;
+}
+
+char* Put(char* at, std::string_view text) { return std::copy_n(text.data(), text.size(), at); }
+
+char* PutJsonByte(char* at, char c) {
   constexpr std::string_view kHex = "0123456789abcdef";
-  // A field longer than this is cut: one bad header must not make a line of megabytes.
-  constexpr size_t kMaxFieldBytes = 2048;
+  const auto u = static_cast<unsigned char>(c);
+  if (kPlain[u]) {
+    *at++ = c;
+  } else if (u == '"' || u == '\\') {
+    *at++ = '\\';
+    *at++ = c;
+  } else {
+    // Bytes above ASCII are written as Latin-1 escapes: the line stays valid JSON whatever came
+    // in.
+    at = Put(at, "\\u00");
+    *at++ = kHex[u >> 4];
+    *at++ = kHex[u & 15];
+  }
+  return at;
+}
+
+// A field longer than this is cut: one bad header must not make a line of megabytes.
+constexpr size_t kMaxFieldBytes = 2048;
+// What a byte of a field may become.
+constexpr size_t kMostPerByte = 6;
+
+// May write over kStep bytes behind its end.
+char* PutJsonString(char* at, std::string_view text) {
   const bool cut = text.size() > kMaxFieldBytes;
   if (cut) text = text.substr(0, kMaxFieldBytes);
-  out.push_back('"');
-  while (!text.empty()) {
-    size_t plain = 0;
-    while (plain < text.size() && kPlain[static_cast<unsigned char>(text[plain])]) ++plain;
-    out.append(text.substr(0, plain));
-    text.remove_prefix(plain);
-    if (text.empty()) break;
-    const auto u = static_cast<unsigned char>(text.front());
-    text.remove_prefix(1);
-    if (u == '"' || u == '\\') {
-      out.push_back('\\');
-      out.push_back(static_cast<char>(u));
+  *at++ = '"';
+  for (; text.size() >= kStep; text.remove_prefix(kStep)) {
+    uint64_t bytes = 0;
+    std::memcpy(&bytes, text.data(), kStep);
+    if (ArePlain(bytes)) {
+      std::memcpy(at, &bytes, kStep);
+      at += kStep;
     } else {
-      // Bytes above ASCII are written as Latin-1 escapes: the line stays valid JSON whatever came
-      // in.
-      out.append("\\u00");
-      out.push_back(kHex[u >> 4]);
-      out.push_back(kHex[u & 15]);
+      for (const char c : text.substr(0, kStep)) at = PutJsonByte(at, c);
     }
   }
-  if (cut) out.append("...");
-  out.push_back('"');
+  for (const char c : text) at = PutJsonByte(at, c);
+  if (cut) at = Put(at, "...");
+  *at++ = '"';
+  return at;
+}
+
+// Of a second all lines begin alike.
+char* PutTime(char* at, UnixMs time) {
+  constexpr size_t kToSeconds = std::string_view("2026-11-21T10:58:00.").size();
+  struct Second {
+    int64_t seconds = INT64_MIN;
+    std::array<char, kToSeconds> text{};
+  };
+  static constinit thread_local Second last;
+  if (time.seconds() != last.seconds) {
+    std::ranges::copy(std::string_view(time.Rfc3339()).substr(0, kToSeconds), last.text.begin());
+    last.seconds = time.seconds();
+  }
+  at = Put(at, {last.text.data(), last.text.size()});
+  const auto ms = static_cast<unsigned>(time.ms() - time.seconds() * 1000);
+  *at++ = static_cast<char>('0' + ms / 100);
+  *at++ = static_cast<char>('0' + ms / 10 % 10);
+  *at++ = static_cast<char>('0' + ms % 10);
+  *at++ = 'Z';
+  return at;
+}
+
+char* PutLogLine(char* at, UnixMs time, LogLevel level, std::string_view event,
+                 std::initializer_list<LogField> fields) {
+  at = PutTime(Put(at, "{\"time\":\""), time);
+  // Events and keys are words of ours: nothing in them needs escaping.
+  at = Put(Put(at, "\",\"level\":\""), kLevelNames[static_cast<size_t>(level)]);
+  at = Put(Put(at, "\",\"event\":\""), event);
+  *at++ = '"';
+  for (const LogField& field : fields) {
+    at = Put(Put(Put(at, ",\""), field.key), "\":");
+    if (NamesCredential(field.key)) {
+      at = Put(at, "\"[redacted]\"");
+    } else if (const auto* text = std::get_if<std::string_view>(&field.value)) {
+      at = PutJsonString(at, *text);
+    } else if (const auto* number = std::get_if<int64_t>(&field.value)) {
+      at = std::to_chars(at, at + std::numeric_limits<int64_t>::digits10 + 2, *number).ptr;
+    } else {
+      at = Put(at, std::get<bool>(field.value) ? "true" : "false");
+    }
+  }
+  *at++ = '}';
+  return at;
 }
 
 void AppendLogLine(std::string& line, UnixMs at, LogLevel level, std::string_view event,
                    std::initializer_list<LogField> fields) {
-  line.append("{\"time\":\"").append(at.Rfc3339()).append("\",\"level\":\"");
-  // Events and keys are words of ours: nothing in them needs escaping.
-  line.append(kLevelNames[static_cast<size_t>(level)]).append("\",\"event\":\"").append(event);
-  line.push_back('"');
+  // Beside texts: the words and marks above, a number, what stands for a credential.
+  constexpr size_t kFrame = 96;
+  constexpr size_t kField = 32;
+  size_t most = kFrame + event.size() + kStep;
   for (const LogField& field : fields) {
-    line.append(",\"").append(field.key).append("\":");
-    if (NamesCredential(field.key)) {
-      line.append("\"[redacted]\"");
-    } else if (const auto* text = std::get_if<std::string_view>(&field.value)) {
-      AppendJsonString(line, *text);
-    } else if (const auto* number = std::get_if<int64_t>(&field.value)) {
-      line.append(std::to_string(*number));
-    } else {
-      line.append(std::get<bool>(field.value) ? "true" : "false");
-    }
+    const auto* text = std::get_if<std::string_view>(&field.value);
+    const size_t size = text == nullptr ? 0 : std::min(text->size(), kMaxFieldBytes);
+    most += kField + field.key.size() + kMostPerByte * size;
   }
-  line.push_back('}');
+  const size_t before = line.size();
+  line.resize_and_overwrite(before + most, [&](char* data, size_t) {
+    return static_cast<size_t>(PutLogLine(data + before, at, level, event, fields) - data);
+  });
 }
 
 }  // namespace
@@ -84,7 +159,6 @@ void AppendLogLine(std::string& line, UnixMs at, LogLevel level, std::string_vie
 std::string FormatLogLine(UnixMs at, LogLevel level, std::string_view event,
                           std::initializer_list<LogField> fields) {
   std::string line;
-  line.reserve(256);
   AppendLogLine(line, at, level, event, fields);
   return line;
 }

@@ -2,6 +2,8 @@
 
 #include <array>
 #include <new>
+#include <optional>
+#include <utility>
 
 namespace pontage {
 
@@ -23,8 +25,8 @@ namespace {
 constexpr std::size_t kGrain = 128;
 // Larger ones are rare.
 constexpr std::size_t kLargest = 4096;
-// Kept for each size: as many requests as a saturated loop has under way, and no more.
-constexpr std::size_t kKept = 64;
+// Kept of each size: what some hundred requests that a saturated loop has under way take.
+constexpr std::size_t kKeptBytes = 256 * 1024;
 
 struct Free {
   Free* next;
@@ -33,54 +35,57 @@ struct Free {
 struct Shelf {
   Free* first = nullptr;
   std::size_t count = 0;
+  std::size_t most = 0;  // 0 before the thread's first piece, and after its last
 };
 
-class Shelves {
- public:
-  ~Shelves() {
-    gone_ = true;
-    for (Shelf& shelf : shelves_) {
+constexpr std::size_t kShelves = kLargest / kGrain;
+// Nothing of it needs a constructor or a destructor, so that nobody has to ask at each piece
+// whether they have run.
+constinit thread_local std::array<Shelf, kShelves> t_shelves{};
+
+// Gives back what is left when the thread ends. Its last coroutines may end after that.
+struct Cleaner {
+  Cleaner() {
+    for (std::size_t i = 0; i < kShelves; ++i) {
+      t_shelves[i].most = kKeptBytes / ((i + 1) * kGrain);
+    }
+  }
+  ~Cleaner() {
+    for (Shelf& shelf : t_shelves) {
+      shelf.most = 0;
       while (Free* const one = shelf.first) {
         shelf.first = one->next;
         ::operator delete(one);
       }
     }
   }
-
-  void* Take(std::size_t index) {
-    Shelf& shelf = shelves_[index];
-    Free* const one = shelf.first;
-    if (one == nullptr) return ::operator new((index + 1) * kGrain);
-    shelf.first = one->next;
-    --shelf.count;
-    return one;
-  }
-
-  void Give(void* piece, std::size_t index) noexcept {
-    Shelf& shelf = shelves_[index];
-    // A thread's last coroutines may end after its shelves.
-    if (gone_ || shelf.count == kKept) return ::operator delete(piece);
-    shelf.first = new (piece) Free{shelf.first};
-    ++shelf.count;
-  }
-
- private:
-  std::array<Shelf, kLargest / kGrain> shelves_;
-  bool gone_ = false;
 };
-
-thread_local Shelves t_shelves;
+thread_local std::optional<Cleaner> t_cleaner;
+constinit thread_local bool t_begun = false;
 
 }  // namespace
 
 void* TakeShelved(std::size_t bytes) {
-  if (bytes > kLargest) return ::operator new(bytes);
-  return t_shelves.Take((bytes - 1) / kGrain);
+  const std::size_t index = (bytes - 1) / kGrain;
+  if (index >= kShelves) return ::operator new(bytes);
+  Shelf& shelf = t_shelves[index];
+  Free* const one = shelf.first;
+  if (one == nullptr) {
+    if (!std::exchange(t_begun, true)) t_cleaner.emplace();
+    return ::operator new((index + 1) * kGrain);
+  }
+  shelf.first = one->next;
+  --shelf.count;
+  return one;
 }
 
 void GiveShelved(void* piece, std::size_t bytes) noexcept {
-  if (bytes > kLargest) return ::operator delete(piece);
-  t_shelves.Give(piece, (bytes - 1) / kGrain);
+  const std::size_t index = (bytes - 1) / kGrain;
+  if (index >= kShelves) return ::operator delete(piece);
+  Shelf& shelf = t_shelves[index];
+  if (shelf.count >= shelf.most) return ::operator delete(piece);
+  shelf.first = new (piece) Free{shelf.first};
+  ++shelf.count;
 }
 
 #endif

@@ -4,6 +4,8 @@
 #include <cstddef>
 #include <span>
 
+#include "base/hex_digits.h"
+
 namespace pontage::obs {
 namespace {
 
@@ -29,17 +31,6 @@ bool ReadHex(std::string_view text, std::span<uint8_t> out) {
     out[i] = static_cast<uint8_t>(high * 16 + low);
   }
   return true;
-}
-
-void AppendHex(std::string& out, std::span<const uint8_t> bytes) {
-  constexpr std::string_view kDigits = "0123456789abcdef";
-  const size_t before = out.size();
-  out.resize(before + 2 * bytes.size());
-  char* at = out.data() + before;
-  for (const uint8_t byte : bytes) {
-    *at++ = kDigits[byte >> 4];
-    *at++ = kDigits[byte & 15];
-  }
 }
 
 bool IsZero(std::span<const uint8_t> bytes) {
@@ -96,20 +87,19 @@ TraceContext ContinueTrace(std::string_view traceparent, Rng& rng, bool* continu
 }
 
 std::string FormatTraceparent(const TraceContext& context) {
-  std::string out = "00-";
-  out.reserve(kLength);
-  AppendHex(out, context.trace_id);
-  out += '-';
-  AppendHex(out, context.parent_id);
-  out += '-';
-  const std::array<uint8_t, 1> flags = {context.flags};
-  AppendHex(out, flags);
+  std::string out(kLength, '-');
+  const std::array<uint8_t, 2> ends = {0, context.flags};
+  char* const text = out.data();
+  WriteHexDigits(std::span(ends).first(1), text);
+  WriteHexDigits(context.trace_id, text + kTraceAt);
+  WriteHexDigits(context.parent_id, text + kParentAt);
+  WriteHexDigits(std::span(ends).last(1), text + kFlagsAt);
   return out;
 }
 
 std::string TraceIdText(const TraceContext& context) {
-  std::string out;
-  AppendHex(out, context.trace_id);
+  std::string out(2 * context.trace_id.size(), '0');
+  WriteHexDigits(context.trace_id, out.data());
   return out;
 }
 
