@@ -6,7 +6,9 @@
 
 #include <arpa/inet.h>
 
+#include "base/shelves.h"
 #include "base/try.h"
+#include "net/name_set.h"
 #include "paywall/fields.h"
 
 namespace pontage::gateway {
@@ -14,8 +16,8 @@ namespace {
 
 using net::EqualsNoCase;
 
-bool Named(const std::vector<std::string>& names, std::string_view name) {
-  return std::ranges::any_of(names, [name](const std::string& n) { return EqualsNoCase(n, name); });
+bool Named(const std::vector<std::string_view>& names, std::string_view name) {
+  return std::ranges::any_of(names, [name](std::string_view n) { return EqualsNoCase(n, name); });
 }
 
 bool ParseAddress(std::string_view text, std::array<uint8_t, 16>& out) {
@@ -38,16 +40,20 @@ std::string WholeList(const net::Headers& headers, std::string_view name) {
   return list;
 }
 
+// For a value that is put together and gone with the next line.
+using Scratch = std::basic_string<char, std::char_traits<char>, Shelved<char>>;
+
 // RFC 7239 §6: an IPv6 address is quoted and in brackets.
-std::string ForwardedNode(const std::string& address) {
-  return address.find(':') == address.npos ? address : "\"[" + address + "]\"";
+void AppendForwardedNode(Scratch& to, std::string_view address) {
+  const bool v6 = address.contains(':');
+  to.append(v6 ? "\"[" : "").append(address).append(v6 ? "]\"" : "");
 }
 
-// What a client may have said of itself and of proxies before us. We write the first four anew.
-bool WrittenAnew(std::string_view name) {
-  return EqualsNoCase(name, "X-Forwarded-For") || EqualsNoCase(name, "X-Forwarded-Proto") ||
-         EqualsNoCase(name, "X-Forwarded-Host") || EqualsNoCase(name, "Forwarded");
-}
+// Where a request came from is written by us: what the client or a proxy says of it is read first,
+// if it is read at all. The body's source answers the expectation, and the client library names the
+// host and frames anew.
+constexpr net::NameSet kWrittenAnew("X-Forwarded-For", "X-Forwarded-Proto", "X-Forwarded-Host",
+                                    "Forwarded", "Expect", "Content-Length", "Host");
 bool Claim(std::string_view name) {
   return EqualsNoCase(name, "X-Real-IP") || EqualsNoCase(name.substr(0, 12), "X-Forwarded-");
 }
@@ -56,22 +62,33 @@ bool Claim(std::string_view name) {
 void AddForwarding(net::RequestHead& to, const net::RequestHead& from,
                    const TrustedProxies& trusted) {
   const bool believe = trusted.Trusts(from.peer_address);
-  const auto theirs = [&](std::string_view name) -> std::string {
-    return believe ? WholeList(from.headers, name) : std::string();
-  };
-  const auto append = [](std::string list, const std::string& one) {
-    return list.empty() ? one : list + ", " + one;
-  };
-  std::string proto = theirs("X-Forwarded-Proto");
-  if (proto.empty()) proto = from.tls ? "https" : "http";
-  std::string host = theirs("X-Forwarded-Host");
-  if (host.empty()) host = from.headers.Get("Host").value_or("");
-  to.headers.Add("X-Forwarded-For", append(theirs("X-Forwarded-For"), from.peer_address));
-  to.headers.Add("X-Forwarded-Proto", proto);
-  if (!host.empty()) to.headers.Add("X-Forwarded-Host", host);
-  const std::string hop =
-      "for=" + ForwardedNode(from.peer_address) + ";proto=" + (from.tls ? "https" : "http");
-  to.headers.Add("Forwarded", append(theirs("Forwarded"), hop));
+  const std::string_view proto = from.tls ? "https" : "http";
+  const std::string_view host = from.headers.Get("Host").value_or("");
+  Scratch hop;
+  hop.reserve(96);
+  if (believe) {
+    const std::string list = WholeList(from.headers, "Forwarded");
+    if (!list.empty()) hop.append(list).append(", ");
+  }
+  hop.append("for=");
+  AppendForwardedNode(hop, from.peer_address);
+  hop.append(";proto=").append(proto);
+  if (!believe) {
+    to.headers.Add("X-Forwarded-For", from.peer_address);
+    to.headers.Add("X-Forwarded-Proto", proto);
+    if (!host.empty()) to.headers.Add("X-Forwarded-Host", host);
+    to.headers.Add("Forwarded", hop);
+    return;
+  }
+  const std::string their_proto = WholeList(from.headers, "X-Forwarded-Proto");
+  const std::string their_host = WholeList(from.headers, "X-Forwarded-Host");
+  std::string addresses = WholeList(from.headers, "X-Forwarded-For");
+  addresses.append(addresses.empty() ? "" : ", ").append(from.peer_address);
+  to.headers.Add("X-Forwarded-For", addresses);
+  to.headers.Add("X-Forwarded-Proto", their_proto.empty() ? proto : their_proto);
+  const std::string_view known_host = their_host.empty() ? host : their_host;
+  if (!known_host.empty()) to.headers.Add("X-Forwarded-Host", known_host);
+  to.headers.Add("Forwarded", hop);
 }
 
 }  // namespace
@@ -115,6 +132,7 @@ bool TrustedProxies::Trusts(std::string_view address) const {
 
 std::string ClientAddress(const net::RequestHead& head, const TrustedProxies& trusted) {
   std::string client = head.peer_address;
+  if (!trusted.Trusts(client)) return client;
   const std::string list = WholeList(head.headers, "X-Forwarded-For");
   std::string_view rest = list;
   while (trusted.Trusts(client) && !rest.empty()) {
@@ -144,7 +162,7 @@ net::RequestHead UpstreamHead(const net::RequestHead& head, std::string target,
   net::RequestHead out;
   out.method = head.method;
   out.target = std::move(target);
-  const std::vector<std::string> connection = paywall::ConnectionFields(head.headers);
+  const std::vector<std::string_view> connection = paywall::ConnectionFields(head.headers);
   if (options.pass_upgrade && head.minor_version == 1 && Named(connection, "Upgrade")) {
     // HTTP/2 is no switch for us to pass on: we would not understand what follows.
     const std::string protocol(head.headers.Get("Upgrade").value_or(""));
@@ -156,12 +174,10 @@ net::RequestHead UpstreamHead(const net::RequestHead& head, std::string target,
   for (size_t i = 0; i < head.headers.size(); ++i) {
     const net::Headers::Field field = head.headers.at(i);
     if (StaysHere(field.name, rails, options) || Named(connection, field.name)) continue;
-    // The body's source answers the expectation, and the client library frames anew.
-    if (EqualsNoCase(field.name, "Expect") || EqualsNoCase(field.name, "Content-Length")) continue;
-    if (EqualsNoCase(field.name, "Host") || WrittenAnew(field.name)) continue;
+    if (kWrittenAnew.Has(field.name)) continue;
     // A stranger's word about himself, under any of the names in use.
     if (!believe && Claim(field.name)) continue;
-    out.headers.Add(field.name, field.value);
+    out.headers.AddFrom(head.headers, i);
   }
   AddForwarding(out, head, trusted);
   if (!options.idempotency_key.empty()) {

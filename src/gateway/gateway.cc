@@ -62,9 +62,12 @@ Task<> Gateway::Handle(net::RequestHead& head, net::BodySource& body, net::Respo
   bool continued = false;
   const obs::TraceContext trace =
       obs::ContinueTrace(head.headers.Get("traceparent").value_or(""), deps_.rng, &continued);
-  head.headers.Set("traceparent", obs::FormatTraceparent(trace));
+  head.headers.Remove("traceparent");
+  head.headers.Remove("X-Request-Id");
   if (!continued) head.headers.Remove("tracestate");
-  head.headers.Set("X-Request-Id", id.str());
+  // Digits, letters and dashes of our own.
+  head.headers.AddJudged("traceparent", obs::FormatTraceparent(trace));
+  head.headers.AddJudged("X-Request-Id", id.str());
 
   Noted noted;
   Result<> sent = co_await Answer(head, body, reply, noted);

@@ -9,10 +9,12 @@
 namespace pontage::gateway {
 namespace {
 
-// "/api/" + "/v1/x" without a double slash in the middle.
-std::string Join(std::string_view prefix, std::string_view path) {
+// "/api/" + "/v1/x" without a double slash in the middle, and the query.
+std::string Join(std::string_view prefix, std::string_view path, std::string_view query) {
   while (prefix.ends_with('/')) prefix.remove_suffix(1);
-  return std::string(prefix) + std::string(path);
+  std::string target;
+  target.reserve(prefix.size() + path.size() + query.size());
+  return target.append(prefix).append(path).append(query);
 }
 
 Task<> PassOn(net::ResponseWriter& out, net::ResponseHead head) {
@@ -52,6 +54,11 @@ class PlacedResponse final : public net::ClientResponse, private net::BodySource
     if (piece.empty()) permit_.Release();
     co_return piece;
   }
+  std::optional<std::string_view> Ready() override {
+    const std::optional<std::string_view> piece = inner_->body().Ready();
+    if (piece && piece->empty()) permit_.Release();
+    return piece;
+  }
   std::optional<uint64_t> length() const override { return inner_->body().length(); }
   bool empty() const override { return inner_->body().empty(); }
   const net::Headers& trailers() const override { return inner_->body().trailers(); }
@@ -85,8 +92,7 @@ Task<std::string_view> KeptApart::Read(Deadline by) {
     trailers_ = {};
     const net::Headers& all = body_.trailers();
     for (size_t i = 0; i < all.size(); ++i) {
-      const net::Headers::Field field = all.at(i);
-      if (!StaysHere(field.name, rails_, options_)) trailers_.Add(field.name, field.value);
+      if (!StaysHere(all.at(i).name, rails_, options_)) trailers_.AddFrom(all, i);
     }
   }
   co_return piece;
@@ -165,7 +171,7 @@ void UpstreamWork::Heard(size_t address, Outcome outcome) {
 }
 
 net::RequestHead UpstreamWork::HeadFor(const net::Url& url, const ForwardOptions& options) const {
-  net::RequestHead head = UpstreamHead(head_, Join(url.path, target_.forward) + target_.query,
+  net::RequestHead head = UpstreamHead(head_, Join(url.path, target_.forward, target_.query),
                                        *site_.rails, site_.trusted, options);
   for (const auto& [name, value] : upstream_.headers) head.headers.Set(name, value.Reveal());
   return head;

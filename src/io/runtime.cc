@@ -7,6 +7,7 @@
 
 #include "base/log.h"
 #include "io/ready_set.h"
+#include "io/turn.h"
 
 namespace pontage {
 namespace {
@@ -114,10 +115,13 @@ void Loop::Run() {
 
 void Loop::RunWhile(const bool& go_on) {
   Loop* const before = std::exchange(t_current, this);
-  // One write for the lines of all requests that one look at the sockets has finished.
-  GatherLog([this] { Post(FlushLog); });
-  while (go_on && !impl_->stopped && impl_->context.run_one() > 0) {
-  }
+  // One write for the lines of all requests that one look at the sockets has finished: at the end
+  // of each turn.
+  GatherLog([] {});
+  do {
+    TurnNode::EndTurn();
+    FlushLog();
+  } while (go_on && !impl_->stopped && impl_->context.run_one() > 0);
   GatherLog(nullptr);
   t_current = before;
 }
@@ -196,7 +200,10 @@ size_t Loop::Poll() {
   PTG_CHECK(drive_ == Drive::kByHand);
   Loop* const before = std::exchange(t_current, this);
   size_t steps = 0;
-  for (size_t some = 1; some > 0; steps += some) some = impl_->context.poll() + ExpireDue();
+  for (size_t some = 1; some > 0; steps += some) {
+    some = impl_->context.poll() + ExpireDue();
+    TurnNode::EndTurn();
+  }
   t_current = before;
   return steps;
 }

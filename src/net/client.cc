@@ -1,6 +1,7 @@
 #include "net/client.h"
 
 #include <algorithm>
+#include <array>
 #include <charconv>
 
 #include "base/try.h"
@@ -9,8 +10,15 @@
 namespace pontage::net {
 
 std::string Url::Authority() const {
-  std::string authority = host.contains(':') ? "[" + host + "]" : host;
-  if (port != (tls ? 443 : 80)) authority += ":" + std::to_string(port);
+  const bool v6 = host.contains(':');
+  std::string authority;
+  authority.reserve(host.size() + std::string_view("[]:65535").size());
+  authority.append(v6 ? "[" : "").append(host).append(v6 ? "]" : "");
+  if (port != (tls ? 443 : 80)) {
+    std::array<char, 5> digits{};
+    char* const end = std::to_chars(digits.data(), digits.data() + digits.size(), port).ptr;
+    authority.append(":").append(digits.data(), static_cast<size_t>(end - digits.data()));
+  }
   return authority;
 }
 
@@ -50,20 +58,40 @@ Result<Url> ParseUrl(std::string_view text) {
 struct Client::Impl {
   Impl(Loop& loop, ClientLimits limits) : pool(std::make_shared<Pool>(loop, limits)) {}
 
-  // A connection to `url`: out of the pool unless `fresh`.
-  Task<std::unique_ptr<Exchange>> Open(const Url& url, bool fresh, const SendOptions& options,
-                                       Deadline by) {
-    if (url.tls && options.tls == nullptr && !own_tls) own_tls.emplace();
-    const TlsClientContext* const tls =
-        options.tls != nullptr || !url.tls ? options.tls : &*own_tls;
-    // Whom one context believed is a stranger to another.
-    std::string key = url.tls ? "s" + std::to_string(tls->id()) + " " : "p";
-    key += url.Authority();
-    if (!fresh) {
-      if (auto pooled = pool->Take(key)) {
-        co_return std::make_unique<Exchange>(pool, std::move(key), *std::move(pooled), true);
-      }
+  // Where a request goes to, and what is idle there.
+  struct Destination {
+    std::string host;  // as the Host field has it
+    const TlsClientContext* tls;
+    Pool::Line& line;
+  };
+  Destination To(const Url& url, const SendOptions& options) {
+    const TlsClientContext* tls = nullptr;
+    if (url.tls) {
+      if (options.tls == nullptr && !own_tls) own_tls.emplace();
+      tls = options.tls != nullptr ? options.tls : &*own_tls;
     }
+    // Whom one context believed is a stranger to another.
+    const uint64_t tls_id = tls == nullptr ? 0 : tls->id();
+    const bool again = last.line != nullptr && last.tls == url.tls && last.tls_id == tls_id &&
+                       last.port == url.port && last.host == url.host;
+    if (!again) {
+      last = {url.tls, tls_id, url.port, url.host, url.Authority(), nullptr};
+      last.line = &pool->LineTo(url.tls ? "s" + std::to_string(tls_id) + " " + last.authority
+                                        : last.authority);
+    }
+    return {last.authority, tls, *last.line};
+  }
+
+  // A connection that is idle there; null: none.
+  std::unique_ptr<Exchange> Reopen(Destination& to) {
+    std::optional<Transport> pooled = pool->Take(to.line);
+    if (!pooled) return nullptr;
+    return std::make_unique<Exchange>(pool, to.line, std::move(to.host), *std::move(pooled), true);
+  }
+
+  // A new one.
+  Task<std::unique_ptr<Exchange>> Open(const Url& url, Destination& to, const SendOptions& options,
+                                       Deadline by) {
     Loop& loop = pool->loop();
     Millis timeout = options.connect_timeout;
     if (timeout == Millis(0)) timeout = pool->limits().connect_timeout;
@@ -76,16 +104,27 @@ struct Client::Impl {
     if (!socket) co_return unreachable(socket.error());
     std::unique_ptr<TlsSession> session;
     if (url.tls) {
-      auto shaken = co_await tls->Connect(*socket, url.host, by);
+      auto shaken = co_await to.tls->Connect(*socket, url.host, by);
       if (!shaken) co_return unreachable(shaken.error());
       session = *std::move(shaken);
     }
     Transport transport(*std::move(socket), std::move(session));
-    co_return std::make_unique<Exchange>(pool, std::move(key), std::move(transport), false);
+    co_return std::make_unique<Exchange>(pool, to.line, std::move(to.host), std::move(transport),
+                                         false);
   }
 
   std::shared_ptr<Pool> pool;
   std::optional<TlsClientContext> own_tls;
+  // Where the last request went, as nearly always the next one does.
+  struct Last {
+    bool tls = false;
+    uint64_t tls_id = 0;
+    uint16_t port = 0;
+    std::string host;
+    std::string authority;
+    Pool::Line* line = nullptr;
+  };
+  Last last;
 };
 
 Client::Client(Loop& loop, ClientLimits limits) : impl_(std::make_unique<Impl>(loop, limits)) {}
@@ -102,8 +141,13 @@ Task<std::unique_ptr<ClientResponse>> Client::Send(const Url& url, const Request
                                                    BodySource* body, Deadline by,
                                                    SendOptions options) {
   for (bool fresh = options.fresh;; fresh = true) {
-    PTG_CO_TRY(std::unique_ptr<Exchange> exchange, co_await impl_->Open(url, fresh, options, by));
-    const Result<> answered = co_await exchange->Run(url, head, body, by, options);
+    Impl::Destination to = impl_->To(url, options);
+    std::unique_ptr<Exchange> exchange;
+    if (!fresh) exchange = impl_->Reopen(to);
+    if (exchange == nullptr) {
+      PTG_CO_TRY(exchange, co_await impl_->Open(url, to, options, by));
+    }
+    const Result<> answered = co_await exchange->Run(head, body, by, options);
     if (answered) co_return std::unique_ptr<ClientResponse>(std::move(exchange));
     const bool broken = answered.error().code() == Code::kConnection;
     if (fresh || !broken || !exchange->MayRepeat()) co_return Fail(answered.error());

@@ -228,7 +228,10 @@ Task<size_t> Connection::ReadHead(Next& next) {
       co_return size_t{0};
     }
     if (*scanned > 0) co_return *scanned;
-    const Result<size_t> count = co_await Fill(kBlock, by);
+    // As Fill does, without its frame.
+    const std::span<char> room = input_.Room(kBlock);
+    const Result<size_t> count = co_await transport_.Read(room, by);
+    if (count) input_.Filled(*count);
     if (!count && count.error().code() == Code::kTimeout && !input_.empty()) {
       next = Next::kLinger;
       const http1::Refusal late{408, "the request's head did not arrive in time"};
@@ -250,7 +253,14 @@ Task<> Connection::Exchange(http1::Request& request, Next& next) {
   Writer writer(*this, request, body);
   // Whatever a handler does wrong, its client gets an answer or a broken connection.
   const Result<> handled = co_await shared_->handler(request.head, body, writer);
-  if (writer.ended()) co_return co_await Finish(body, writer, next);
+  if (writer.ended()) {
+    // As nearly all do: nothing of the request is unread.
+    if (writer.keep_alive() && body.finished()) {
+      next = Next::kPark;
+      co_return {};
+    }
+    co_return co_await Finish(body, writer, next);
+  }
   if (!handled) {
     const bool theirs = handled.error().code() == Code::kConnection;
     Log(theirs ? LogLevel::kDebug : LogLevel::kWarn, "http.handler_failed",

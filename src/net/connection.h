@@ -4,6 +4,7 @@
 #include <string>
 
 #include "io/timer.h"
+#include "io/turn.h"
 #include "net/http1.h"
 #include "net/server.h"
 #include "net/tls_server.h"
@@ -85,7 +86,7 @@ class RequestBody final : public BodySource {
   Headers trailers_;
 };
 
-class Writer final : public ResponseWriter {
+class Writer final : public ResponseWriter, private TurnNode {
  public:
   Writer(Connection& connection, const http1::Request& request, RequestBody& body);
   ~Writer() override;
@@ -112,7 +113,10 @@ class Writer final : public ResponseWriter {
   enum class State : uint8_t { kBeforeHead, kInBody, kEnded };
   Result<> Usable() const;
   bool WillKeepAlive() const;
-  void FlushSoon();
+  // When the first bytes of the body do not follow at once, the head leaves alone.
+  void AtTurnEnd() override;
+  // Whether all of out_ and these has left without a wait; if not, they are what is left.
+  bool Left(std::string_view& body, std::string_view& after);
   Task<> Flush(std::string_view body, std::string_view after);
 
   Connection& connection_;
@@ -127,9 +131,8 @@ class Writer final : public ResponseWriter {
   bool aborted_ = false;
   bool sending_ = false;
   bool gone_ = false;
-  std::optional<uint64_t> left_;   // of the announced size
-  std::string out_;                // not yet handed to the socket
-  std::shared_ptr<Writer*> self_;  // for what is posted to the loop; null inside once we are gone
+  std::optional<uint64_t> left_;  // of the announced size
+  std::string out_;               // not yet handed to the socket
 };
 
 class Connection {

@@ -9,8 +9,6 @@
 namespace pontage::net {
 namespace {
 
-constexpr size_t kBlock = 16 * 1024;
-constexpr size_t kLargeBlock = 64 * 1024;
 // What a usual request's head takes.
 constexpr size_t kHeadBytes = 960;
 // Size lines and trailers of answers: as the server's own bounds.
@@ -35,6 +33,9 @@ bool MethodHasContent(std::string_view method) {
 
 struct Pool::Idle final : DeadlineNode {
   Idle(Line& l, Transport t) : line(l), transport(std::move(t)) {}
+  // One for each request.
+  static void* operator new(size_t bytes) { return TakeShelved(bytes); }
+  static void operator delete(void* piece, size_t bytes) { GiveShelved(piece, bytes); }
   void Expire() override {
     // Destroys this.
     std::erase_if(line, [this](const std::unique_ptr<Idle>& idle) { return idle.get() == this; });
@@ -46,10 +47,9 @@ struct Pool::Idle final : DeadlineNode {
 Pool::Pool(Loop& loop, ClientLimits limits) : loop_(loop), limits_(limits) {}
 Pool::~Pool() = default;
 
-std::optional<Transport> Pool::Take(const std::string& key) {
-  const auto found = lines_.find(key);
-  if (found == lines_.end()) return std::nullopt;
-  Line& line = found->second;
+Pool::Line& Pool::LineTo(const std::string& destination) { return lines_[destination]; }
+
+std::optional<Transport> Pool::Take(Line& line) {
   while (!line.empty()) {
     Transport transport = std::move(line.back()->transport);
     line.pop_back();
@@ -58,9 +58,8 @@ std::optional<Transport> Pool::Take(const std::string& key) {
   return std::nullopt;
 }
 
-void Pool::Give(const std::string& key, Transport transport, Millis lifetime) {
+void Pool::Give(Line& line, Transport transport, Millis lifetime) {
   if (closed_ || lifetime <= Millis(0) || limits_.idle_per_host == 0) return;
-  Line& line = lines_[key];
   if (line.size() >= limits_.idle_per_host) line.pop_front();
   line.push_back(std::make_unique<Idle>(line, std::move(transport)));
   loop_.Watch(*line.back(), Deadline::In(loop_.clock(), lifetime));
@@ -71,9 +70,11 @@ void Pool::Close() {
   lines_.clear();
 }
 
-Exchange::Exchange(std::shared_ptr<Pool> pool, std::string key, Transport transport, bool reused)
+Exchange::Exchange(std::shared_ptr<Pool> pool, Pool::Line& line, std::string host,
+                   Transport transport, bool reused)
     : pool_(std::move(pool)),
-      key_(std::move(key)),
+      line_(line),
+      host_(std::move(host)),
       transport_(std::move(transport)),
       reused_(reused),
       written_before_(transport_.socket().written()) {}
@@ -83,7 +84,7 @@ Exchange::~Exchange() {
   upload_.Stop();
   if (state_ == State::kEnd && answer_.keep_alive && answer_.head.status != 101 && !uploading_ &&
       lead_.empty() && input_.empty()) {
-    pool_->Give(key_, std::move(transport_), lifetime_);
+    pool_->Give(line_, std::move(transport_), lifetime_);
   }
 }
 
@@ -108,7 +109,7 @@ bool Exchange::MayRepeat() const {
          transport_.socket().written() == written_before_;
 }
 
-Result<std::string> Exchange::Serialize(const Url& url, const RequestHead& head, BodySource* body) {
+Result<std::string> Exchange::Serialize(const RequestHead& head, BodySource* body) {
   const http1::HopByHop here(head.headers);
   http1::WriteOptions options;
   options.omit = &here;
@@ -124,22 +125,23 @@ Result<std::string> Exchange::Serialize(const Url& url, const RequestHead& head,
   }
   std::string out;
   out.reserve(kHeadBytes);
-  if (!http1::WriteRequest(head, url.Authority(), options, out)) {
+  if (!http1::WriteRequest(head, host_, options, out)) {
     return Fail(Code::kInternal, "the request's head holds what a head cannot carry");
   }
   return out;
 }
 
-Task<> Exchange::Run(const Url& url, const RequestHead& head, BodySource* body, Deadline by,
+Task<> Exchange::Run(const RequestHead& head, BodySource* body, Deadline by,
                      const Client::SendOptions& options) {
   to_head_ = head.method == "HEAD";
-  PTG_CO_TRY(lead_, Serialize(url, head, body));
+  PTG_CO_TRY(lead_, Serialize(head, body));
   if (body != nullptr && !body->empty()) {
     uploading_ = true;
     upload_.Start(Upload(*body, !body->length().has_value()));
   } else {
+    lead_.erase(0, transport_.TryWrite(lead_));
     // A server that does not read may still have answered: the reading tells.
-    (void)co_await WriteLead({}, {}, by);
+    if (!lead_.empty()) (void)co_await WriteLead({}, {}, by);
   }
   const Result<> answered = co_await ReadHead(by, options);
   if (answered) co_return {};
@@ -215,14 +217,6 @@ Task<> Exchange::UploadPieces(BodySource& body, bool chunked) {
   co_return co_await WriteLead({}, {}, Deadline::Never());
 }
 
-Task<size_t> Exchange::Fill(Deadline by) {
-  const std::span<char> room = input_.Room(left_ > kBlock ? kLargeBlock : kBlock);
-  PTG_CO_TRY(const size_t count, co_await transport_.Read(room, by));
-  input_.Filled(count);
-  answer_began_ = answer_began_ || count > 0;
-  co_return count;
-}
-
 Task<> Exchange::ReadHead(Deadline by, const Client::SendOptions& options) {
   const Client::Interim* const interim = options.interim;
   const http1::HeadLimits limits{pool_->limits().head_bytes, pool_->limits().header_fields};
@@ -234,7 +228,9 @@ Task<> Exchange::ReadHead(Deadline by, const Client::SendOptions& options) {
       if (!scanned) co_return ProtocolError(scanned.error().why);
       size = *scanned;
       if (size > 0) break;
-      const Result<size_t> count = co_await Fill(by);
+      const std::span<char> room = Room();
+      const Result<size_t> count = co_await transport_.Read(room, by);
+      if (count) Filled(*count);
       if (!count && count.error().code() == Code::kTimeout && uploaded_at_) {
         // It may still be busy with what we send.
         const Deadline later(*uploaded_at_ + options.patience);
@@ -292,33 +288,41 @@ std::unexpected<Error> Exchange::Break(Error error) {
 }
 
 Task<std::string_view> Exchange::Read(Deadline by) {
-  if (state_ == State::kEnd) co_return std::string_view();
+  if (const std::optional<std::string_view> ready = Ready()) co_return *ready;
   if (state_ == State::kBroken) co_return Fail(*error_);
   if (answer_.framing == http1::Framing::kChunked) co_return co_await ReadChunk(by);
   co_return co_await ReadPlain(by);
 }
 
-Task<std::string_view> Exchange::ReadPlain(Deadline by) {
-  const bool until_close = answer_.framing == http1::Framing::kUntilClose;
-  if (input_.empty()) {
-    const Result<size_t> count = co_await Fill(by);
-    if (!count) co_return Break(count.error());
-    if (*count == 0) {
-      if (!until_close) {
-        co_return Break(Error(Code::kConnection, "the upstream left before its answer ended"));
-      }
-      state_ = State::kEnd;
-      co_return std::string_view();
-    }
-  }
+std::optional<std::string_view> Exchange::Ready() {
+  if (state_ == State::kEnd) return std::string_view();
+  const bool plain = state_ == State::kBody && answer_.framing != http1::Framing::kChunked;
+  if (!plain || input_.empty()) return std::nullopt;
+  return TakePlain();
+}
+
+std::string_view Exchange::TakePlain() {
   std::string_view piece = input_.view();
-  if (!until_close) {
+  if (answer_.framing != http1::Framing::kUntilClose) {
     piece = piece.substr(0, left_);
     left_ -= piece.size();
     if (left_ == 0) state_ = State::kEnd;
   }
   input_.Consume(piece.size());
-  co_return piece;
+  return piece;
+}
+
+Task<std::string_view> Exchange::ReadPlain(Deadline by) {
+  const std::span<char> room = Room();
+  const Result<size_t> count = co_await transport_.Read(room, by);
+  if (!count) co_return Break(count.error());
+  Filled(*count);
+  if (*count > 0) co_return TakePlain();
+  if (answer_.framing != http1::Framing::kUntilClose) {
+    co_return Break(Error(Code::kConnection, "the upstream left before its answer ended"));
+  }
+  state_ = State::kEnd;
+  co_return std::string_view();
 }
 
 Task<std::string_view> Exchange::ReadChunk(Deadline by) {
@@ -332,7 +336,9 @@ Task<std::string_view> Exchange::ReadChunk(Deadline by) {
       state_ = State::kEnd;
       co_return std::string_view();
     }
-    const Result<size_t> count = co_await Fill(by);
+    const std::span<char> room = Room();
+    const Result<size_t> count = co_await transport_.Read(room, by);
+    if (count) Filled(*count);
     if (!count) co_return Break(count.error());
     if (*count == 0) {
       co_return Break(Error(Code::kConnection, "the upstream left before its answer ended"));

@@ -20,10 +20,14 @@ class Pool {
   Pool(Loop& loop, ClientLimits limits);
   ~Pool();
 
+  // What is idle to one destination. Good until Close.
+  struct Idle;
+  using Line = std::list<std::unique_ptr<Idle>, Shelved<std::unique_ptr<Idle>>>;
+  Line& LineTo(const std::string& destination);
   // The connection used last that is still good, or nothing.
-  std::optional<Transport> Take(const std::string& key);
-  // Keeps it for at most `lifetime`.
-  void Give(const std::string& key, Transport transport, Millis lifetime);
+  std::optional<Transport> Take(Line& line);
+  // Keeps it for at most `lifetime`. Once closed, keeps nothing and looks at no line.
+  void Give(Line& line, Transport transport, Millis lifetime);
   // Nothing is kept any more.
   void Close();
 
@@ -31,8 +35,6 @@ class Pool {
   const ClientLimits& limits() const { return limits_; }
 
  private:
-  struct Idle;
-  using Line = std::list<std::unique_ptr<Idle>>;
   Loop& loop_;
   const ClientLimits limits_;
   bool closed_ = false;
@@ -41,11 +43,16 @@ class Pool {
 
 class Exchange final : public ClientResponse, private BodySource {
  public:
-  Exchange(std::shared_ptr<Pool> pool, std::string key, Transport transport, bool reused);
+  // `host`: as the Host field has it.
+  Exchange(std::shared_ptr<Pool> pool, Pool::Line& line, std::string host, Transport transport,
+           bool reused);
   ~Exchange() override;
+  // One for each request.
+  static void* operator new(size_t bytes) { return TakeShelved(bytes); }
+  static void operator delete(void* piece, size_t bytes) { GiveShelved(piece, bytes); }
 
   // Sends the request and reads the final answer's head.
-  Task<> Run(const Url& url, const RequestHead& head, BodySource* body, Deadline by,
+  Task<> Run(const RequestHead& head, BodySource* body, Deadline by,
              const Client::SendOptions& options);
   // After Run failed: whether not one byte of the request left, so that it may be sent on another
   // connection.
@@ -60,25 +67,36 @@ class Exchange final : public ClientResponse, private BodySource {
   enum class State : uint8_t { kHead, kBody, kEnd, kBroken };
 
   Task<std::string_view> Read(Deadline by) override;
+  std::optional<std::string_view> Ready() override;
   std::optional<uint64_t> length() const override;
   bool empty() const override;
   const Headers& trailers() const override { return trailers_; }
 
-  Result<std::string> Serialize(const Url& url, const RequestHead& head, BodySource* body);
+  Result<std::string> Serialize(const RequestHead& head, BodySource* body);
   Task<> Upload(BodySource& body, bool chunked);
   Task<> UploadPieces(BodySource& body, bool chunked);
   Task<> WriteLead(std::string_view body, std::string_view after, Deadline by);
   void FlushLeadSoon();
   Task<> ReadHead(Deadline by, const Client::SendOptions& options);
   Result<> Accept(size_t head_size);
+  // What of the input belongs to a body that is not chunked.
+  std::string_view TakePlain();
   Task<std::string_view> ReadPlain(Deadline by);
   Task<std::string_view> ReadChunk(Deadline by);
-  Task<size_t> Fill(Deadline by);
+  // Where the next bytes go, and that they came.
+  std::span<char> Room() { return input_.Room(left_ > kBlock ? kLargeBlock : kBlock); }
+  void Filled(size_t count) {
+    input_.Filled(count);
+    answer_began_ = answer_began_ || count > 0;
+  }
+  static constexpr size_t kBlock = 16 * 1024;
+  static constexpr size_t kLargeBlock = 64 * 1024;
   Millis Lifetime() const;  // asked while the head is still ours: its owner may move it away
   std::unexpected<Error> Break(Error error);
 
   const std::shared_ptr<Pool> pool_;
-  const std::string key_;
+  Pool::Line& line_;
+  const std::string host_;
   Transport transport_;
   const bool reused_;
   const uint64_t written_before_;

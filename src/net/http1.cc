@@ -3,6 +3,9 @@
 #include <algorithm>
 #include <array>
 #include <charconv>
+#include <cstring>
+
+#include "net/name_set.h"
 
 namespace pontage::net::http1 {
 namespace {
@@ -16,6 +19,9 @@ constexpr std::array<bool, 256> MakeTokenTable() {
   return table;
 }
 constexpr auto kToken = MakeTokenTable();
+
+constexpr NameSet kAlwaysHere("Connection", "Keep-Alive", "Proxy-Connection", "TE",
+                              "Transfer-Encoding", "Content-Length", "Upgrade");
 
 // Longer numbers than any body: 18 digits stay inside 64 bits without a check for overflow.
 constexpr size_t kLengthDigits = 18;
@@ -35,7 +41,9 @@ std::string_view Trim(std::string_view text) {
 
 // One line without its CRLF off the front of `text`, which holds only whole lines.
 std::string_view TakeLine(std::string_view& text) {
-  const size_t end = text.find("\r\n");
+  size_t end = text.find('\r');
+  // In a head that was scanned every CR ends a line.
+  if (text[end + 1] != '\n') end = text.find("\r\n", end);
   const std::string_view line = text.substr(0, end);
   text.remove_prefix(end + 2);
   return line;
@@ -136,12 +144,16 @@ Parsed<> CheckHost(RequestHead& head, const std::string& authority) {
 
 }  // namespace
 
-// Texts are nearly always good: looking at every byte without a way out is what the compiler turns
-// into vectors.
+// Texts are nearly always good, so every byte is looked at without a way out: here four at a time,
+// elsewhere as many as the compiler finds room for.
 bool IsToken(std::string_view text) {
-  bool good = !text.empty();
-  for (const char c : text) good &= kToken[static_cast<uint8_t>(c)];
-  return good;
+  const char* at = text.data();
+  const auto one = [](char c) -> unsigned { return kToken[static_cast<uint8_t>(c)]; };
+  unsigned good = text.empty() ? 0 : 1;
+  size_t left = text.size();
+  for (; left >= 4; left -= 4, at += 4) good &= one(at[0]) & one(at[1]) & one(at[2]) & one(at[3]);
+  for (; left > 0; --left, ++at) good &= one(*at);
+  return good != 0;
 }
 
 bool IsTargetText(std::string_view text) {
@@ -187,10 +199,26 @@ bool IsAuthority(std::string_view text) {
 }
 
 bool IsFieldValue(std::string_view text) {
-  bool good = true;
-  for (const char c : text) {
-    good &= ((static_cast<uint8_t>(c) >= 0x20) & (c != 0x7f)) | (c == '\t');
+  const auto good_byte = [](char c) {
+    return ((static_cast<uint8_t>(c) >= 0x20) & (c != 0x7f)) | (c == '\t');
+  };
+  // Eight bytes at once; a tab, which is rare, has all looked at one by one.
+  constexpr uint64_t kOnes = 0x0101010101010101;
+  constexpr uint64_t kHighs = kOnes * 0x80;
+  const auto doubtful = [&text](size_t at) {
+    uint64_t bytes = 0;
+    std::memcpy(&bytes, text.data() + at, sizeof bytes);
+    const uint64_t deleted = bytes ^ (kOnes * 0x7f);
+    return (((bytes - kOnes * 0x20) & ~bytes) | ((deleted - kOnes) & ~deleted)) & kHighs;
+  };
+  constexpr size_t kStep = sizeof(uint64_t);
+  if (text.size() >= kStep) {
+    uint64_t doubt = doubtful(text.size() - kStep);
+    for (size_t i = 0; i + kStep < text.size(); i += kStep) doubt |= doubtful(i);
+    if (doubt == 0) return true;
   }
+  bool good = true;
+  for (const char c : text) good &= good_byte(c);
   return good;
 }
 
@@ -214,9 +242,9 @@ HopByHop::HopByHop(const Headers& headers) {
     std::string_view rest = headers.at(i).value;
     while (!rest.empty()) {
       const size_t comma = std::min(rest.find(','), rest.size());
-      if (const std::string_view name = Trim(rest.substr(0, comma)); !name.empty()) {
-        named_.push_back(name);
-      }
+      // What is never sent on need not be listed.
+      const std::string_view name = Trim(rest.substr(0, comma));
+      if (!name.empty() && !kAlwaysHere.Has(name)) named_.push_back(name);
       rest.remove_prefix(std::min(comma + 1, rest.size()));
     }
   }
@@ -224,10 +252,7 @@ HopByHop::HopByHop(const Headers& headers) {
 
 bool HopByHop::Is(std::string_view name) const {
   const auto same = [name](std::string_view other) { return EqualsNoCase(name, other); };
-  static constexpr std::array<std::string_view, 7> kAlways = {
-      "Connection",        "Keep-Alive",     "Proxy-Connection", "TE",
-      "Transfer-Encoding", "Content-Length", "Upgrade"};
-  return std::ranges::any_of(kAlways, same) || std::ranges::any_of(named_, same);
+  return kAlwaysHere.Has(name) || std::ranges::any_of(named_, same);
 }
 
 void RemoveHopByHop(Headers& headers) {
@@ -243,7 +268,7 @@ Parsed<> ParseField(std::string_view line, Headers& headers) {
   if (!IsToken(name)) return Refuse(400, "a header name that is not a token");
   const std::string_view value = Trim(line.substr(colon + 1));
   if (!IsFieldValue(value)) return Refuse(400, "a control character in a header value");
-  headers.Add(name, value);
+  headers.AddJudged(name, value);
   return {};
 }
 

@@ -1,5 +1,7 @@
 #include "net/http1.h"
 
+#include <array>
+
 #include <gmock/gmock.h>
 #include <gtest/gtest.h>
 
@@ -390,6 +392,93 @@ TEST(HopByHopTest, WhatConnectionNamesGoesToo) {
   RemoveHopByHop(headers);
   ASSERT_EQ(headers.size(), 1U);
   EXPECT_EQ(headers.at(0).name, "Stays");
+}
+
+// Both look at several bytes at once; the rule is one of each byte.
+TEST(Http1TextTest, EveryByteIsJudgedWhereverItStands) {
+  const std::string_view marks = "!#$%&'*+-.^_`|~";
+  for (size_t size = 1; size <= 19; ++size) {
+    for (size_t at = 0; at < size; ++at) {
+      for (int byte = 0; byte < 256; ++byte) {
+        std::string text(size, 'a');
+        text[at] = static_cast<char>(byte);
+        const bool letter = (byte >= '0' && byte <= '9') || (byte >= 'A' && byte <= 'Z') ||
+                            (byte >= 'a' && byte <= 'z');
+        ASSERT_EQ(IsToken(text), letter || marks.contains(text[at])) << size << ' ' << byte;
+        ASSERT_EQ(IsFieldValue(text), (byte >= 0x20 && byte != 0x7f) || byte == '\t')
+            << size << ' ' << byte;
+        // A tab beside it makes nothing else good.
+        text[(at + 1) % size] = '\t';
+        const bool last = size == 1 || (byte >= 0x20 && byte != 0x7f) || byte == '\t';
+        ASSERT_EQ(IsFieldValue(text), last) << size << ' ' << byte;
+      }
+    }
+  }
+  EXPECT_FALSE(IsToken(""));
+  EXPECT_TRUE(IsFieldValue(""));
+}
+
+TEST(Http1TextTest, OnlyTheCaseOfLettersIsForgiven) {
+  const auto lower = [](int c) { return c >= 'A' && c <= 'Z' ? c + 32 : c; };
+  for (const size_t size : std::array<size_t, 6>{1, 7, 8, 9, 16, 19}) {
+    for (size_t at = 0; at < size; ++at) {
+      std::string a(size, 'k');
+      std::string b(size, 'K');
+      for (int x = 0; x < 256; ++x) {
+        // What a case bit, a near miss of it, or nothing sets apart.
+        for (const int y : {x, x ^ 0x20, x ^ 0x60, x ^ 1, x ^ 0xa0, int{'k'}}) {
+          a[at] = static_cast<char>(x);
+          b[at] = static_cast<char>(y);
+          ASSERT_EQ(EqualsNoCase(a, b), lower(x) == lower(y)) << size << ' ' << x << ' ' << y;
+        }
+      }
+    }
+  }
+}
+
+TEST(HeadersTest, WhatIsLeftIsWrittenInItsOrder) {
+  Headers headers;
+  for (int i = 0; i < 40; ++i) {
+    headers.AddJudged("name-" + std::to_string(i), std::string(static_cast<size_t>(i), 'v'));
+  }
+  headers.RemoveIf([](std::string_view name) { return name.back() == '3' || name == "name-0"; });
+  headers.Set("NAME-7", "new");
+  const Headers copy = headers;
+  headers = Headers();
+  EXPECT_EQ(headers.size(), 0U);
+  std::string want;
+  const auto line = [&want](const std::string& name, const std::string& value) {
+    want.append(name).append(": ").append(value).append("\r\n");
+  };
+  for (int i = 1; i < 40; ++i) {
+    if (i % 10 == 3 || i == 7) continue;
+    line("name-" + std::to_string(i), std::string(static_cast<size_t>(i), 'v'));
+  }
+  line("NAME-7", "new");
+  std::string out;
+  ASSERT_TRUE(WriteLastChunk(&copy, out));
+  EXPECT_EQ(out, "0\r\n" + want + "\r\n");
+}
+
+// Only what was judged when it was read is written without another look, whoever carries it on.
+TEST(HeadersTest, WhatNobodyJudgedIsJudgedWhenItIsWritten) {
+  Headers read;
+  ASSERT_TRUE(ParseField("a: b", read));
+  EXPECT_TRUE(read.judged(0));
+  read.Add("c", "d\r\nsmuggled: e");
+  EXPECT_FALSE(read.judged(1));
+  Headers on;
+  on.AddFrom(read, 0);
+  EXPECT_TRUE(on.judged(0));
+  std::string out;
+  EXPECT_TRUE(WriteLastChunk(&on, out));
+  on.AddFrom(read, 1);
+  EXPECT_FALSE(on.judged(1));
+  EXPECT_FALSE(WriteLastChunk(&on, out));
+  on.Set("c", "d");
+  EXPECT_TRUE(WriteLastChunk(&on, out));
+  on.Set("e\r\n", "f");
+  EXPECT_FALSE(WriteLastChunk(&on, out));
 }
 
 TEST(HeadersTest, AddTakesItsOwnViews) {

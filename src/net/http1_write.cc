@@ -7,16 +7,24 @@
 namespace pontage::net::http1 {
 namespace {
 
+// What is left of a head lies in few runs of whole lines.
 bool WriteFields(const Headers& headers, std::string& out, const HopByHop* omit = nullptr) {
+  std::string_view run;
   for (size_t i = 0; i < headers.size(); ++i) {
     const Headers::Field field = headers.at(i);
     if (omit != nullptr && (omit->Is(field.name) || EqualsNoCase(field.name, "Host") ||
                             EqualsNoCase(field.name, "Expect"))) {
       continue;
     }
-    if (!IsToken(field.name) || !IsFieldValue(field.value)) return false;
-    out.append(field.name).append(": ").append(field.value).append("\r\n");
+    if (!headers.judged(i) && (!IsToken(field.name) || !IsFieldValue(field.value))) return false;
+    const std::string_view line = headers.line(i);
+    if (run.data() + run.size() != line.data()) {
+      out.append(run);
+      run = {line.data(), 0};
+    }
+    run = {run.data(), run.size() + line.size()};
   }
+  out.append(run);
   return true;
 }
 

@@ -44,7 +44,7 @@ class Stream final : public BodySource,
   void Abort() override { aborted_ = true; }
   bool client_gone() const override;
 
-  Taken Ready(size_t most) override;
+  Taken Offer(size_t most) override;
   void Take(size_t count, std::string& out) override;
 
  private:

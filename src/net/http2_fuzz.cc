@@ -63,7 +63,7 @@ class Peer final : public Session::Events, public Session::Source {
   void OnRequest(int32_t id, Parsed<http1::Request> request, bool body) override {
     PTG_CHECK(!streams_.contains(id) && id > last_);
     last_ = id;
-    streams_[id] = {.more = body};
+    streams_[id] = {.more = body, .head = {}};
     PTG_CHECK(streams_.size() <= SmallLimits().streams + 1);
     record += "request " + std::to_string(id) + ' ';
     record += request ? AsHttp1(*request) : std::to_string(request.error().status);
@@ -96,7 +96,7 @@ class Peer final : public Session::Events, public Session::Source {
   }
   void OnAnswerEnd(int32_t) override {}
 
-  Taken Ready(size_t most) override { return {.count = std::min<size_t>(most, 1000), .end = true}; }
+  Taken Offer(size_t most) override { return {.count = std::min<size_t>(most, 1000), .end = true}; }
   void Take(size_t count, std::string& out) override { out.append(count, 'x'); }
 
   void AnswerAll() {

@@ -65,7 +65,7 @@ Parsed<> HeadBuilder::Judge(std::string_view name, std::string_view value) {
     return {};
   }
   if (headers_.size() == limits_.fields) return Refuse(431, "too many header fields");
-  headers_.Add(name, value);
+  headers_.AddJudged(name, value);
   return {};
 }
 

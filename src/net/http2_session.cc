@@ -214,7 +214,7 @@ struct Session::Callbacks {
 
   static ssize_t Ready(nghttp2_session* session, int32_t id, uint8_t*, size_t size, uint32_t* flags,
                        nghttp2_data_source* source, void* user) {
-    const Source::Taken taken = static_cast<Source*>(source->ptr)->Ready(size);
+    const Source::Taken taken = static_cast<Source*>(source->ptr)->Offer(size);
     if (taken.count == 0 && !taken.end) return NGHTTP2_ERR_DEFERRED;
     *flags |= NGHTTP2_DATA_FLAG_NO_COPY;
     if (taken.count < size || size >= kDribble) Of(user).idle_.Earn(kEarnedByFrame);

@@ -79,8 +79,8 @@ class Session {
       const Headers* trailers = nullptr;  // with `end`
     };
     // What goes next: up to `most` bytes. Nothing and no end: Resume says when there is more.
-    virtual Taken Ready(size_t most) = 0;
-    // Appends the `count` bytes that Ready has just announced to `out`: they are taken.
+    virtual Taken Offer(size_t most) = 0;
+    // Appends the `count` bytes that Offer has just announced to `out`: they are taken.
     virtual void Take(size_t count, std::string& out) = 0;
   };
 

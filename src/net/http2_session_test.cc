@@ -185,7 +185,7 @@ std::vector<Heard> Frames(std::string_view bytes) {
 class Text final : public Session::Source {
  public:
   explicit Text(std::string text) : left_(std::move(text)) {}
-  Taken Ready(size_t most) override {
+  Taken Offer(size_t most) override {
     const size_t count = std::min(most, left_.size());
     return {.count = count, .end = count == left_.size()};
   }

@@ -123,7 +123,7 @@ Task<> Stream::Head(ResponseHead head, std::optional<uint64_t> body_size) {
   co_return {};
 }
 
-Session::Source::Taken Stream::Ready(size_t most) {
+Session::Source::Taken Stream::Offer(size_t most) {
   Taken taken;
   taken.count = std::min(most, pending());
   taken.end = last_ && taken.count == pending();

@@ -1,6 +1,7 @@
 #include "net/message.h"
 
 #include <algorithm>
+#include <cstring>
 
 #include "base/try.h"
 
@@ -11,17 +12,49 @@ constexpr char Lower(char c) { return c >= 'A' && c <= 'Z' ? static_cast<char>(c
 
 }  // namespace
 
+// Eight bytes at once: they may differ in the bit that is the case, and only where they are
+// letters.
 bool SameTextNoCase(std::string_view a, std::string_view b) {
-  return std::equal(a.begin(), a.end(), b.begin(),
-                    [](char x, char y) { return x == y || Lower(x) == Lower(y); });
+  constexpr uint64_t kOnes = 0x0101010101010101;
+  constexpr uint64_t kHighs = kOnes * 0x80;
+  constexpr uint64_t kCase = kOnes * 0x20;
+  constexpr size_t kStep = sizeof(uint64_t);
+  const auto same = [&a, &b](size_t at) {
+    uint64_t x = 0;
+    uint64_t y = 0;
+    std::memcpy(&x, a.data() + at, kStep);
+    std::memcpy(&y, b.data() + at, kStep);
+    const uint64_t differing = x ^ y;
+    if (differing == 0) return true;
+    if ((differing & ~kCase) != 0) return false;
+    const uint64_t small = (x | kCase) & ~kHighs;
+    const uint64_t from_a = small + kOnes * (0x80 - 'a');
+    const uint64_t past_z = small + kOnes * (0x7f - 'z');
+    const uint64_t letters = from_a & ~past_z & ~x & kHighs;
+    return ((differing << 2) & ~letters) == 0;
+  };
+  if (a.size() < kStep) {
+    return std::equal(a.begin(), a.end(), b.begin(),
+                      [](char x, char y) { return x == y || Lower(x) == Lower(y); });
+  }
+  for (size_t i = 0; i + kStep < a.size(); i += kStep) {
+    if (!same(i)) return false;
+  }
+  return same(a.size() - kStep);
+}
+
+Headers::Headers(const Headers& other) : slots_(other.slots_) {
+  if (other.size_ == 0) return;
+  text_ = static_cast<char*>(TakeShelved(other.size_));
+  size_ = room_ = other.size_;
+  std::copy_n(other.text_, size_, text_);
 }
 
 std::optional<std::string_view> Headers::Get(std::string_view name) const {
-  for (const Slot& slot : slots_) {
-    if (slot.name_size != name.size()) continue;
-    const char* const text = text_.data();
-    if (!SameTextNoCase({text + slot.name_at, slot.name_size}, name)) continue;
-    return std::string_view(text + slot.value_at, slot.value_size);
+  for (size_t i = 0; i < slots_.size(); ++i) {
+    if (slots_[i].name_size != name.size()) continue;
+    const Field field = at(i);
+    if (EqualsNoCase(field.name, name)) return field.value;
   }
   return std::nullopt;
 }
@@ -32,38 +65,40 @@ size_t Headers::Count(std::string_view name) const {
   return count;
 }
 
-void Headers::Add(std::string_view name, std::string_view value) {
-  // Views into this very object would not survive its growth.
-  const auto ours = [this](std::string_view view) {
-    return view.data() >= text_.data() && view.data() < text_.data() + text_.size();
-  };
-  if (ours(name) || ours(value)) {
-    const std::string name_copy(name);
-    const std::string value_copy(value);
-    Add(name_copy, value_copy);
-    return;
-  }
-  if (slots_.empty()) {
-    // What a usual head takes, at once.
-    slots_.reserve(16);
-    text_.reserve(std::max<size_t>(512, name.size() + value.size()));
+void Headers::Append(std::string_view name, std::string_view value, bool judged) {
+  // What a usual head takes, at once.
+  constexpr size_t kUsualText = 512;
+  constexpr size_t kUsualFields = 16;
+  const size_t line = name.size() + kColon + value.size() + kEnd;
+  char* const old = text_;
+  const size_t old_room = room_;
+  const bool grows = room_ - size_ < line;
+  if (grows) {
+    if (slots_.empty()) slots_.reserve(kUsualFields);
+    room_ = std::max({kUsualText, 2 * room_, size_ + line});
+    text_ = static_cast<char*>(TakeShelved(room_));
+    std::copy_n(old, size_, text_);
   }
   Slot slot{};
-  slot.name_at = static_cast<uint32_t>(text_.size());
+  slot.at = static_cast<uint32_t>(size_);
   slot.name_size = static_cast<uint32_t>(name.size());
-  text_.append(name);
-  slot.value_at = static_cast<uint32_t>(text_.size());
   slot.value_size = static_cast<uint32_t>(value.size());
-  text_.append(value);
+  slot.judged = judged;
+  char* to = std::copy_n(name.data(), name.size(), text_ + size_);
+  *to++ = ':';
+  *to++ = ' ';
+  to = std::copy_n(value.data(), value.size(), to);
+  *to++ = '\r';
+  *to = '\n';
+  size_ += line;
   slots_.push_back(slot);
+  // Only now: name and value may lie in it.
+  if (grows && old != nullptr) GiveShelved(old, old_room);
 }
 
 size_t Headers::Remove(std::string_view name) {
   // The name may be a view into this object: the text stays where it is.
-  const std::string_view text = text_;
-  return std::erase_if(slots_, [&](const Slot& slot) {
-    return EqualsNoCase(text.substr(slot.name_at, slot.name_size), name);
-  });
+  return RemoveIf([name](std::string_view other) { return EqualsNoCase(other, name); });
 }
 
 void Headers::Set(std::string_view name, std::string_view value) {

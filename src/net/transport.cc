@@ -69,10 +69,15 @@ Task<> Transport::WriteAll(std::span<iovec> pieces, const Clock& clock, Millis p
 }
 
 size_t Transport::TryWrite(std::string_view bytes) {
-  if (!socket_.open() || bytes.empty()) return 0;
-  if (tls_) return tls_->Write(bytes).count;
+  if (bytes.empty()) return 0;
   const iovec piece{const_cast<char*>(bytes.data()), bytes.size()};
-  const ssize_t n = socket_.TryWrite({&piece, 1});
+  return TryWrite({&piece, 1});
+}
+
+size_t Transport::TryWrite(std::span<const iovec> pieces) {
+  if (!socket_.open()) return 0;
+  if (tls_) return tls_->Write(OneRecord(pieces)).count;
+  const ssize_t n = socket_.TryWrite(pieces);
   return n > 0 ? static_cast<size_t>(n) : 0;
 }
 

@@ -30,6 +30,8 @@ class Transport {
   Task<> WriteAll(std::span<iovec> pieces, const Clock& clock, Millis progress, Deadline by);
   // What can be written without waiting: how much; 0 too when it fails, which the next write tells.
   size_t TryWrite(std::string_view bytes);
+  // The same of several pieces, of which the first is not empty.
+  size_t TryWrite(std::span<const iovec> pieces);
   // No more will be written: close_notify and the end of the stream.
   void ShutdownWrite();
   // Nothing unread, no end, no error: fit for another exchange.

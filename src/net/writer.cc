@@ -1,3 +1,4 @@
+#include <algorithm>
 #include <array>
 
 #include "base/try.h"
@@ -23,10 +24,7 @@ Writer::Writer(Connection& connection, const http1::Request& request, RequestBod
   connection_.writer_ = this;
 }
 
-Writer::~Writer() {
-  connection_.writer_ = nullptr;
-  if (self_) *self_ = nullptr;
-}
+Writer::~Writer() { connection_.writer_ = nullptr; }
 
 Result<> Writer::Usable() const {
   if (aborted_) return Fail(Code::kConnection, "the answer was aborted");
@@ -89,18 +87,32 @@ Task<> Writer::Head(ResponseHead head, std::optional<uint64_t> body_size) {
   state_ = State::kInBody;
   body_.ContinueDone();
   if (!bodiless_) left_ = body_size;
-  if (!bodiless_ && left_ != 0) FlushSoon();
+  if (!bodiless_ && left_ != 0) AskForTurnEnd();
   co_return {};
 }
 
-// When the first bytes of the body do not follow at once, the head leaves alone.
-void Writer::FlushSoon() {
-  if (!self_) self_ = std::make_shared<Writer*>(this);
-  connection_.shared_->loop.Post([self = self_] {
-    Writer* const writer = *self;
-    if (writer == nullptr || writer->sending_ || writer->aborted_) return;
-    writer->out_.erase(0, writer->connection_.transport_.TryWrite(writer->out_));
-  });
+void Writer::AtTurnEnd() {
+  if (sending_ || aborted_ || out_.empty()) return;
+  out_.erase(0, connection_.transport_.TryWrite(out_));
+}
+
+bool Writer::Left(std::string_view& body, std::string_view& after) {
+  std::array<iovec, 3> pieces{};
+  size_t used = 0;
+  for (const std::string_view piece : {std::string_view(out_), body, after}) {
+    if (!piece.empty()) pieces[used++] = {const_cast<char*>(piece.data()), piece.size()};
+  }
+  if (used == 0) return true;
+  size_t gone = connection_.transport_.TryWrite(std::span(pieces).first(used));
+  const size_t lead = std::min(gone, out_.size());
+  out_.erase(0, lead);
+  gone -= lead;
+  for (std::string_view* const piece : {&body, &after}) {
+    const size_t some = std::min(gone, piece->size());
+    piece->remove_prefix(some);
+    gone -= some;
+  }
+  return out_.empty() && body.empty() && after.empty();
 }
 
 Task<> Writer::Flush(std::string_view body, std::string_view after) {
@@ -136,11 +148,12 @@ Task<> Writer::Write(std::string_view bytes, bool flush) {
   }
   const bool chunk = chunked_ && !bytes.empty();
   if (chunk) http1::WriteChunkSize(bytes.size(), out_);
-  const std::string_view after = chunk ? "\r\n" : "";
+  std::string_view after = chunk ? "\r\n" : "";
   if (!flush && out_.size() + bytes.size() + after.size() <= kGather) {
     out_.append(bytes).append(after);
     co_return {};
   }
+  if (Left(bytes, after)) co_return {};
   co_return co_await Flush(bytes, after);
 }
 
@@ -155,7 +168,8 @@ Task<> Writer::End(const Headers* trailers) {
     Abort();
     co_return Fail(Code::kInternal, "the trailers hold what a head cannot carry");
   }
-  if (!out_.empty()) PTG_CO_RUN(co_await Flush({}, {}));
+  std::string_view nothing;
+  if (!Left(nothing, nothing)) PTG_CO_RUN(co_await Flush({}, {}));
   state_ = State::kEnded;
   if (upgraded_) connection_.transport_.ShutdownWrite();
   co_return {};

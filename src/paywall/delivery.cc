@@ -92,7 +92,12 @@ Task<ledger::Delivery> Deliver(Reply& reply, Answer& answer, const std::optional
   while (!answer.complete) {
     // An event stream may be silent for as long as it likes; the client's going ends it.
     const Millis step = events ? kEventStep : idle;
-    const Result<std::string_view> piece = co_await body.Read(Deadline::In(clock, step));
+    Result<std::string_view> piece;
+    if (const std::optional<std::string_view> ready = body.Ready()) {
+      piece = *ready;
+    } else {
+      piece = co_await body.Read(Deadline::In(clock, step));
+    }
     if (!piece && events && IsTimeout(piece.error())) {
       if (out.client_gone()) co_return ledger::Delivery::kBroken;
       continue;
@@ -104,8 +109,11 @@ Task<ledger::Delivery> Deliver(Reply& reply, Answer& answer, const std::optional
     if (piece->empty()) break;
     if (!co_await out.Write(*piece)) co_return ledger::Delivery::kBroken;
   }
-  net::Headers trailers = body.trailers();
-  CleanAnswer(trailers);
+  net::Headers trailers;
+  if (body.trailers().size() > 0) {
+    trailers = body.trailers();
+    CleanAnswer(trailers);
+  }
   if (!co_await out.End(trailers.size() > 0 ? &trailers : nullptr)) {
     co_return ledger::Delivery::kBroken;
   }
