@@ -2,6 +2,7 @@
 
 #include <algorithm>
 
+#include "net/http1.h"
 #include "wire/problem/error_map.h"
 
 namespace pontage::paywall {
@@ -101,21 +102,37 @@ std::string EscapeHtml(std::string_view text) {
   return out;
 }
 
-const Refusal& RefusalCache::Of(const rail::RailSet& rails, const deal::Quote& quote,
-                                const Error& why) {
+std::shared_ptr<Offered> RefusalCache::Of(const rail::RailSet& rails, const deal::Quote& quote,
+                                          const std::function<Error()>& why) {
   if (rails.id() > rails_id_) kept_.clear();
   rails_id_ = std::max(rails_id_, rails.id());
-  std::string key = std::to_string(quote.route) + " " + quote.resource_url;
+  std::string key = std::to_string(quote.route);
+  key.reserve(key.size() + 1 + quote.resource_url.size());
+  key.append(" ").append(quote.resource_url);
   // A request from before a reload still gets the prices it began with, and leaves none behind.
   const bool keeps = rails.id() == rails_id_ && key.size() <= kKey;
   if (keeps) {
     if (const auto found = kept_.find(key); found != kept_.end()) return found->second;
   }
+  const Error unpaid = why();
   deal::Challenge challenge;
-  rails.Offer(quote, why, challenge);
-  once_ = MakeRefusal(quote, why, std::move(challenge), false);
-  if (keeps && kept_.size() == kKept) kept_.clear();
-  return keeps ? kept_.emplace(std::move(key), std::move(once_)).first->second : once_;
+  rails.Offer(quote, unpaid, challenge);
+  Refusal refusal = MakeRefusal(quote, unpaid, std::move(challenge), false);
+  auto offered = std::make_shared<Offered>();
+  refusal.headers.emplace(refusal.headers.begin(), "Content-Type", refusal.content_type);
+  for (const auto& [name, value] : refusal.headers) {
+    offered->fields.Remove(name);
+    // Offers are long: what can be judged now need not be each time.
+    if (net::http1::IsToken(name) && net::http1::IsFieldValue(value)) {
+      offered->fields.AddJudged(name, value);
+    } else {
+      offered->fields.Add(name, value);
+    }
+  }
+  offered->body = std::move(refusal.body);
+  if (!keeps) return offered;
+  if (kept_.size() == kKept) kept_.clear();
+  return kept_.emplace(std::move(key), std::move(offered)).first->second;
 }
 
 bool IsBrowser(const net::Headers& headers) {

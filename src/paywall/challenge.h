@@ -1,10 +1,13 @@
 #pragma once
 
+#include <functional>
+#include <memory>
 #include <string>
 #include <unordered_map>
 
 #include "deal/deal.h"
 #include "net/message.h"
+#include "obs/metrics.h"
 #include "paywall/reply.h"
 #include "rail/rail_set.h"
 
@@ -24,12 +27,20 @@ Refusal MakeRefusal(const deal::Quote& quote, const Error& why, deal::Challenge 
                     bool browser);
 bool IsBrowser(const net::Headers& headers);
 
+// A 402 as it goes out, time and again.
+struct Offered {
+  net::Headers fields;  // all of its own
+  std::string body;
+  obs::Counter* counter = nullptr;  // of its route, for whoever counts it
+};
+
 // What those without a payment were told lately, by resource: between two price lists it is the
 // same each time, and making it took two fifths of such a request. Belongs to one loop.
 class RefusalCache {
  public:
-  // MakeRefusal for a caller that is no browser. Good until the next call.
-  const Refusal& Of(const rail::RailSet& rails, const deal::Quote& quote, const Error& why);
+  // MakeRefusal for a caller that is no browser; `why` is asked only when it has to be made.
+  std::shared_ptr<Offered> Of(const rail::RailSet& rails, const deal::Quote& quote,
+                              const std::function<Error()>& why);
   size_t size() const { return kept_.size(); }
 
   // Resources under a price are often many ("/quotes/*") and asked for again at once, when the
@@ -40,8 +51,7 @@ class RefusalCache {
 
  private:
   uint64_t rails_id_ = 0;
-  std::unordered_map<std::string, Refusal> kept_;
-  Refusal once_;
+  std::unordered_map<std::string, std::shared_ptr<Offered>> kept_;
 };
 
 // Text for an HTML element or a quoted attribute.

@@ -21,10 +21,12 @@ class RefusalCacheTest : public ::testing::Test {
     quote.route = route;
     quote.resource_url = "https://shop.example" + path;
     quote.price = Money::Micros(micros);
-    const Error unpaid(Code::kPaymentRequired, "costs something");
-    const Refusal& refusal = cache_.Of(rails, quote, unpaid);
-    EXPECT_EQ(refusal.headers.front().second, quote.resource_url);
-    const auto body = codec::ParseJson(refusal.body);
+    const auto unpaid = [] { return Error(Code::kPaymentRequired, "costs something"); };
+    const std::shared_ptr<Offered> offered = cache_.Of(rails, quote, unpaid);
+    EXPECT_EQ(offered->fields.at(1).value, quote.resource_url);
+    EXPECT_TRUE(offered->fields.judged(1));
+    EXPECT_EQ(offered->fields.Get("Cache-Control"), "no-store");
+    const auto body = codec::ParseJson(offered->body);
     return body ? *body->Find("price")->AsString() : "not JSON";
   }
 
@@ -49,6 +51,19 @@ TEST_F(RefusalCacheTest, ANewPriceListForgetsTheOldOne) {
   EXPECT_EQ(Offer(old, "/b", 1000), "$0.001");
   EXPECT_EQ(Offer(now, "/a", 2000), "$0.002");
   EXPECT_EQ(Offer(now, "/b", 2000), "$0.002");
+}
+
+// Whoever is being told an offer keeps it until he has heard it.
+TEST_F(RefusalCacheTest, WhatIsForgottenIsStillGoodForWhomItIsSentTo) {
+  const rail::RailSet old = Rails();
+  deal::Quote quote;
+  quote.price = Money::Micros(1000);
+  const auto unpaid = [] { return Error(Code::kPaymentRequired, "costs something"); };
+  const std::shared_ptr<Offered> offered = cache_.Of(old, quote, unpaid);
+  const std::string body = offered->body;
+  Offer(Rails(), "/b", 2000);
+  EXPECT_EQ(cache_.size(), 1U);
+  EXPECT_EQ(offered->body, body);
 }
 
 TEST_F(RefusalCacheTest, ManyAndLongAddressesTakeNoMoreThanTheirPlace) {

@@ -16,6 +16,11 @@ using ledger::Delivery;
 // What a refusal of a rail is, as opposed to a fault of ours or of what we stand on.
 bool IsPaymentFault(const Error& error) { return problem::RowOf(error.code()).http == 402; }
 
+Error Unpaid(const deal::Quote& quote) {
+  return Error(Code::kPaymentRequired,
+               "this resource costs " + quote.price.ToString() + " per call");
+}
+
 std::string Slug(const Error& error) { return std::string(problem::RowOf(error.code()).slug); }
 
 }  // namespace
@@ -38,12 +43,13 @@ Exchange::Exchange(ledger::Ledger& ledger, obs::Registry& metrics, const Clock& 
                    ExchangeOptions options)
     : ledger_(ledger), metrics_(metrics), clock_(clock), rng_(rng), options_(options) {}
 
-void Exchange::Count(std::string_view stage, const Call& call) {
-  metrics_
-      .CounterOf("pontage_funnel_total", "Requests for priced routes by how far they came.",
-                 {{"route", call.route.match}, {"stage", stage}})
-      .Add();
+obs::Counter& Exchange::CounterOf(std::string_view stage, const Call& call) {
+  return metrics_.CounterOf("pontage_funnel_total",
+                            "Requests for priced routes by how far they came.",
+                            {{"route", call.route.match}, {"stage", stage}});
 }
+
+void Exchange::Count(std::string_view stage, const Call& call) { CounterOf(stage, call).Add(); }
 
 // One request, top to bottom. Every stage takes what the stages before it returned; none calls back
 // up.
@@ -51,14 +57,18 @@ Task<> Exchange::Run(Call call) {
   const Result<std::optional<rail::RailSet::Found>> found = call.rails.Find(call.head.headers);
   if (!found) co_return co_await Refuse(call, found.error());
   if (!*found) {
-    const Error unpaid(Code::kPaymentRequired,
-                       "this resource costs " + call.quote.price.ToString() + " per call");
-    if (IsBrowser(call.head.headers)) co_return co_await Refuse(call, unpaid);
-    CountRefusal(unpaid);
-    Count("offered", call);
-    Refusal refusal = offers_.Of(call.rails, call.quote, unpaid);
-    co_return co_await call.reply.Send(402, refusal.content_type, std::move(refusal.body),
-                                       std::move(refusal.headers));
+    const auto unpaid = [&call] { return Unpaid(call.quote); };
+    if (IsBrowser(call.head.headers)) {
+      const Error why = unpaid();
+      co_return co_await Refuse(call, why);
+    }
+    // Ours as long as it is on its way, whatever the cache does meanwhile.
+    const std::shared_ptr<Offered> offered = offers_.Of(call.rails, call.quote, unpaid);
+    if (offered->counter == nullptr) offered->counter = &CounterOf("offered", call);
+    offered->counter->Add();
+    if (unpaid_ == nullptr) unpaid_ = &RefusalsOf(Code::kPaymentRequired);
+    unpaid_->Add();
+    co_return co_await call.reply.SendMade(402, offered->fields, offered->body);
   }
   const rail::Rail& rail = *(*found)->rail;
   Count("presented", call);
@@ -114,15 +124,14 @@ Task<> Exchange::Run(Call call) {
   co_return co_await SellAfter(held);
 }
 
-void Exchange::CountRefusal(const Error& why) {
-  metrics_
-      .CounterOf("pontage_refusals_total", "Answers that asked for a payment, by what was wrong.",
-                 {{"code", problem::RowOf(why.code()).slug}})
-      .Add();
+obs::Counter& Exchange::RefusalsOf(Code code) {
+  return metrics_.CounterOf("pontage_refusals_total",
+                            "Answers that asked for a payment, by what was wrong.",
+                            {{"code", problem::RowOf(code).slug}});
 }
 
 Task<> Exchange::Refuse(Call& call, const Error& why) {
-  CountRefusal(why);
+  RefusalsOf(why.code()).Add();
   if (!IsPaymentFault(why)) co_return co_await call.reply.Problem(why);
   if (why.code() == Code::kPaymentRequired) Count("offered", call);
   deal::Challenge challenge;

@@ -88,8 +88,9 @@ class Exchange {
                     std::optional<ledger::Ledger::Settlement> uncommitted = std::nullopt);
   // Written by the current loop, again and again while the store is away.
   void NoteLater(std::function<Task<>(Deadline)> write, std::string_view what);
+  obs::Counter& CounterOf(std::string_view stage, const Call& call);
   void Count(std::string_view stage, const Call& call);
-  void CountRefusal(const Error& why);
+  obs::Counter& RefusalsOf(Code code);
   Deadline In(Millis d) const { return Deadline::In(clock_, d); }
 
   ledger::Ledger& ledger_;
@@ -97,6 +98,7 @@ class Exchange {
   const Clock& clock_;
   Rng& rng_;
   RefusalCache offers_;
+  obs::Counter* unpaid_ = nullptr;  // of refusals for want of any payment
   ExchangeOptions options_;
 };
 

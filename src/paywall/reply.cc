@@ -80,6 +80,26 @@ Task<> Reply::Send(int status, std::string_view content_type, std::string body,
   co_return co_await out_.End();
 }
 
+Task<> Reply::SendMade(int status, const net::Headers& fields, std::string_view body) {
+  if (deny_403_) {
+    HeaderList headers;
+    for (size_t i = 0; i < fields.size(); ++i) {
+      const net::Headers::Field field = fields.at(i);
+      headers.emplace_back(field.name, field.value);
+    }
+    co_return co_await Send(status, "", std::string(body), std::move(headers));
+  }
+  net::ResponseHead head;
+  head.status = status_ = status;
+  head.reason = ReasonPhrase(status);
+  head.headers = fields;
+  Decorate(head, true);
+  const std::optional<uint64_t> size = body.size();
+  PTG_CO_RUN(co_await out_.Head(std::move(head), size));
+  if (!body.empty()) PTG_CO_RUN(co_await out_.Write(body));
+  co_return co_await out_.End();
+}
+
 Task<> Reply::Problem(const Error& error, HeaderList headers) {
   const int status = problem::RowOf(error.code()).http;
   const bool again = status == 503 || status == 409 || status == 429;

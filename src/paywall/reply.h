@@ -42,6 +42,9 @@ class Reply {
   // A whole answer out of memory.
   Task<> Send(int status, std::string_view content_type, std::string body, HeaderList headers = {});
 
+  // The same of one that was made before: `fields` are all of its own. Both must outlive it.
+  Task<> SendMade(int status, const net::Headers& fields, std::string_view body);
+
   net::ResponseWriter& out() const { return out_; }
   // What the client sends after a protocol switch; nullptr where none can happen.
   net::BodySource* client() const { return client_; }
