@@ -9,6 +9,7 @@
 #include <gtest/gtest.h>
 #include <sys/wait.h>
 
+#include "base/error.h"
 #include "base/id.h"
 #include "base/log.h"
 #include "base/money.h"
@@ -19,6 +20,29 @@
 
 namespace pontage {
 namespace {
+
+// Every coroutine's frame holds several.
+static_assert(sizeof(Result<>) <= 3 * sizeof(void*));
+
+TEST(ErrorTest, ACopyIsOneOfItsOwnAndWhatWasMovedAwaySaysNothing) {
+  Error error = Error(Code::kConfig, "found").At("/pointer").Want("expected").Because("their word");
+  Error copy = error;
+  EXPECT_EQ(copy.code(), Code::kConfig);
+  EXPECT_EQ(copy.detail(), "found");
+  EXPECT_EQ(copy.pointer(), "/pointer");
+  EXPECT_EQ(copy.expected(), "expected");
+  EXPECT_EQ(copy.reason(), "their word");
+  copy = std::move(copy).Want("something else");
+  EXPECT_EQ(error.expected(), "expected");
+  copy = error;
+  EXPECT_EQ(copy.expected(), "expected");
+  const Error taken = std::move(error);
+  EXPECT_EQ(taken.detail(), "found");
+  // NOLINTNEXTLINE(bugprone-use-after-move): that it may be asked is the point.
+  EXPECT_EQ(error.detail(), "");
+  copy = taken;
+  EXPECT_EQ(copy.detail(), "found");
+}
 
 TEST(MoneyTest, PricesAreExactOrRefused) {
   const struct {

@@ -2,6 +2,7 @@
 
 #include <cstdint>
 #include <expected>
+#include <memory>
 #include <string>
 #include <utility>
 
@@ -81,38 +82,59 @@ enum class Code : uint16_t {
 
 // What went wrong, where, and what would have been right. The three texts are safe to show to the
 // caller; anything that is not goes to the log at the place where the error is made.
+//
+// The texts lie beside it: each step of a coroutine keeps room for the Result that it waits for,
+// and what hardly ever happens shall not take a hundred bytes in all of them.
 class [[nodiscard]] Error {
  public:
-  Error(Code code, std::string detail) : code_(code), detail_(std::move(detail)) {}
+  Error(Code code, std::string detail)
+      : code_(code), texts_(std::make_unique<Texts>(Texts{std::move(detail), {}, {}, {}})) {}
+  Error(Error&&) noexcept = default;
+  Error& operator=(Error&&) noexcept = default;
+  Error(const Error& other) : code_(other.code_), texts_(std::make_unique<Texts>(other.texts())) {}
+  Error& operator=(const Error& other) {
+    if (this != &other) *this = Error(other);
+    return *this;
+  }
+  ~Error() = default;
 
   // RFC 6901: the field at fault.
   Error&& At(std::string pointer) && {
-    pointer_ = std::move(pointer);
+    texts_->pointer = std::move(pointer);
     return std::move(*this);
   }
   // What a right value looks like.
   Error&& Want(std::string form) && {
-    expected_ = std::move(form);
+    texts_->expected = std::move(form);
     return std::move(*this);
   }
   // The protocol's own word for it, when it came from somebody else's facilitator.
   Error&& Because(std::string reason) && {
-    reason_ = std::move(reason);
+    texts_->reason = std::move(reason);
     return std::move(*this);
   }
 
   Code code() const { return code_; }
-  const std::string& detail() const { return detail_; }
-  const std::string& pointer() const { return pointer_; }
-  const std::string& expected() const { return expected_; }
-  const std::string& reason() const { return reason_; }
+  const std::string& detail() const { return texts().detail; }
+  const std::string& pointer() const { return texts().pointer; }
+  const std::string& expected() const { return texts().expected; }
+  const std::string& reason() const { return texts().reason; }
 
  private:
+  struct Texts {
+    std::string detail;
+    std::string pointer;
+    std::string expected;
+    std::string reason;
+  };
+  // Of one that was moved away: none.
+  const Texts& texts() const {
+    static const Texts kNone;
+    return texts_ ? *texts_ : kNone;
+  }
+
   Code code_;
-  std::string detail_;
-  std::string pointer_;
-  std::string expected_;
-  std::string reason_;
+  std::unique_ptr<Texts> texts_;
 };
 
 template <typename T = void>
