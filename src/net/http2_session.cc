@@ -45,27 +45,31 @@ class Fields {
  public:
   explicit Fields(bool names_only = false) : unnamed_(names_only) { t_pairs.clear(); }
   // False when name or value hold what a head cannot carry.
-  bool Add(std::string_view name, std::string_view value, uint8_t flags = NGHTTP2_NV_FLAG_NONE) {
+  bool Add(std::string_view name, std::string_view value) {
     if (!name.starts_with(':') && !http1::IsToken(name)) return false;
     if (!http1::IsFieldValue(value)) return false;
-    if (unnamed_ && IsNewEachTime(name)) flags |= NGHTTP2_NV_FLAG_NO_INDEX;
-    t_pairs.push_back({.name = Bytes(name),
-                       .value = Bytes(value),
-                       .namelen = name.size(),
-                       .valuelen = value.size(),
-                       .flags = flags});
+    Push(name, value, NGHTTP2_NV_FLAG_NONE);
     return true;
   }
   bool AddAll(const Headers& headers, uint8_t flags = NGHTTP2_NV_FLAG_NONE) {
     for (size_t i = 0; i < headers.size(); ++i) {
-      const Headers::Field field = headers.at(i);
-      if (!Add(field.name, field.value, flags)) return false;
+      const auto [name, value] = headers.at(i);
+      if (!headers.judged(i) && !(http1::IsToken(name) && http1::IsFieldValue(value))) return false;
+      const bool unnamed = unnamed_ && IsNewEachTime(name);
+      Push(name, value, flags | (unnamed ? NGHTTP2_NV_FLAG_NO_INDEX : NGHTTP2_NV_FLAG_NONE));
     }
     return true;
   }
   std::span<const nghttp2_nv> Get() const { return t_pairs; }
 
  private:
+  static void Push(std::string_view name, std::string_view value, int flags) {
+    t_pairs.push_back({.name = Bytes(name),
+                       .value = Bytes(value),
+                       .namelen = name.size(),
+                       .valuelen = value.size(),
+                       .flags = static_cast<uint8_t>(flags)});
+  }
   // It does not write there.
   static uint8_t* Bytes(std::string_view text) {
     return reinterpret_cast<uint8_t*>(const_cast<char*>(text.data()));
