@@ -62,7 +62,7 @@ Result<std::unique_ptr<Chains>> Chains::Make(const Config& config, db::Database&
     if (!keys.empty()) {
       one.signers = std::make_unique<settle::Signers>(std::move(keys), database, clock);
     }
-    locals.push_back({one.rpc.get(), one.signers.get(), from.quorum_above});
+    locals.push_back({one.rpc.get(), one.signers.get(), from.quorum_above, from.confirmations});
     chains->chains_.push_back(std::move(one));
   }
   if (config.x402.local_facilitator) {
@@ -82,8 +82,10 @@ Result<> Chains::MakeRemote(const Config& config, const Clock& clock) {
   for (const std::string& url : config.x402.facilitator_urls) {
     options.endpoints.push_back({url, config.x402.facilitator_token.Clone()});
   }
-  if (config.x402.check_receipts) {
-    for (const One& one : chains_) options.views.push_back(one.rpc.get());
+  options.check = config.x402.check_receipts;
+  for (const One& one : chains_) {
+    const ChainConfig* from = config.ChainOf(one.network);
+    options.views.push_back({one.rpc.get(), from->confirmations, from->quorum_above});
   }
   PTG_TRY(facilitator_, settle::RemoteFacilitator::Make(std::move(options), assets_, clock));
   return {};

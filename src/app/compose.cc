@@ -11,6 +11,7 @@
 #include "app/facilitator_wiring.h"
 #include "app/gateway_wiring.h"
 #include "app/open_store.h"
+#include "app/reload.h"
 #include "app/site.h"
 #include "app/tls_files.h"
 #include "base/id.h"
@@ -60,17 +61,15 @@ void OnLoop(Loop& loop, std::move_only_function<void()> fn) {
   done.wait(false);
 }
 
-// Whether something changed that a running process keeps as it was.
-bool NeedsRestart(const Config& from, const Config& to) {
-  const auto network_and_rpc = [](const ChainConfig& a, const ChainConfig& b) {
-    return a.network == b.network && a.rpc == b.rpc;
-  };
-  return from.server.listen != to.server.listen ||
-         from.server.tls.has_value() != to.server.tls.has_value() ||
-         from.server.metrics_listen != to.server.metrics_listen || from.store.url != to.store.url ||
-         from.x402.local_facilitator != to.x402.local_facilitator ||
-         from.x402.facilitator_urls != to.x402.facilitator_urls ||
-         !std::ranges::equal(from.chains, to.chains, network_and_rpc);
+// Says which keys of a new configuration wait for the next start.
+void WarnOfKept(const Config& running, const Config& wanted, bool gateway) {
+  std::string keys;
+  for (const std::string& key : KeysForNextStart(running, wanted, gateway)) {
+    keys += (keys.empty() ? "" : ", ") + key;
+  }
+  if (keys.empty()) return;
+  Log(LogLevel::kWarn, "config.needs_restart",
+      {{"detail", "these change at the next start: " + keys}, {"keys", keys}});
 }
 
 std::string WithPort(std::string_view address, uint16_t port) {
@@ -380,6 +379,7 @@ void House::ReloadTls() {
 Result<> House::Reload(Config config) {
   Impl& h = *impl_;
   if (!h.gateway_role()) {
+    WarnOfKept(h.config, config, false);
     if (h.tls && config.server.tls) h.config.server.tls = std::move(config.server.tls);
     return {};
   }
@@ -404,15 +404,8 @@ Result<> House::Reload(Config config) {
       if (i == 0) h.site = site;
     });
   }
-  if (NeedsRestart(h.config, config)) {
-    Log(LogLevel::kWarn, "config.needs_restart",
-        {{"detail", "listeners, store, facilitator and chains change at the next start"}});
-  }
-  // Plain or not is for the next start; which files is for ReloadTls.
-  if (h.config.server.tls.has_value() != config.server.tls.has_value()) {
-    config.server.tls = std::move(h.config.server.tls);
-  }
-  h.config = std::move(config);
+  WarnOfKept(h.config, config, true);
+  h.config = Applied(std::move(h.config), std::move(config));
   Log(LogLevel::kInfo, "config.reloaded", {{"routes", h.site->routes.size()}});
   return {};
 }

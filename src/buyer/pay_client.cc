@@ -16,6 +16,8 @@ constexpr int kMostRedirects = 5;
 // A seller who asks for more patience than this between two tries gets this.
 constexpr Millis kMostPatience{10'000};
 constexpr Millis kPause{500};
+// A block as young as this may be thrown out, and one with an earlier time be in its place.
+constexpr Millis kThrownOut{60'000};
 
 constexpr std::array<std::string_view, 2> kPaymentHeaders = {"PAYMENT-SIGNATURE", "X-PAYMENT"};
 
@@ -224,16 +226,19 @@ Task<SpendLedger::Entry> PayClient::FindOrSign(const Wanted& wanted, const std::
                                                const Offer& offer, const Choice& choice,
                                                Purchase& purchase, Deadline by) {
   if (const SpendLedger::Entry* open = book_.FindOpen(digest, clock_.Now())) {
-    bool unused = false;
+    bool dead = false;
     if (view_ != nullptr && view_->chain() == open->payment.network) {
       const codec::Bytes32 nonce = open->payment.authorization.nonce;
+      // The time first: what is unused at a later moment was unused then. Before its end that says
+      // nothing, since its transaction may be on its way.
+      PTG_CO_TRY(const chain::EvmBlock block, co_await view_->Block(std::nullopt, by));
       PTG_CO_TRY(const bool used,
                  co_await view_->NonceUsed(open->payment.asset, open->payment.authorization.from,
                                            nonce, by));
-      unused = !used;
-      if (unused) PTG_CO_RUN(book_.Close(nonce, ""));
+      dead = !used && UnixMs::FromSeconds(block.time_s) > open->payment.valid_before + kThrownOut;
+      if (dead) PTG_CO_RUN(book_.Close(nonce, ""));
     }
-    if (!unused) {
+    if (!dead) {
       purchase.sent_again = true;
       co_return *open;
     }

@@ -57,6 +57,7 @@ struct Call {
 struct CallResult {
   bool success = false;
   codec::Bytes data;
+  friend bool operator==(const CallResult&, const CallResult&) = default;
 };
 // Some thirty reads are asked for at once when a facilitator starts.
 inline constexpr size_t kMaxCalls = 128;

@@ -1,6 +1,7 @@
 #include "chain/evm_rpc.h"
 
 #include <algorithm>
+#include <array>
 #include <utility>
 
 #include "base/log.h"
@@ -196,12 +197,17 @@ Task<std::vector<EvmRpc::Reply>> EvmRpc::Batch(std::vector<Ask> asks, Deadline b
   co_return Fail(Unreachable(chain_));
 }
 
-Task<Json> EvmRpc::One(std::string_view method, std::string params, Deadline by) {
+Task<Json> EvmRpc::One(std::string_view method, std::string params, Deadline by, Only only) {
   std::vector<Ask> asks;
   asks.push_back({method, std::move(params)});
-  PTG_CO_TRY(std::vector<Reply> replies, co_await Batch(std::move(asks), by));
+  PTG_CO_TRY(std::vector<Reply> replies, co_await Batch(std::move(asks), by, only));
   if (replies[0].failed) co_return Fail(Outage(method, replies[0]));
   co_return std::move(replies[0].result);
+}
+
+Error EvmRpc::NoTwoAgree(size_t answers) const {
+  Log(LogLevel::kWarn, "chain.no_quorum", {{"chain", chain_.Caip2()}, {"answers", answers}});
+  return {Code::kChainUnreachable, "no two nodes of " + chain_.Caip2() + " agree"};
 }
 
 Task<uint64_t> EvmRpc::ChainNumber(Deadline by) {
@@ -210,9 +216,31 @@ Task<uint64_t> EvmRpc::ChainNumber(Deadline by) {
 }
 
 Task<EvmBlock> EvmRpc::Block(std::optional<uint64_t> number, Deadline by) {
+  return BlockAt(number, std::nullopt, by);
+}
+
+// Nodes are rarely at the same block. One that lies about the time or the height can but say less.
+Task<EvmBlock> EvmRpc::LatestOfTwo(Deadline by) {
+  std::optional<EvmBlock> heard;
+  for (const size_t node : Order()) {
+    const Result<EvmBlock> block = co_await BlockAt(std::nullopt, node, by);
+    if (!block) continue;
+    if (!heard) {
+      heard = *block;
+      continue;
+    }
+    EvmBlock older = *heard;
+    older.number = std::min(older.number, block->number);
+    older.time_s = std::min(older.time_s, block->time_s);
+    co_return older;
+  }
+  co_return Fail(NoTwoAgree(heard ? 1 : 0));
+}
+
+Task<EvmBlock> EvmRpc::BlockAt(std::optional<uint64_t> number, Only only, Deadline by) {
   const std::string which = number ? codec::Uint256(*number).ToHexQuantity() : "latest";
   std::string params = Params(Quoted(which), "false");
-  PTG_CO_TRY(const Json result, co_await One("eth_getBlockByNumber", std::move(params), by));
+  PTG_CO_TRY(const Json result, co_await One("eth_getBlockByNumber", std::move(params), by, only));
   co_return ReadBlock(result);
 }
 
@@ -262,8 +290,7 @@ Task<TransferFacts> EvmRpc::AskTransferOfTwo(TransferQuestion question, Deadline
     }
     heard.push_back(*std::move(facts));
   }
-  Log(LogLevel::kWarn, "chain.no_quorum", {{"chain", chain_.Caip2()}, {"answers", heard.size()}});
-  co_return Fail(Code::kChainUnreachable, "no two nodes of " + chain_.Caip2() + " agree");
+  co_return Fail(NoTwoAgree(heard.size()));
 }
 
 Task<TransferFacts> EvmRpc::AskTransferAt(TransferQuestion q, Only only, Deadline by) {
@@ -313,8 +340,23 @@ Task<TransferFacts> EvmRpc::AskTransferAt(TransferQuestion q, Only only, Deadlin
 
 Task<bool> EvmRpc::NonceUsed(crypto::EvmAddress asset, crypto::EvmAddress payer,
                              codec::Bytes32 nonce, Deadline by) {
+  return NonceUsedAt(asset, payer, nonce, std::nullopt, by);
+}
+
+Task<bool> EvmRpc::NonceUsedOfTwo(crypto::EvmAddress asset, crypto::EvmAddress payer,
+                                  codec::Bytes32 nonce, Deadline by) {
+  std::array<size_t, 2> said{};
+  for (const size_t node : Order()) {
+    const Result<bool> used = co_await NonceUsedAt(asset, payer, nonce, node, by);
+    if (used && ++said[*used ? 1 : 0] == 2) co_return *used;
+  }
+  co_return Fail(NoTwoAgree(said[0] + said[1]));
+}
+
+Task<bool> EvmRpc::NonceUsedAt(crypto::EvmAddress asset, crypto::EvmAddress payer,
+                               codec::Bytes32 nonce, Only only, Deadline by) {
   std::string params = Params(CallObject(asset, CallAuthorizationState(payer, nonce)));
-  PTG_CO_TRY(const Json result, co_await One("eth_call", std::move(params), by));
+  PTG_CO_TRY(const Json result, co_await One("eth_call", std::move(params), by, only));
   PTG_CO_TRY(const codec::Bytes word, ReadBytes(result));
   const Result<bool> used = ReturnedBool(word);
   if (!used) {
@@ -324,10 +366,26 @@ Task<bool> EvmRpc::NonceUsed(crypto::EvmAddress asset, crypto::EvmAddress payer,
 }
 
 Task<std::vector<CallResult>> EvmRpc::Calls(std::vector<Call> calls, Deadline by) {
+  return CallsAt(std::move(calls), std::nullopt, by);
+}
+
+Task<std::vector<CallResult>> EvmRpc::CallsOfTwo(std::vector<Call> calls, Deadline by) {
+  std::vector<std::vector<CallResult>> heard;
+  for (const size_t node : Order()) {
+    std::vector<Call> same = calls;
+    Result<std::vector<CallResult>> results = co_await CallsAt(std::move(same), node, by);
+    if (!results) continue;
+    if (std::ranges::find(heard, *results) != heard.end()) co_return results;
+    heard.push_back(*std::move(results));
+  }
+  co_return Fail(NoTwoAgree(heard.size()));
+}
+
+Task<std::vector<CallResult>> EvmRpc::CallsAt(std::vector<Call> calls, Only only, Deadline by) {
   std::vector<Ask> asks;
   asks.reserve(calls.size());
   for (const Call& call : calls) asks.push_back(EthCall(call.target, call.data));
-  PTG_CO_TRY(const std::vector<Reply> replies, co_await Batch(std::move(asks), by));
+  PTG_CO_TRY(const std::vector<Reply> replies, co_await Batch(std::move(asks), by, only));
   std::vector<CallResult> results;
   for (const Reply& reply : replies) {
     if (reply.failed && !reply.Reverted()) co_return Fail(Outage("eth_call", reply));

@@ -38,12 +38,16 @@ class EvmRpc final : public EvmView {
   const ChainId& chain() const override { return chain_; }
   Task<uint64_t> ChainNumber(Deadline by) override;
   Task<EvmBlock> Block(std::optional<uint64_t> number, Deadline by) override;
+  Task<EvmBlock> LatestOfTwo(Deadline by) override;
   Task<Canon> Blocks(std::vector<uint64_t> heights, Deadline by) override;
   Task<TransferFacts> AskTransfer(TransferQuestion question, Deadline by) override;
   Task<TransferFacts> AskTransferOfTwo(TransferQuestion question, Deadline by) override;
   Task<bool> NonceUsed(crypto::EvmAddress asset, crypto::EvmAddress payer, codec::Bytes32 nonce,
                        Deadline by) override;
+  Task<bool> NonceUsedOfTwo(crypto::EvmAddress asset, crypto::EvmAddress payer,
+                            codec::Bytes32 nonce, Deadline by) override;
   Task<std::vector<CallResult>> Calls(std::vector<Call> calls, Deadline by) override;
+  Task<std::vector<CallResult>> CallsOfTwo(std::vector<Call> calls, Deadline by) override;
   Task<std::vector<bool>> HaveCode(std::vector<crypto::EvmAddress> addresses, Deadline by) override;
   Task<std::vector<FoundLog>> Logs(LogFilter filter, Deadline by) override;
   Task<std::vector<std::optional<EvmReceipt>>> Receipts(std::vector<crypto::Hash32> hashes,
@@ -90,11 +94,17 @@ class EvmRpc final : public EvmView {
                                 Deadline by);
   std::vector<size_t> Order() const;
   void Note(const Node& node, bool up) const;
+  Task<EvmBlock> BlockAt(std::optional<uint64_t> number, Only only, Deadline by);
+  Task<bool> NonceUsedAt(crypto::EvmAddress asset, crypto::EvmAddress payer, codec::Bytes32 nonce,
+                         Only only, Deadline by);
+  Task<std::vector<CallResult>> CallsAt(std::vector<Call> calls, Only only, Deadline by);
+  Error NoTwoAgree(size_t answers) const;
   Task<TransferFacts> AskTransferAt(TransferQuestion question, Only only, Deadline by);
   Task<std::vector<std::optional<EvmReceipt>>> ReceiptsAt(std::vector<crypto::Hash32> hashes,
                                                           Only only, Deadline by);
   // The result of a single call, an error of the node being an outage.
-  Task<codec::Json> One(std::string_view method, std::string params, Deadline by);
+  Task<codec::Json> One(std::string_view method, std::string params, Deadline by,
+                        Only only = std::nullopt);
   Error Outage(std::string_view method, const Reply& reply) const;
 
   ChainId chain_;

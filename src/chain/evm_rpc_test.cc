@@ -252,6 +252,48 @@ TEST_F(EvmRpcTest, AReceiptThatOnlyOneNodeHasIsNotThereYet) {
   EXPECT_EQ((*receipt)->block, 16U);
 }
 
+TEST_F(EvmRpcTest, TwoNodesMustAgreeAboutAnAuthorizationAndAWallet) {
+  const auto say = [](Node& one, const char* word) {
+    one.answer = [word](const std::string&) { return R"("result":")" + Word(word) + "\""; };
+  };
+  Node third{loop};
+  auto rpc = Rpc({node.url(), second.url(), third.url()});
+  const auto used = [&] {
+    return loop.RunUntilDone(rpc->NonceUsedOfTwo({}, {}, {}, In(Millis(3'000))));
+  };
+  const auto call = [&] {
+    std::vector<Call> calls(1);
+    return loop.RunUntilDone(rpc->CallsOfTwo(std::move(calls), In(Millis(3'000))));
+  };
+  say(node, "1");
+  say(second, "0");
+  say(third, "0");
+  EXPECT_EQ(used().value(), false) << "outvoted";
+  EXPECT_EQ(call()->at(0).data.back(), 0);
+  third.status = 503;
+  EXPECT_THAT(used(), FailsWith(Code::kChainUnreachable));
+  EXPECT_THAT(call(), FailsWith(Code::kChainUnreachable));
+}
+
+TEST_F(EvmRpcTest, TheLatestBlockOfTwoIsTheOlderOne) {
+  const auto at = [](Node& one, const std::string& number, const std::string& time) {
+    one.answer = [number, time](const std::string&) {
+      return R"("result":{"number":"0x)" + number + R"(","timestamp":"0x)" + time +
+             R"(","baseFeePerGas":"0x7"})";
+    };
+  };
+  at(node, "20", "ffffff");
+  at(second, "10", "1000");
+  auto rpc = Rpc({node.url(), second.url()});
+  const auto block = loop.RunUntilDone(rpc->LatestOfTwo(In(Millis(3'000))));
+  ASSERT_THAT(block, IsOk());
+  EXPECT_EQ(block->number, 16U);
+  EXPECT_EQ(block->time_s, 4'096) << "a time that one node makes up ends no payment";
+  second.status = 503;
+  EXPECT_THAT(loop.RunUntilDone(rpc->LatestOfTwo(In(Millis(3'000)))),
+              FailsWith(Code::kChainUnreachable));
+}
+
 TEST_F(EvmRpcTest, NobodyThereIsUnreachable) {
   auto rpc = Rpc({"http://127.0.0.1:1"});
   const auto number = loop.RunUntilDone(rpc->ChainNumber(In(Millis(1'000))));

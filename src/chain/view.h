@@ -104,6 +104,8 @@ class EvmView {
   virtual Task<uint64_t> ChainNumber(Deadline by) = 0;
   // The latest block, or the one of that number.
   virtual Task<EvmBlock> Block(std::optional<uint64_t> number, Deadline by) = 0;
+  // The latest block as two nodes know it: the older one of theirs.
+  virtual Task<EvmBlock> LatestOfTwo(Deadline by) { return Block(std::nullopt, by); }
   // The blocks at these heights, at most kMaxCalls - 2 of them, as one node sees them. One round
   // trip.
   virtual Task<Canon> Blocks(std::vector<uint64_t> heights, Deadline by) = 0;
@@ -117,8 +119,17 @@ class EvmView {
   // Only whether the authorization was used. One round trip.
   virtual Task<bool> NonceUsed(crypto::EvmAddress asset, crypto::EvmAddress payer,
                                codec::Bytes32 nonce, Deadline by) = 0;
+  // What two nodes say.
+  virtual Task<bool> NonceUsedOfTwo(crypto::EvmAddress asset, crypto::EvmAddress payer,
+                                    codec::Bytes32 nonce, Deadline by) {
+    return NonceUsed(asset, payer, nonce, by);
+  }
   // eth_call each; a revert is success = false. One round trip, at most kMaxCalls.
   virtual Task<std::vector<CallResult>> Calls(std::vector<Call> calls, Deadline by) = 0;
+  // The same of two nodes that agree.
+  virtual Task<std::vector<CallResult>> CallsOfTwo(std::vector<Call> calls, Deadline by) {
+    return Calls(std::move(calls), by);
+  }
   // Whether there is code at each address. One round trip.
   virtual Task<std::vector<bool>> HaveCode(std::vector<crypto::EvmAddress> addresses,
                                            Deadline by) = 0;

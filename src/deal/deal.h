@@ -55,6 +55,16 @@ struct Grant {
   std::string requirement;
 };
 
+// For which sale a grant is collected, and whether it may have been collected before.
+struct Asking {
+  // Names the sale in the books of whoever asks: the same whenever he asks for it again, and nobody
+  // else's. Looks into the caller's row. Empty: he has no books.
+  std::string_view sale = {};
+  // An earlier call may have been made whose end nobody saw (a lost answer, a crash): then that it
+  // is refused now says nothing about the money.
+  bool again = false;
+};
+
 // What became of collecting a grant.
 struct Settlement {
   enum class Outcome : uint8_t {

@@ -1,10 +1,13 @@
 #include "facilitator/facilitator_api.h"
 
 #include <algorithm>
+#include <charconv>
 
 #include "base/id.h"
 #include "base/log.h"
 #include "base/try.h"
+#include "codec/hex.h"
+#include "crypto/hash.h"
 #include "scheme/exact_evm.h"
 #include "wire/problem/error_map.h"
 
@@ -14,6 +17,7 @@ namespace {
 using codec::Json;
 
 constexpr Millis kBodyTimeout{10'000};
+constexpr Millis kLeastSettleWait{1'000};
 
 // Counts a call while it is under way.
 class Slot {
@@ -29,12 +33,41 @@ class Slot {
   bool free_;
 };
 
+// The sale that the caller names, as a digest: whatever he calls it, it is of one size.
+std::string SaleOf(const net::Headers& headers) {
+  const std::string_view key = headers.Get("idempotency-key").value_or("");
+  if (key.empty()) return {};
+  return codec::ToHex(crypto::Sha256(codec::AsBytes(key)));
+}
+
 // A fault of the payment itself, as opposed to one of the request around it or of ours.
 bool IsOfPayment(Code code) {
   return code >= Code::kPaymentRequired && code <= Code::kPaymentInFlight;
 }
 
 }  // namespace
+
+std::optional<Millis> WaitOf(std::string_view prefer) {
+  constexpr std::string_view kWait = "wait=";
+  constexpr int64_t kMost = 86'400;
+  while (!prefer.empty()) {
+    const size_t end = std::min(prefer.find_first_of(",;"), prefer.size());
+    std::string_view one = prefer.substr(0, end);
+    prefer.remove_prefix(std::min(end + 1, prefer.size()));
+    while (one.starts_with(' ')) one.remove_prefix(1);
+    while (one.ends_with(' ')) one.remove_suffix(1);
+    if (one.size() <= kWait.size() || !net::EqualsNoCase(one.substr(0, kWait.size()), kWait)) {
+      continue;
+    }
+    one.remove_prefix(kWait.size());
+    int64_t seconds = 0;
+    const auto [at, fault] = std::from_chars(one.data(), one.data() + one.size(), seconds);
+    if (fault == std::errc() && at == one.data() + one.size() && seconds >= 0) {
+      return Millis(std::min(seconds, kMost) * 1000);
+    }
+  }
+  return std::nullopt;
+}
 
 FacilitatorApi::FacilitatorApi(settle::LocalFacilitator& facilitator,
                                const chain::AssetRegistry& assets, ApiOptions options,
@@ -210,8 +243,10 @@ Task<FacilitatorApi::Answer> FacilitatorApi::Decide(Call call, const net::Reques
     answer.json = verified->ToJson();
     co_return answer;
   }
+  Millis wait = WaitOf(head.headers.Get("prefer").value_or("")).value_or(options_.settle_timeout);
+  wait = std::clamp(wait, kLeastSettleWait, kMostSettleWait);
   const Result<settle::Facilitator::Settlement> settled = co_await facilitator_.SettleOnce(
-      request->payment, request->requirements, Deadline::In(clock_, options_.settle_timeout));
+      request->payment, request->requirements, Deadline::In(clock_, wait), SaleOf(head.headers));
   if (!settled) co_return refuse(settled.error(), version);
   answer.json = settled->answer.ToJson();
   if (settled->outcome == settle::Facilitator::Outcome::kSettled) told = *std::move(request);

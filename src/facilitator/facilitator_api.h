@@ -1,6 +1,7 @@
 #pragma once
 
 #include <atomic>
+#include <optional>
 #include <string>
 #include <string_view>
 #include <utility>
@@ -31,9 +32,16 @@ struct ApiOptions {
   // node, so this is some 64 MiB at worst.
   size_t in_flight = 1'000;
   Millis verify_timeout{10'000};
-  // Half of what the official clients wait: the answer settlement_pending must still reach them.
-  Millis settle_timeout{45'000};
+  // How long a settlement is waited for unless the caller says how long he listens (Prefer: wait):
+  // less than the gateway's own settle_timeout, so that settlement_pending, or the success, is
+  // heard and not told to a connection that was given up.
+  Millis settle_timeout{25'000};
 };
+
+// The longest that is waited for anybody: half of what the official clients wait.
+inline constexpr Millis kMostSettleWait{45'000};
+// `wait` of a Prefer header (RFC 7240, 4.3), in whole seconds; nullopt when there is none. Pure.
+std::optional<Millis> WaitOf(std::string_view prefer);
 
 // A payment with its extensions is at most some 20 KiB; the official facilitator's framework stops
 // at 100.

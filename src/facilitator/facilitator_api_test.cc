@@ -57,12 +57,14 @@ class FacilitatorApiTest : public ::testing::Test {
       return member && member->AsBool() && *member->AsBool() == value;
     }
   };
+  using Fields = std::vector<std::pair<std::string, std::string>>;
   Got Ask(std::string method, std::string target, std::string body = "",
-          std::string authorization = "") {
+          std::string authorization = "", const Fields& fields = {}) {
     net::RequestHead head;
     head.method = std::move(method);
     head.target = std::move(target);
     if (!authorization.empty()) head.headers.Add("Authorization", authorization);
+    for (const auto& [name, value] : fields) head.headers.Add(name, value);
     const net::Url url = *net::ParseUrl("http://127.0.0.1:" + std::to_string(server->port()));
     net::Client client(f.loop);
     auto whole = f.loop.RunUntilDone(client.Fetch(url, std::move(head), std::move(body), 1 << 20,
@@ -75,9 +77,10 @@ class FacilitatorApiTest : public ::testing::Test {
     if (auto json = codec::ParseJson(whole->body)) got.json = *std::move(json);
     return got;
   }
-  Got Post(std::string target, const Json& json, std::string authorization = "") {
+  Got Post(std::string target, const Json& json, std::string authorization = "",
+           const Fields& fields = {}) {
     return Ask("POST", "/facilitator" + std::move(target), codec::ToString(json),
-               std::move(authorization));
+               std::move(authorization), fields);
   }
   static Json BodyOf(const Sale& sale) {
     return x402::FacilitatorRequestJson(sale.payment, sale.requirements);
@@ -224,6 +227,48 @@ TEST_F(FacilitatorApiTest, AnOutageSaysNothingAboutThePayment) {
     EXPECT_EQ(got.Text("code"), "chain_unreachable");
     EXPECT_TRUE(got.headers.Has("Retry-After"));
   }
+}
+
+TEST_F(FacilitatorApiTest, OneSaleHearsItsSuccessAgain) {
+  const Json body = BodyOf(f.Make(1));
+  const Got first = Post("/settle", body, "", {{"Idempotency-Key", "pay_1"}});
+  ASSERT_TRUE(first.Is("success", true));
+  EXPECT_EQ(first.json.Find("toldTo"), nullptr);
+  const Got again = Post("/settle", body, "", {{"Idempotency-Key", "pay_1"}});
+  EXPECT_TRUE(again.Is("success", true));
+  EXPECT_EQ(again.Text("transaction"), first.Text("transaction"));
+  EXPECT_EQ(again.json.Find("toldTo"), nullptr);
+  for (const char* other : {"pay_2", ""}) {
+    const Got refused = Post("/settle", body, "", {{"Idempotency-Key", other}});
+    EXPECT_EQ(refused.Text("errorReason"), "invalid_exact_evm_nonce_already_used") << other;
+  }
+}
+
+TEST_F(FacilitatorApiTest, WaitsNoLongerThanItsCallerListens) {
+  f.fake.instant = false;
+  const SteadyMs start = Clock::System().Steady();
+  api = std::make_unique<FacilitatorApi>(*f.facilitator, f.assets, Options(), Clock::System(),
+                                         Rng::System());
+  const Got pending = Post("/settle", BodyOf(f.Make(1)), "", {{"Prefer", "wait=1"}});
+  EXPECT_EQ(pending.Text("errorReason"), "settlement_pending");
+  EXPECT_LT(Clock::System().Steady() - start, Millis(5'000)) << "as the fixture's client does";
+}
+
+TEST(WaitOfTest, AsRfc7240HasIt) {
+  const struct {
+    std::string_view prefer;
+    std::optional<Millis> wait;
+  } cases[] = {{"wait=10", Millis(10'000)},
+               {"respond-async, wait=5", Millis(5'000)},
+               {"Wait=7; x=1", Millis(7'000)},
+               {"wait=0", Millis(0)},
+               {"wait=99999999999", Millis(86'400'000)},
+               {"wait=", std::nullopt},
+               {"wait=-1", std::nullopt},
+               {"wait=1x", std::nullopt},
+               {"await=3", std::nullopt},
+               {"", std::nullopt}};
+  for (const auto& c : cases) EXPECT_EQ(WaitOf(c.prefer), c.wait) << c.prefer;
 }
 
 TEST_F(FacilitatorApiTest, PendingCarriesTheHash) {

@@ -167,6 +167,20 @@ Task<std::vector<Reservation>> Ledger::List(Filter filter, Deadline by) {
   co_return co_await database_.Read(std::move(body), by);
 }
 
+bool Ledger::IsOverdue(const Reservation& row, UnixMs now) {
+  return row.state == State::kInDoubt && row.valid_before + kOverdue < now;
+}
+
+Task<std::vector<Reservation>> Ledger::Overdue(Deadline by) {
+  Filter filter;
+  filter.state = State::kInDoubt;
+  filter.limit = kMostOverdue;
+  PTG_CO_TRY(std::vector<Reservation> rows, co_await List(std::move(filter), by));
+  const UnixMs now = clock_.Now();
+  std::erase_if(rows, [now](const Reservation& row) { return !IsOverdue(row, now); });
+  co_return rows;
+}
+
 Task<std::vector<Ledger::Event>> Ledger::History(ReservationId id, Deadline by) {
   auto body = [id = std::move(id)](db::Tx& tx) { return ReadHistory(tx, id); };
   co_return co_await database_.Read(std::move(body), by);

@@ -105,6 +105,13 @@ class Ledger {
     size_t limit = 50;
   };
   Task<std::vector<Reservation>> List(Filter filter, Deadline by);
+  // In doubt, though the authorization ran out more than kOverdue ago: neither a chain nor the
+  // facilitator says what became of them. The newest kMostOverdue of what is in doubt are looked
+  // at.
+  static constexpr Millis kOverdue{600'000};
+  static constexpr size_t kMostOverdue = 1'000;
+  static bool IsOverdue(const Reservation& row, UnixMs now);
+  Task<std::vector<Reservation>> Overdue(Deadline by);
   struct Event {
     UnixMs at;
     std::string what;

@@ -85,6 +85,27 @@ TEST_P(LedgerTest, OfFiftyAtOnceExactlyOneHolds) {
   EXPECT_EQ(taken, 49);
 }
 
+// In doubt is not closed by its age alone: it is shown.
+TEST_P(LedgerTest, WhatRanOutInDoubtIsOverdue) {
+  const auto database = engine_.OpenMigrated();
+  Ledger ledger(*database, "node", clock_, Rng::System());
+  Loop loop;
+  const auto overdue = [&] { return loop.RunUntilDone(ledger.Overdue(never_))->size(); };
+  Reservation sample = Sample(1);
+  sample.valid_before = clock_.Now() + Millis(60'000);
+  const auto reserved = loop.RunUntilDone(ledger.Reserve(sample, never_));
+  ASSERT_THAT(reserved, IsOk());
+  const ReservationId id = reserved->row.id;
+  ASSERT_THAT(loop.RunUntilDone(ledger.Doubt(id, "", "settlement_pending", never_)), IsOk());
+  EXPECT_EQ(overdue(), 0U);
+  clock_.Advance(Millis(60'000) + Ledger::kOverdue);
+  EXPECT_EQ(overdue(), 0U);
+  clock_.Advance(Millis(1));
+  EXPECT_EQ(overdue(), 1U);
+  ASSERT_THAT(loop.RunUntilDone(ledger.Expire(id, "used_elsewhere", never_)), IsOk());
+  EXPECT_EQ(overdue(), 0U);
+}
+
 // Two nodes meet the same payments in opposite order, each in one transaction: on PostgreSQL that
 // is a deadlock, and nobody may notice.
 TEST_P(LedgerTest, NodesThatMeetInOppositeOrderBothGetThrough) {

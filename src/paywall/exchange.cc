@@ -284,8 +284,10 @@ Task<> Exchange::NotOurs(Held& held, const Error& why) {
 Task<Settlement> Exchange::Collect(Held& held) {
   PTG_KILL_POINT("answered");
   const SteadyMs start = clock_.Steady();
+  // The row was reserved by this call, so nobody has asked before.
+  const deal::Asking asking{held.row.id.str(), false};
   Result<Settlement> settlement = co_await held.rail.Settle(held.row.payload, held.row.requirement,
-                                                            In(options_.settle_timeout));
+                                                            asking, In(options_.settle_timeout));
   metrics_
       .HistogramOf("pontage_settle_seconds", "How long collecting a payment took.",
                    {{"network", held.row.network}})

@@ -366,6 +366,10 @@ TEST_F(ExchangeTest, ACrashAfterTheAnswerSettlesAndOwes) {
   EXPECT_EQ(Buy("n1")->status, 200);
   EXPECT_EQ(work_.keys, std::vector<std::string>{"pay_1"});
   EXPECT_EQ(rail_->moved["n1"], 1);
+  const std::vector<std::pair<std::string, bool>> again{{"pay_1", true}};
+  EXPECT_EQ(rail_->asked, again) << "who died may have asked before";
+  Buy("n2");
+  EXPECT_EQ(rail_->asked.back(), std::pair(Row("n2").id.str(), false));
 }
 
 // The store as it is while it is away: no statement of the ledger works.

@@ -106,7 +106,10 @@ Task<bool> Sweeper::Finish(const ledger::Reservation& row) {
 }
 
 Task<bool> Sweeper::Collect(const rail::Rail& rail, const ledger::Reservation& row) {
-  PTG_CO_TRY(const Settlement settlement, co_await rail.Settle(row.payload, row.requirement, By()));
+  // Whether it was asked for before, nobody can tell: who died may have.
+  const deal::Asking asking{row.id.str(), true};
+  PTG_CO_TRY(const Settlement settlement,
+             co_await rail.Settle(row.payload, row.requirement, asking, By()));
   co_return co_await Close(row, settlement);
 }
 
@@ -147,6 +150,29 @@ Task<> Sweeper::Measure() {
   set("in_doubt", totals.in_doubt);
   set("owed", totals.owed);
   set("broken", totals.broken);
+  const SteadyMs now = clock_.Steady();
+  if (overdue_at_ && now - *overdue_at_ < kOverdueEvery) co_return {};
+  overdue_at_ = now;
+  co_return co_await MeasureOverdue(totals.in_doubt);
+}
+
+Task<> Sweeper::MeasureOverdue(int64_t in_doubt) {
+  int64_t overdue = 0;
+  if (in_doubt > 0) {
+    PTG_CO_TRY(const std::vector<ledger::Reservation> rows, co_await ledger_.Overdue(By()));
+    overdue = static_cast<int64_t>(rows.size());
+    if (overdue > 0) {
+      Log(LogLevel::kError, "payment.undecided",
+          {{"payments", overdue},
+           {"payment", rows.front().id.str()},
+           {"network", rows.front().network}});
+    }
+  }
+  metrics_
+      .GaugeOf("pontage_reservations_overdue",
+               "Payments in doubt whose authorization has run out and of which nobody says what "
+               "became.")
+      .Set(overdue);
   co_return {};
 }
 

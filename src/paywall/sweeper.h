@@ -3,6 +3,7 @@
 #include <atomic>
 #include <functional>
 #include <memory>
+#include <optional>
 #include <vector>
 
 #include "io/timer.h"
@@ -18,7 +19,8 @@ namespace pontage::paywall {
 //   held, not answered   the chain says used: settled and owed; unused: expired, never charged
 //   held, answered       settled (asking again is safe), and owed
 //   in doubt             the chain is asked, then settling; gives up when the authorization ran out
-//   unused
+//   unused. Where there is no chain to ask and the facilitator does not say either, it stays in
+//   doubt, and is overdue: counted, and named in the log.
 class Sweeper {
  public:
   // `rails` gives the rails in force now; called on the sweeper's loop.
@@ -49,6 +51,7 @@ class Sweeper {
   Task<bool> Collect(const rail::Rail& rail, const ledger::Reservation& row);
   Task<bool> Close(const ledger::Reservation& row, const deal::Settlement& settlement);
   Task<> Measure();
+  Task<> MeasureOverdue(int64_t in_doubt);
   Deadline By() const { return Deadline::In(clock_, Millis(30'000)); }
 
   // How many open rows one pass takes over; the next pass follows at once when there were as many.
@@ -56,6 +59,8 @@ class Sweeper {
   // How many of them at once: of what a new payment may need from the chain this leaves the most.
   static constexpr size_t kAtOnce = 32;
   static constexpr Millis kEvery{1'000};
+  // How often those that nothing ends are counted: their rows are read for it.
+  static constexpr Millis kOverdueEvery{30'000};
   // An authorization that ran out may still be in a block that the node we ask has not seen.
   static constexpr Millis kAfterExpiry{60'000};
 
@@ -65,6 +70,7 @@ class Sweeper {
   const Clock& clock_;
   Event stop_;
   std::atomic<bool> answered_{true};
+  std::optional<SteadyMs> overdue_at_;
 };
 
 }  // namespace pontage::paywall

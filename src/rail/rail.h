@@ -53,9 +53,9 @@ class Rail {
                                     const deal::Quote& quote) const = 0;
 
   // Collects the grant. `payload`, `requirement` and `version` are those of the grant, perhaps out
-  // of the ledger after a crash.
+  // of the ledger after a crash; `asking` says for which sale.
   virtual Task<deal::Settlement> Settle(const std::string& payload, const std::string& requirement,
-                                        Deadline by) const = 0;
+                                        deal::Asking asking, Deadline by) const = 0;
   virtual Task<Traced> Lookup(const std::string& payload, const std::string& requirement,
                               Deadline by) const = 0;
 

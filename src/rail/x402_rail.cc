@@ -313,10 +313,10 @@ Task<deal::Grant> X402Rail::Verify(const deal::Credential& credential, const dea
 }
 
 Task<deal::Settlement> X402Rail::Settle(const std::string& payload, const std::string& requirement,
-                                        Deadline by) const {
+                                        deal::Asking asking, Deadline by) const {
   PTG_CO_TRY(const Stored stored, ReadStored(payload, requirement));
   PTG_CO_TRY(const settle::Facilitator::Settlement settled,
-             co_await facilitator_.Settle(stored.payment, stored.requirements, by));
+             co_await facilitator_.SettleSale(stored.payment, stored.requirements, asking, by));
   co_return ToSettlement(settled);
 }
 

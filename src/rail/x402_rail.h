@@ -49,7 +49,7 @@ class X402Rail final : public Rail {
   Result<deal::Grant> Claim(const deal::Credential& credential,
                             const deal::Quote& quote) const override;
   Task<deal::Settlement> Settle(const std::string& payload, const std::string& requirement,
-                                Deadline by) const override;
+                                deal::Asking asking, Deadline by) const override;
   Task<Traced> Lookup(const std::string& payload, const std::string& requirement,
                       Deadline by) const override;
   std::pair<std::string_view, std::string> ReceiptHeader(int version,

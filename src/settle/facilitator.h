@@ -6,6 +6,7 @@
 #include <vector>
 
 #include "base/time.h"
+#include "deal/deal.h"
 #include "io/task.h"
 #include "wire/x402/types.h"
 
@@ -39,6 +40,13 @@ class Facilitator {
   };
   virtual Task<Settlement> Settle(const x402::Payment& payment,
                                   const x402::Requirements& requirements, Deadline by) = 0;
+  // The same for a sale in the caller's books. Who asks somebody else must say whether he has asked
+  // before: only the first answer ever heard may be a plain refusal.
+  virtual Task<Settlement> SettleSale(const x402::Payment& payment,
+                                      const x402::Requirements& requirements, deal::Asking,
+                                      Deadline by) {
+    return Settle(payment, requirements, by);
+  }
 
   // Did this payment's money arrive, whoever sent it? Asks the chain and changes nothing. kUsed:
   // the authorization was used and paid the payee of `requirements` (settlement.answer is filled);

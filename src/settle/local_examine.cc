@@ -93,8 +93,10 @@ Task<> LocalFacilitator::AskWallet(Prepared& p, Deadline by) {
   std::vector<chain::Call> calls(1);
   calls[0].target = p.check.payload.auth.from;
   calls[0].data = chain::CallIsValidSignature(scheme::DigestOf(p.check), p.check.payload.signature);
+  chain::EvmView& view = *p.chain->view;
   PTG_CO_TRY(const std::vector<chain::CallResult> answers,
-             co_await p.chain->view->Calls(std::move(calls), by));
+             co_await (p.quorum ? view.CallsOfTwo(std::move(calls), by)
+                                : view.Calls(std::move(calls), by)));
   p.check.wallet = answers[0].success && chain::SaysValidSignature(answers[0].data);
   co_return {};
 }

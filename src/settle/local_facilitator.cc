@@ -19,6 +19,8 @@ using Settlement = Facilitator::Settlement;
 using Trace = Facilitator::Trace;
 
 constexpr Millis kStoreTimeout{5'000};
+// Member of a stored answer: the sale whose seller has heard it.
+constexpr std::string_view kToldTo = "toldTo";
 // How often a second node is asked for a receipt that it does not have yet.
 constexpr Millis kConfirmEvery{300};
 
@@ -47,30 +49,8 @@ Settlement Failed(Outcome outcome, const Error& error, int version, std::string 
   return s;
 }
 
-// `amount` in atomic units of a token that is worth a dollar.
-bool WorthTwo(const codec::Uint256& amount, uint8_t decimals, const std::optional<Money>& above) {
-  if (!above) return false;
-  constexpr uint64_t kMicros = 1'000'000;
-  codec::Uint256 least(static_cast<uint64_t>(std::max<int64_t>(above->micros(), 0)));
-  for (uint8_t i = 0; i < decimals; ++i) {
-    const Result<codec::Uint256> more = Mul(least, 10);
-    if (!more) return false;
-    least = *more;
-  }
-  const Result<codec::Uint256> mine = Mul(amount, kMicros);
-  return !mine || *mine >= least;
-}
-
 Error UsedBefore() {
   return Error(Code::kPaymentReplayed, "the authorization was used on the chain before");
-}
-
-// Nodes behind one name may be this much behind each other.
-constexpr Millis kLagOfNodes{60'000};
-
-UnixMs EndOf(const chain::TransferAuthorization& auth) {
-  const uint64_t end = auth.valid_before.ToU64().value_or(INT64_MAX);
-  return UnixMs::FromSeconds(static_cast<int64_t>(std::min<uint64_t>(end, INT64_MAX)));
 }
 
 Error NotSeen() {
@@ -116,7 +96,8 @@ Result<LocalFacilitator::Prepared> LocalFacilitator::Prepare(const x402::Payment
              .quorum = WorthTwo(q.amount, asset->decimals, chain->quorum_above),
              .network = q.network,
              .version = q.version,
-             .payer = {}};
+             .payer = {},
+             .sale = {}};
   if (const auto named = scheme::NetworkOf(payment.network, payment.version)) {
     p.check.chain = *named;
   }
@@ -147,23 +128,25 @@ Task<x402::VerifyAnswer> LocalFacilitator::Verify(const x402::Payment& payment,
 
 Task<Settlement> LocalFacilitator::Settle(const x402::Payment& payment,
                                           const x402::Requirements& requirements, Deadline by) {
-  return SettleFor(payment, requirements, Caller::kOwner, by);
+  return SettleFor(payment, requirements, Caller::kOwner, "", by);
 }
 
 Task<Settlement> LocalFacilitator::SettleOnce(const x402::Payment& payment,
-                                              const x402::Requirements& requirements, Deadline by) {
-  return SettleFor(payment, requirements, Caller::kStranger, by);
+                                              const x402::Requirements& requirements, Deadline by,
+                                              std::string sale) {
+  return SettleFor(payment, requirements, Caller::kStranger, std::move(sale), by);
 }
 
 Task<Settlement> LocalFacilitator::SettleFor(const x402::Payment& payment,
                                              const x402::Requirements& requirements, Caller caller,
-                                             Deadline by) {
+                                             std::string sale, Deadline by) {
   Result<Prepared> prepared = Prepare(payment, requirements);
   if (!prepared) {
     co_return Failed(Outcome::kRefused, prepared.error(), requirements.version, "",
                      requirements.network);
   }
   Prepared& p = *prepared;
+  p.sale = std::move(sale);
   const Result<> met = co_await MeetPayer(p, by);
   // An earlier call may have sent it: without the chain nobody can tell.
   if (!met) co_return Failed(Outcome::kUnknown, NotSeen(), p.version, p.payer, p.network);
@@ -217,7 +200,7 @@ Task<Settlement> LocalFacilitator::SettledElsewhere(const Prepared& p, Error why
   // That it is late or early is the word of our clock, and another node's may let it send the
   // payment.
   if (traced->trace == Trace::kUnused && scheme::IsUntimely(why.code()) &&
-      traced->as_of <= EndOf(p.check.payload.auth) + kLagOfNodes) {
+      !RanOut(p.check.payload.auth, traced->as_of)) {
     co_return Failed(Outcome::kUnknown, NotSeen(), p.version, p.payer, p.network);
   }
   co_return Refused(p, why);
@@ -380,18 +363,39 @@ Task<Settlement> LocalFacilitator::Finish(const Prepared& p, x402::SettleAnswer 
 Task<Settlement> LocalFacilitator::Tell(const Prepared& p, x402::SettleAnswer answer, Caller caller,
                                         Deadline) {
   if (caller == Caller::kOwner) co_return Settlement{Outcome::kSettled, std::move(answer)};
-  const auto body = [&p, this](db::Tx& tx) { return TellPending(tx, p.key, clock_.Now()); };
+  codec::Json told = answer.ToJson();
+  if (!p.sale.empty()) told.Set(std::string(kToldTo), p.sale);
+  const std::string result = codec::ToString(told);
+  const auto body = [&, this](db::Tx& tx) { return TellPending(tx, p.key, result, clock_.Now()); };
   const Deadline store_by = Deadline::In(clock_, kStoreTimeout);
   const Result<bool> first = co_await database_.Write(body, store_by);
   if (!first) {
     co_return Failed(Outcome::kUnknown, NotSeen(), p.version, p.payer, p.network,
                      answer.transaction);
   }
-  if (!*first) {
+  if (*first) co_return Settlement{Outcome::kSettled, std::move(answer)};
+  const Result<bool> same = co_await WasToldTo(p);
+  if (!same) {
+    co_return Failed(Outcome::kUnknown, NotSeen(), p.version, p.payer, p.network,
+                     answer.transaction);
+  }
+  if (!*same) {
     co_return Failed(Outcome::kRefused, UsedBefore(), p.version, p.payer, p.network,
                      answer.transaction);
   }
   co_return Settlement{Outcome::kSettled, std::move(answer)};
+}
+
+// Who asks for the same sale again is who was told, and may not have heard it.
+Task<bool> LocalFacilitator::WasToldTo(const Prepared& p) {
+  if (p.sale.empty()) co_return false;
+  PTG_CO_TRY(const std::optional<Pending> row, co_await Stored(p));
+  if (!row || row->state != PendingState::kTold) co_return false;
+  codec::JsonLimits limits;
+  limits.fault = Code::kStore;
+  PTG_CO_TRY(const codec::Json result, codec::ParseJson(row->result, limits));
+  const codec::Json* to = result.Find(kToldTo);
+  co_return to != nullptr && *to == codec::Json(p.sale);
 }
 
 Task<> LocalFacilitator::Untell(const x402::Payment& payment,
@@ -404,9 +408,10 @@ Task<> LocalFacilitator::Untell(const x402::Payment& payment,
 
 Task<Facilitator::Traced> LocalFacilitator::Trace(const Prepared& p, Deadline by) {
   const chain::TransferAuthorization& auth = p.check.payload.auth;
+  const TraceRules rules{p.chain->confirmations, p.quorum};
   PTG_CO_TRY(const TracedTransfer found,
              co_await TraceTransfer(*p.chain->view, ClaimOf(auth, p.check.want),
-                                    OldestOf(auth, p.check.want), by));
+                                    OldestOf(auth, p.check.want), rules, by));
   Traced traced;
   traced.trace = found.trace;
   traced.as_of = found.as_of;

@@ -28,6 +28,9 @@ struct LocalChain {
   Signers* signers = nullptr;
   // Payments worth this or more are believed only when two nodes say the same of them.
   std::optional<Money> quorum_above = std::nullopt;
+  // Blocks that make a transaction of anybody count, its own included. That of the submitters
+  // behind `signers` is the same.
+  uint64_t confirmations = 1;
 };
 
 // Verifies by scheme exact on EVM chains and settles by our own key. Only assets of the registry:
@@ -46,9 +49,11 @@ class LocalFacilitator final : public Facilitator {
                           Deadline by) override;
   // For strangers over HTTP, who may serve on each success they hear of: of all callers on all
   // nodes one hears success, the others that the authorization was used (with the hash). An
-  // authorization that was used before we sent it is refused.
+  // authorization that was used before we sent it is refused. `sale` is the caller's own name of
+  // what he sells for it (at most some hundred characters): for that one the success is repeated,
+  // since its answer may have been lost. Empty: he has none.
   Task<Settlement> SettleOnce(const x402::Payment& payment, const x402::Requirements& requirements,
-                              Deadline by);
+                              Deadline by, std::string sale = {});
   // The success that SettleOnce gave did not reach its caller: the next one hears it again.
   Task<> Untell(const x402::Payment& payment, const x402::Requirements& requirements, Deadline by);
   Task<Traced> Lookup(const x402::Payment& payment, const x402::Requirements& requirements,
@@ -70,6 +75,7 @@ class LocalFacilitator final : public Facilitator {
     std::string network;
     int version = 2;
     std::string payer;
+    std::string sale;
   };
   enum class Caller : uint8_t { kOwner, kStranger };
 
@@ -96,7 +102,7 @@ class LocalFacilitator final : public Facilitator {
   Task<chain::TransferFacts> Facts(const Prepared& p, bool estimate, Deadline by);
   Task<chain::TransferFacts> AskOnce(const Prepared& p, bool estimate, Deadline by);
   Task<Settlement> SettleFor(const x402::Payment& payment, const x402::Requirements& requirements,
-                             Caller caller, Deadline by);
+                             Caller caller, std::string sale, Deadline by);
   // The same payment when it was still valid.
   static scheme::ExactEvm InItsTime(scheme::ExactEvm check);
   static bool WasGood(const scheme::ExactEvm& check);
@@ -114,6 +120,7 @@ class LocalFacilitator final : public Facilitator {
                          Deadline by);
   Task<Settlement> Finish(const Prepared& p, x402::SettleAnswer answer, Caller caller, Deadline by);
   Task<Settlement> Tell(const Prepared& p, x402::SettleAnswer answer, Caller caller, Deadline by);
+  Task<bool> WasToldTo(const Prepared& p);
   Task<Traced> Trace(const Prepared& p, Deadline by);
 
   std::vector<LocalChain> chains_;

@@ -142,6 +142,128 @@ TEST_P(LocalFacilitatorTest, ASuccessThatDidNotArriveIsToldAgain) {
   EXPECT_EQ(f.SettleOnce(sale)->outcome, Outcome::kSettled);
 }
 
+// Who names his sale hears of it as often as he asks; whoever asks for another one does not.
+TEST_P(LocalFacilitatorTest, OneSaleHearsItsSuccessAgain) {
+  const Sale sale = f.Make(1);
+  const auto settle = [&](const std::string& name) {
+    return f.loop.RunUntilDone(f.facilitator->SettleOnce(sale.payment, sale.requirements,
+                                                         SettleFixture::In(Millis(5'000)), name));
+  };
+  const auto first = settle("one");
+  ASSERT_EQ(first->outcome, Outcome::kSettled);
+  const auto again = settle("one");
+  EXPECT_EQ(again->outcome, Outcome::kSettled);
+  EXPECT_EQ(again->answer.transaction, first->answer.transaction);
+  EXPECT_EQ(settle("two")->outcome, Outcome::kRefused);
+  EXPECT_EQ(settle("")->outcome, Outcome::kRefused);
+  f.StartNode();
+  EXPECT_EQ(settle("one")->outcome, Outcome::kSettled) << "after a restart";
+  EXPECT_EQ(f.fake.transfers, 1U);
+}
+
+// The trace is no way around the depth that receipts must have.
+TEST_P(LocalFacilitatorTest, ATraceWaitsForConfirmationsAsAReceiptDoes) {
+  SubmitterOptions options;
+  options.confirmations = 3;
+  f.StartNode(options);
+  f.fake.now_s = Clock::System().Now().seconds();
+  const Sale sale = f.Make(1);
+  ASSERT_EQ(f.Settle(sale, Millis(600))->outcome, Outcome::kUnknown);
+  const auto look = [&] {
+    return f.loop.RunUntilDone(
+        f.facilitator->Lookup(sale.payment, sale.requirements, SettleFixture::In(Millis(2'000))));
+  };
+  EXPECT_EQ(look()->trace, Facilitator::Trace::kUnknown) << "one of three";
+  f.fake.MineEmpty();
+  EXPECT_EQ(look()->trace, Facilitator::Trace::kUnknown) << "two of three";
+  f.fake.MineEmpty();
+  EXPECT_EQ(look()->trace, Facilitator::Trace::kUsed);
+  // What is unused was unused at the time of the block that counts.
+  const Sale other = f.Make(2);
+  const auto unused = f.loop.RunUntilDone(
+      f.facilitator->Lookup(other.payment, other.requirements, SettleFixture::In(Millis(2'000))));
+  EXPECT_EQ(unused->trace, Facilitator::Trace::kUnused);
+  EXPECT_EQ(unused->as_of, UnixMs::FromSeconds(f.fake.now_s - 4));
+  // And somebody else's transaction waits as long.
+  f.fake.FrontRun(other.auth);
+  EXPECT_EQ(f.Settle(other, Millis(600))->outcome, Outcome::kUnknown);
+  f.fake.MineEmpty();
+  f.fake.MineEmpty();
+  EXPECT_EQ(f.Settle(other)->outcome, Outcome::kSettled);
+}
+
+// A node that alone says of a payment that it was made, with a log and a receipt of its own making;
+// what two are asked for, the honest ones say.
+class OneLies final : public testing::FakeEvmChain {
+ public:
+  using FakeEvmChain::FakeEvmChain;
+  bool lies = true;
+  FakeEvmChain* dream = nullptr;  // where the lies come from
+
+  Task<bool> NonceUsed(crypto::EvmAddress asset, crypto::EvmAddress payer, codec::Bytes32 nonce,
+                       Deadline by) override {
+    return lies ? dream->NonceUsed(asset, payer, nonce, by)
+                : FakeEvmChain::NonceUsed(asset, payer, nonce, by);
+  }
+  Task<bool> NonceUsedOfTwo(crypto::EvmAddress asset, crypto::EvmAddress payer,
+                            codec::Bytes32 nonce, Deadline by) override {
+    return FakeEvmChain::NonceUsed(asset, payer, nonce, by);
+  }
+  Task<std::vector<chain::FoundLog>> Logs(chain::LogFilter filter, Deadline by) override {
+    return lies ? dream->Logs(std::move(filter), by) : FakeEvmChain::Logs(std::move(filter), by);
+  }
+  Task<std::vector<std::optional<chain::EvmReceipt>>> Receipts(std::vector<crypto::Hash32> hashes,
+                                                               Deadline by) override {
+    return lies ? dream->Receipts(std::move(hashes), by)
+                : FakeEvmChain::Receipts(std::move(hashes), by);
+  }
+  Task<std::optional<chain::EvmReceipt>> ReceiptOfTwo(crypto::Hash32 hash, Deadline by) override {
+    ++of_two;
+    std::vector<crypto::Hash32> one{hash};
+    PTG_CO_TRY(auto found, co_await FakeEvmChain::Receipts(std::move(one), by));
+    co_return std::move(found[0]);
+  }
+  Task<std::vector<chain::CallResult>> Calls(std::vector<chain::Call> calls, Deadline by) override {
+    return lies ? dream->Calls(std::move(calls), by) : FakeEvmChain::Calls(std::move(calls), by);
+  }
+  Task<std::vector<chain::CallResult>> CallsOfTwo(std::vector<chain::Call> calls,
+                                                  Deadline by) override {
+    return FakeEvmChain::Calls(std::move(calls), by);
+  }
+  size_t of_two = 0;
+};
+
+TEST_P(LocalFacilitatorTest, OneNodeAloneMakesNoTransferAboveTheQuorum) {
+  const chain::ChainId id = chain::ChainId::Evm(84532);
+  testing::FakeEvmChain dream(id, f.Domain());
+  OneLies liar(id, f.Domain());
+  liar.dream = &dream;
+  const Sale sale = f.Make(1);
+  for (testing::FakeEvmChain* one : {&dream, static_cast<testing::FakeEvmChain*>(&liar)}) {
+    one->balance[f.payer.address()] = codec::Uint256(1'000'000);
+    one->now_s = Clock::System().Now().seconds();
+  }
+  dream.FrontRun(f.Make(2).auth);
+  dream.FrontRun(sale.auth);
+  liar.MineEmpty();
+  liar.MineEmpty();
+  const auto look = [&](const LocalFacilitator& of) {
+    return f.loop.RunUntilDone(const_cast<LocalFacilitator&>(of).Lookup(
+        sale.payment, sale.requirements, SettleFixture::In(Millis(2'000))));
+  };
+  const LocalFacilitator trusting({{&liar, nullptr}}, f.assets, *f.database, Clock::System());
+  const LocalFacilitator careful({{&liar, nullptr, Money::Micros(1'000)}}, f.assets, *f.database,
+                                 Clock::System());
+  EXPECT_EQ(look(trusting)->trace, Facilitator::Trace::kUsed) << "one node is believed below it";
+  EXPECT_EQ(look(careful)->trace, Facilitator::Trace::kUnused);
+  // Used in truth, by another transaction than the one it names.
+  liar.FrontRun(sale.auth);
+  EXPECT_EQ(look(careful)->trace, Facilitator::Trace::kUnknown);
+  EXPECT_GT(liar.of_two, 0U);
+  liar.lies = false;
+  EXPECT_EQ(look(careful)->trace, Facilitator::Trace::kUsed);
+}
+
 TEST_P(LocalFacilitatorTest, AReceiptThatIsNotSeenInTimeIsPendingAndASecondSettleReconciles) {
   f.fake.instant = false;
   const Sale sale = f.Make(1);

@@ -33,7 +33,8 @@ constexpr db::Statement kFinish{
     "UPDATE pending_settlement SET state = $2, result = $3, updated_ms = $4"
     " WHERE key = $1 AND state IN ('sent', 'failed')"};
 constexpr db::Statement kTell{"settle.pending_tell",
-                              "UPDATE pending_settlement SET state = 'told', updated_ms = $2"
+                              "UPDATE pending_settlement SET state = 'told', result = $3,"
+                              " updated_ms = $2"
                               " WHERE key = $1 AND state = 'settled'"};
 constexpr db::Statement kUntell{"settle.pending_untell",
                                 "UPDATE pending_settlement SET state = 'settled', updated_ms = $2"
@@ -73,8 +74,9 @@ Result<bool> FinishPending(db::Tx& tx, const std::string& key, PendingState stat
   return rows.changed > 0;
 }
 
-Result<bool> TellPending(db::Tx& tx, const std::string& key, UnixMs now) {
-  PTG_TRY(const db::Rows rows, tx.Run(kTell, key, now.ms()));
+Result<bool> TellPending(db::Tx& tx, const std::string& key, const std::string& result,
+                         UnixMs now) {
+  PTG_TRY(const db::Rows rows, tx.Run(kTell, key, now.ms(), result));
   return rows.changed > 0;
 }
 

@@ -32,8 +32,9 @@ Result<std::optional<Pending>> FindPending(db::Tx& tx, const std::string& key);
 // The result of a settlement that was begun. False when the row has gone on already.
 Result<bool> FinishPending(db::Tx& tx, const std::string& key, PendingState state,
                            const std::string& result, UnixMs now);
-// kSettled -> kTold and back. Of any number of callers exactly one gets true.
-Result<bool> TellPending(db::Tx& tx, const std::string& key, UnixMs now);
+// kSettled -> kTold and back. Of any number of callers exactly one gets true. `result`: the answer
+// and, beside it, whom it was told.
+Result<bool> TellPending(db::Tx& tx, const std::string& key, const std::string& result, UnixMs now);
 Result<bool> UntellPending(db::Tx& tx, const std::string& key, UnixMs now);
 // Forgets what was finished before `before`: the chain itself guards those authorizations.
 Result<> PrunePending(db::Tx& tx, UnixMs before);

@@ -54,6 +54,10 @@ SettleReading Unclear(std::string what) {
 
 }  // namespace
 
+Reading Weigh(Reading said, bool first) {
+  return said == Reading::kRefused && !first ? Reading::kDoubtful : said;
+}
+
 bool SameNetwork(std::string_view a, std::string_view b) {
   if (a == b) return true;
   const auto left = chain::ChainId::Parse(a);

@@ -37,6 +37,11 @@ struct SettleReading {
 };
 SettleReading ReadSettle(int status, std::string_view body, const Expected& expected);
 
+// What an answer means when it is not the first that was heard of the payment (or may not be): the
+// money may have moved by the call before, and what is said of this one ("used", "expired", "too
+// little is left") would be said then too. So a refusal is a doubt.
+Reading Weigh(Reading said, bool first);
+
 // Do two names, in whichever spelling, mean one network?
 bool SameNetwork(std::string_view a, std::string_view b);
 

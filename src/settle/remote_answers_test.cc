@@ -120,5 +120,21 @@ TEST(SameNetwork, BothSpellingsMeanOneChain) {
   EXPECT_FALSE(SameNetwork("made-up", "other"));
 }
 
+TEST(Weigh, ARefusalThatIsNotTheFirstAnswerIsADoubt) {
+  const struct {
+    Reading said;
+    Reading first;
+    Reading later;
+  } cases[] = {{Reading::kSettled, Reading::kSettled, Reading::kSettled},
+               {Reading::kPending, Reading::kPending, Reading::kPending},
+               {Reading::kRefused, Reading::kRefused, Reading::kDoubtful},
+               {Reading::kDoubtful, Reading::kDoubtful, Reading::kDoubtful},
+               {Reading::kUnclear, Reading::kUnclear, Reading::kUnclear}};
+  for (const auto& c : cases) {
+    EXPECT_EQ(Weigh(c.said, true), c.first);
+    EXPECT_EQ(Weigh(c.said, false), c.later);
+  }
+}
+
 }  // namespace
 }  // namespace pontage::settle

@@ -33,6 +33,14 @@ Expected ExpectedOf(const x402::Payment& payment, const x402::Requirements& q) {
       .version = q.version, .network = q.network, .payer = PayerOf(payment), .amount = q.amount};
 }
 
+// How long it may wait for a block: a sixth of the time is for the way there and back.
+std::string PreferOf(Millis left) {
+  constexpr int64_t kMost = 600;
+  const int64_t seconds = std::clamp<int64_t>(left.count() / 1000, 0, kMost);
+  return "wait=" +
+         std::to_string(seconds - std::min<int64_t>(seconds, std::max<int64_t>(1, seconds / 6)));
+}
+
 Settlement Unknown(x402::SettleAnswer answer, const x402::Requirements& q, std::string payer) {
   answer.success = false;
   answer.reason = "settlement_pending";
@@ -67,7 +75,8 @@ bool RemoteFacilitator::MayTry(const Endpoint& endpoint) const {
 
 Task<RemoteFacilitator::Heard> RemoteFacilitator::Exchange(Endpoint& endpoint,
                                                            std::string_view path,
-                                                           const std::string& body, Deadline by) {
+                                                           const std::string& body, Deadline by,
+                                                           std::string_view sale) {
   net::RequestHead head;
   head.method = body.empty() ? "GET" : "POST";
   head.target = endpoint.url.path + std::string(path);
@@ -76,6 +85,8 @@ Task<RemoteFacilitator::Heard> RemoteFacilitator::Exchange(Endpoint& endpoint,
   if (!endpoint.token.empty()) {
     head.headers.Add("Authorization", "Bearer " + std::string(endpoint.token.Reveal()));
   }
+  if (!sale.empty()) head.headers.Add("Idempotency-Key", sale);
+  if (path == "/settle") head.headers.Add("Prefer", PreferOf(by.Left(clock_)));
   Result<net::Client::Whole> answer = co_await clients_.Here().Fetch(
       endpoint.url, std::move(head), body, kMaxFacilitatorAnswer, by);
   if (!answer) {
@@ -143,13 +154,13 @@ Task<x402::VerifyAnswer> RemoteFacilitator::Verify(const x402::Payment& payment,
 
 // kFacilitatorUnreachable: nothing was sent to anybody.
 Task<SettleReading> RemoteFacilitator::AskSettle(const std::string& body, const Expected& expected,
-                                                 Deadline by) {
+                                                 deal::Asking asking, Deadline by) {
   for (const std::unique_ptr<Endpoint>& endpoint : endpoints_) {
     if (!MayTry(*endpoint)) continue;
     SettleReading reading;
     // Asked once more, with the very same bytes, by who says that it is under way.
     for (int attempt = 0; attempt < 2; ++attempt) {
-      const Result<Heard> heard = co_await Exchange(*endpoint, "/settle", body, by);
+      const Result<Heard> heard = co_await Exchange(*endpoint, "/settle", body, by, asking.sale);
       if (!heard) {
         if (heard.error().code() == Code::kUpstreamUnreachable && attempt == 0) break;
         if (attempt == 0) {
@@ -167,6 +178,7 @@ Task<SettleReading> RemoteFacilitator::AskSettle(const std::string& body, const 
              {"reason", next.answer.message}});
         next.answer.transaction = reading.answer.transaction;
       }
+      next.reading = Weigh(next.reading, attempt == 0 && !asking.again);
       reading = std::move(next);
       if (reading.reading != Reading::kPending) co_return reading;
     }
@@ -177,12 +189,19 @@ Task<SettleReading> RemoteFacilitator::AskSettle(const std::string& body, const 
 
 Task<Settlement> RemoteFacilitator::Settle(const x402::Payment& payment,
                                            const x402::Requirements& requirements, Deadline by) {
+  return SettleSale(payment, requirements, {}, by);
+}
+
+Task<Settlement> RemoteFacilitator::SettleSale(const x402::Payment& payment,
+                                               const x402::Requirements& requirements,
+                                               deal::Asking asking, Deadline by) {
   const std::string body = codec::ToString(x402::FacilitatorRequestJson(payment, requirements));
   const Expected expected = ExpectedOf(payment, requirements);
   const Deadline until = Sooner(by, Deadline::In(clock_, options_.settle_timeout));
-  PTG_CO_TRY(SettleReading reading, co_await AskSettle(body, expected, until));
+  PTG_CO_TRY(SettleReading reading, co_await AskSettle(body, expected, asking, until));
   if (reading.answer.payer.empty()) reading.answer.payer = expected.payer;
-  if (ViewOf(requirements) != nullptr) {
+  const bool plain = reading.reading == Reading::kSettled || reading.reading == Reading::kRefused;
+  if (ViewOf(requirements) != nullptr && (options_.check || !plain)) {
     co_return co_await Check(payment, requirements, std::move(reading), by);
   }
   switch (reading.reading) {
@@ -235,27 +254,38 @@ Task<Settlement> RemoteFacilitator::Check(const x402::Payment& payment,
   if (reading.reading == Reading::kRefused) {
     co_return Settlement{Outcome::kRefused, std::move(reading.answer)};
   }
+  const auto payload = scheme::ParseExactEvm(payment.payload());
+  if (reading.reading == Reading::kDoubtful && payload && RanOut(payload->auth, traced->as_of)) {
+    // It says no, and nobody can send it any more.
+    co_return Settlement{Outcome::kRefused, std::move(reading.answer)};
+  }
   co_return Unknown(std::move(reading.answer), requirements, payer);
 }
 
-chain::EvmView* RemoteFacilitator::ViewOf(const x402::Requirements& requirements) const {
+const RemoteOptions::View* RemoteFacilitator::ViewOf(const x402::Requirements& requirements) const {
   const auto chain = scheme::NetworkOf(requirements.network, requirements.version);
   if (!chain) return nullptr;
-  const auto at = std::ranges::find_if(
-      options_.views, [&chain](const chain::EvmView* view) { return view->chain() == *chain; });
-  return at == options_.views.end() ? nullptr : *at;
+  const auto at = std::ranges::find_if(options_.views, [&chain](const RemoteOptions::View& one) {
+    return one.view->chain() == *chain;
+  });
+  return at == options_.views.end() ? nullptr : &*at;
 }
 
 Task<Facilitator::Traced> RemoteFacilitator::Lookup(const x402::Payment& payment,
                                                     const x402::Requirements& requirements,
                                                     Deadline by) {
-  chain::EvmView* view = ViewOf(requirements);
+  const RemoteOptions::View* of = ViewOf(requirements);
   Traced traced;
-  if (view == nullptr) co_return traced;
+  if (of == nullptr) co_return traced;
   PTG_CO_TRY(const scheme::ExactEvmTerms terms, scheme::ReadTerms(requirements, assets_));
   PTG_CO_TRY(const scheme::ExactEvmPayload payload, scheme::ParseExactEvm(payment.payload()));
-  PTG_CO_TRY(const TracedTransfer found, co_await TraceTransfer(*view, ClaimOf(payload.auth, terms),
-                                                                OldestOf(payload.auth, terms), by));
+  const chain::EvmAsset* asset = assets_.Find(terms.chain, terms.asset);
+  TraceRules rules;
+  rules.confirmations = of->confirmations;
+  rules.two = asset != nullptr && WorthTwo(terms.amount, asset->decimals, of->quorum_above);
+  PTG_CO_TRY(const TracedTransfer found,
+             co_await TraceTransfer(*of->view, ClaimOf(payload.auth, terms),
+                                    OldestOf(payload.auth, terms), rules, by));
   traced.trace = found.trace;
   traced.as_of = found.as_of;
   if (found.trace == Trace::kUsed) {

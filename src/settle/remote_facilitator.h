@@ -7,6 +7,7 @@
 #include <string>
 #include <vector>
 
+#include "base/money.h"
 #include "base/secret.h"
 #include "base/time.h"
 #include "chain/registry.h"
@@ -31,15 +32,24 @@ struct RemoteOptions {
   // A refused or failed connect keeps others from trying for so long.
   Millis circuit{500};
   Millis supported_age{300'000};
-  // Chains of our own that a settlement is checked on (check_receipts), and that Lookup asks.
-  std::vector<chain::EvmView*> views;
+  // Chains of our own. Lookup asks them, and whatever the facilitator leaves in doubt is decided by
+  // them.
+  struct View {
+    chain::EvmView* view = nullptr;
+    uint64_t confirmations = 1;
+    std::optional<Money> quorum_above = std::nullopt;
+  };
+  std::vector<View> views;
+  // A success and a refusal too are believed only when such a chain agrees.
+  bool check = false;
 };
 
 // Somebody else's facilitator over HTTP. What it says is checked for types and against what was
-// asked. It is believed about a success, and with a view of ours only when the transfer is on the
-// chain. Only a failed connect counts against an endpoint; one that answers, however wrongly, or
-// hangs up, is asked again for the next payment. A /settle goes to another endpoint only when
-// nothing was sent to the one before. Safe to use from every loop.
+// asked. It is believed about a success, and with `check` only when the transfer is on the chain;
+// about a refusal only when it is the first that was heard of the payment. Only a failed connect
+// counts against an endpoint; one that answers, however wrongly, or hangs up, is asked again for
+// the next payment. A /settle goes to another endpoint only when nothing was sent to the one
+// before. Safe to use from every loop.
 class RemoteFacilitator final : public Facilitator {
  public:
   // `assets`, `clock` and the views outlive it. kConfig when there is no endpoint or one is no URL.
@@ -51,6 +61,10 @@ class RemoteFacilitator final : public Facilitator {
                                   const x402::Requirements& requirements, Deadline by) override;
   Task<Settlement> Settle(const x402::Payment& payment, const x402::Requirements& requirements,
                           Deadline by) override;
+  // Tells the facilitator the sale's name (Idempotency-Key), so that one which keeps it repeats its
+  // success, and how long it may wait (Prefer), so that its answer comes while it is listened to.
+  Task<Settlement> SettleSale(const x402::Payment& payment, const x402::Requirements& requirements,
+                              deal::Asking asking, Deadline by) override;
   Task<Traced> Lookup(const x402::Payment& payment, const x402::Requirements& requirements,
                       Deadline by) override;
   Task<std::vector<Kind>> Supported(Deadline by) override;
@@ -75,13 +89,14 @@ class RemoteFacilitator final : public Facilitator {
   bool MayTry(const Endpoint& endpoint) const;
   // kUpstreamUnreachable: nothing was sent.
   Task<Heard> Exchange(Endpoint& endpoint, std::string_view path, const std::string& body,
-                       Deadline by);
-  Task<SettleReading> AskSettle(const std::string& body, const Expected& expected, Deadline by);
+                       Deadline by, std::string_view sale = {});
+  Task<SettleReading> AskSettle(const std::string& body, const Expected& expected,
+                                deal::Asking asking, Deadline by);
   // What our own view of the chain says about it, if there is one.
   Task<Settlement> Check(const x402::Payment& payment, const x402::Requirements& requirements,
                          SettleReading reading, Deadline by);
   Task<std::vector<Kind>> FetchSupported(Deadline by);
-  chain::EvmView* ViewOf(const x402::Requirements& requirements) const;
+  const RemoteOptions::View* ViewOf(const x402::Requirements& requirements) const;
 
   RemoteOptions options_;
   const chain::AssetRegistry& assets_;

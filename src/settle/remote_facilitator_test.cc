@@ -52,6 +52,8 @@ class Peer {
   std::vector<std::string> bodies;
   std::vector<std::string> targets;
   std::string authorization;
+  std::string key;
+  std::string prefer;
 
  private:
   Task<> Serve(net::RequestHead& head, net::BodySource& body, net::ResponseWriter& out) {
@@ -60,6 +62,8 @@ class Peer {
     bodies.push_back(std::move(bytes));
     targets.push_back(head.target);
     authorization = head.headers.Get("authorization").value_or("");
+    key = head.headers.Get("idempotency-key").value_or("");
+    prefer = head.headers.Get("prefer").value_or("");
     const Line line = script_[std::min(at_++, script_.size() - 1)];
     if (line.hang_up) {
       out.Abort();
@@ -80,11 +84,13 @@ class Peer {
 
 class RemoteFacilitatorTest : public ::testing::Test {
  protected:
-  void Make(std::vector<std::string> urls, bool check = false) {
+  void Make(std::vector<std::string> urls, bool check = false, bool view = false) {
+    view = view || check;
     RemoteOptions options;
     for (std::string& url : urls) options.endpoints.push_back({std::move(url), Secret("s3cret")});
     options.circuit = Millis(300);
-    if (check) options.views.push_back(&f.fake);
+    if (view) options.views.push_back({&f.fake});
+    options.check = check;
     remote = *RemoteFacilitator::Make(std::move(options), f.assets, Clock::System());
   }
   Result<x402::VerifyAnswer> Verify() {
@@ -94,6 +100,12 @@ class RemoteFacilitatorTest : public ::testing::Test {
   Result<Facilitator::Settlement> Settle(Millis within = Millis(2'000)) {
     return f.loop.RunUntilDone(
         remote->Settle(sale.payment, sale.requirements, SettleFixture::In(within)));
+  }
+
+  Facilitator::Settlement SettleSale(bool again) {
+    const deal::Asking asking{"pay_1", again};
+    return *f.loop.RunUntilDone(remote->SettleSale(sale.payment, sale.requirements, asking,
+                                                   SettleFixture::In(Millis(12'000))));
   }
 
   SettleFixture f{testing::EngineKind::kSqlite};
@@ -162,6 +174,45 @@ TEST_F(RemoteFacilitatorTest, ARefusalKeepsItsReason) {
   ASSERT_THAT(settled, IsOk());
   EXPECT_EQ(settled->outcome, Outcome::kRefused);
   EXPECT_EQ(settled->answer.reason, "some_word");
+}
+
+TEST_F(RemoteFacilitatorTest, TellsWhichSaleItIsAndHowLongItListens) {
+  Make({peer.url()});
+  peer.Says({{.body = std::string(kPaid)}});
+  EXPECT_EQ(SettleSale(false).outcome, Outcome::kSettled);
+  EXPECT_EQ(peer.key, "pay_1");
+  EXPECT_TRUE(peer.prefer == "wait=10" || peer.prefer == "wait=11") << peer.prefer;
+}
+
+// The money moved and the answer was lost. Asked again, facilitators say of their own transaction
+// that the authorization is used, of another state than expected, late, or that too little is left.
+TEST_F(RemoteFacilitatorTest, OnlyTheFirstAnswerEverHeardMayRefuse) {
+  for (const std::string reason :
+       {"invalid_transaction_state", "invalid_exact_evm_payload_authorization_valid_before",
+        "insufficient_funds", "some_word"}) {
+    const std::string refusal = R"({"success":false,"errorReason":")" + reason + R"("})";
+    Make({peer.url()});
+    peer.Says({{.body = refusal}});
+    EXPECT_EQ(SettleSale(false).outcome, Outcome::kRefused) << reason;
+    EXPECT_EQ(SettleSale(true).outcome, Outcome::kUnknown) << reason;
+    // "Pending" was an answer, too.
+    peer.Says({{.body = std::string(kPending)}, {.body = refusal}});
+    EXPECT_EQ(SettleSale(false).outcome, Outcome::kUnknown) << reason;
+  }
+}
+
+// Without check_receipts as well: what the facilitator leaves in doubt, an rpc of ours ends.
+TEST_F(RemoteFacilitatorTest, AChainOfOursEndsADoubt) {
+  Make({peer.url()}, false, true);
+  const std::string refusal = R"({"success":false,"errorReason":"insufficient_funds"})";
+  peer.Says({{.body = refusal}});
+  f.fake.now_s = Clock::System().Now().seconds();
+  EXPECT_EQ(SettleSale(false).outcome, Outcome::kRefused);
+  EXPECT_EQ(SettleSale(true).outcome, Outcome::kUnknown) << "it may still be mined";
+  f.fake.now_s = static_cast<int64_t>(*sale.auth.valid_before.ToU64()) + 120;
+  EXPECT_EQ(SettleSale(true).outcome, Outcome::kRefused) << "unused after its end";
+  f.fake.FrontRun(sale.auth);
+  EXPECT_EQ(SettleSale(true).outcome, Outcome::kSettled);
 }
 
 // Nothing listens at the first: its connect fails, so the second is asked; and then the first is

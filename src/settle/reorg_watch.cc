@@ -287,8 +287,9 @@ Task<std::vector<Verdict>> ReorgWatch::Verdicts(const WatchedTransaction& moved,
     std::optional<Facilitator::Trace> trace;
     if (proof != scheme::Proof::kPaid) {
       const int64_t oldest = loop_.clock().Now().seconds() - kLongestS;
-      const Result<TracedTransfer> traced =
-          co_await TraceTransfer(view_, claim, oldest, Deadline::In(loop_.clock(), kRpcTimeout));
+      const TraceRules rules{options_.confirmations, false};
+      const Result<TracedTransfer> traced = co_await TraceTransfer(
+          view_, claim, oldest, rules, Deadline::In(loop_.clock(), kRpcTimeout));
       if (traced) trace = traced->trace;
       if (traced && trace == Facilitator::Trace::kUsed) {
         verdict.detail = codec::Hex0x(traced->transaction);

@@ -24,6 +24,7 @@ struct ReorgOptions {
   Millis look{5'000};
   // How often the books are: for what other nodes have mined, and for the gauge.
   Millis load{15'000};
+  uint64_t confirmations = 1;        // of a transaction that somebody else sent
   obs::Registry* metrics = nullptr;  // outlives it; none: nothing is counted
 };
 

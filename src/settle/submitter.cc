@@ -35,7 +35,9 @@ Submitter::Submitter(Loop& loop, chain::EvmView& view, db::Database& database,
       options_(options),
       signer_{view.chain().Caip2(), key_.address().ToLower()},
       reorgs_(loop, view, database, signer_,
-              ReorgOptions{.look = options.reorg_look, .metrics = options.metrics},
+              ReorgOptions{.look = options.reorg_look,
+                           .confirmations = options.confirmations,
+                           .metrics = options.metrics},
               [this](Outgoing tx) { Adopt(std::move(tx), true, {}); }) {}
 
 Submitter::~Submitter() = default;

@@ -36,20 +36,85 @@ int64_t OldestOf(const chain::TransferAuthorization& auth, const scheme::ExactEv
          std::clamp<int64_t>(terms.max_timeout_s, 0, kDay) - 2 * scheme::kWindowSkewS;
 }
 
+bool RanOut(const chain::TransferAuthorization& auth, UnixMs as_of) {
+  // Nodes behind one name may be this much behind each other.
+  constexpr Millis kLagOfNodes{60'000};
+  constexpr uint64_t kNever = INT64_MAX / 1'000;
+  const uint64_t end = std::min(auth.valid_before.ToU64().value_or(kNever), kNever);
+  return as_of > UnixMs::FromSeconds(static_cast<int64_t>(end)) + kLagOfNodes;
+}
+
+bool WorthTwo(const codec::Uint256& amount, uint8_t decimals, const std::optional<Money>& above) {
+  if (!above) return false;
+  constexpr uint64_t kMicros = 1'000'000;
+  codec::Uint256 least(static_cast<uint64_t>(std::max<int64_t>(above->micros(), 0)));
+  for (uint8_t i = 0; i < decimals; ++i) {
+    const Result<codec::Uint256> more = Mul(least, 10);
+    if (!more) return false;
+    least = *more;
+  }
+  const Result<codec::Uint256> mine = Mul(amount, kMicros);
+  return !mine || *mine >= least;
+}
+
+namespace {
+
+// Both at one node, or the word of two.
+Task<chain::EvmBlock> Latest(chain::EvmView& view, bool two, Deadline by) {
+  return two ? view.LatestOfTwo(by) : view.Block(std::nullopt, by);
+}
+
+Task<bool> Used(chain::EvmView& view, const scheme::TransferClaim& claim, bool two, Deadline by) {
+  return two ? view.NonceUsedOfTwo(claim.asset, claim.payer, claim.nonce, by)
+             : view.NonceUsed(claim.asset, claim.payer, claim.nonce, by);
+}
+
+Task<std::optional<chain::EvmReceipt>> ReceiptOf(chain::EvmView& view, crypto::Hash32 hash,
+                                                 bool two, Deadline by) {
+  if (two) co_return co_await view.ReceiptOfTwo(hash, by);
+  std::vector<crypto::Hash32> hashes{hash};
+  PTG_CO_TRY(std::vector<std::optional<chain::EvmReceipt>> receipts,
+             co_await view.Receipts(std::move(hashes), by));
+  if (!receipts[0]) {
+    co_return Fail(Code::kChainUnreachable, "the chain gives a log without its receipt");
+  }
+  co_return std::move(receipts[0]);
+}
+
+// That a node finds a log in a transaction is its own word; that it is there is its receipt's.
+bool Holds(const chain::EvmReceipt& receipt, const chain::LogFilter& filter) {
+  return std::ranges::any_of(receipt.logs, [&filter](const chain::EvmLog& log) {
+    return log.address == filter.address && log.topics.size() == filter.topics.size() &&
+           std::ranges::equal(log.topics, filter.topics, [](const auto& is, const auto& wanted) {
+             return !wanted || is == *wanted;
+           });
+  });
+}
+
+}  // namespace
+
 Task<TracedTransfer> TraceTransfer(chain::EvmView& view, scheme::TransferClaim claim,
-                                   int64_t oldest_s, Deadline by) {
+                                   int64_t oldest_s, TraceRules rules, Deadline by) {
   TracedTransfer traced;
+  const uint64_t above = std::max<uint64_t>(rules.confirmations, 1) - 1;  // blocks on top of it
   // The time first: what is unused then was unused at that time at least.
-  PTG_CO_TRY(chain::EvmBlock block, co_await view.Block(std::nullopt, by));
+  PTG_CO_TRY(chain::EvmBlock block, co_await Latest(view, rules.two, by));
   traced.as_of = UnixMs::FromSeconds(block.time_s);
-  PTG_CO_TRY(const bool used, co_await view.NonceUsed(claim.asset, claim.payer, claim.nonce, by));
+  PTG_CO_TRY(const bool used, co_await Used(view, claim, rules.two, by));
   if (!used) {
+    if (above > 0) {
+      // What is above may be thrown out, and with other blocks in its place it may yet be used at
+      // an earlier time.
+      PTG_CO_TRY(block, co_await view.Block(block.number - std::min(block.number, above), by));
+      traced.as_of = std::min(traced.as_of, UnixMs::FromSeconds(block.time_s));
+    }
     traced.trace = Facilitator::Trace::kUnused;
     co_return traced;
   }
   // It may have been used in a block since.
-  PTG_CO_TRY(block, co_await view.Block(std::nullopt, by));
-  uint64_t to = block.number;
+  PTG_CO_TRY(block, co_await Latest(view, rules.two, by));
+  const uint64_t head = block.number;
+  uint64_t to = head;
   for (int range = 0; range < kMaxRanges; ++range) {
     const uint64_t from = to >= kLogRange ? to - kLogRange + 1 : 0;
     for (const codec::Bytes32& topic :
@@ -59,20 +124,19 @@ Task<TracedTransfer> TraceTransfer(chain::EvmView& view, scheme::TransferClaim c
       filter.topics = {topic, claim.payer.ToWord(), claim.nonce};
       filter.from_block = from;
       filter.to_block = to;
+      chain::LogFilter asked = filter;
       PTG_CO_TRY(const std::vector<chain::FoundLog> found,
-                 co_await view.Logs(std::move(filter), by));
+                 co_await view.Logs(std::move(asked), by));
       if (found.empty()) continue;
-      traced.trace = Facilitator::Trace::kUsedElsewhere;
-      traced.transaction = found.front().transaction;
-      std::vector<crypto::Hash32> hashes{traced.transaction};
-      PTG_CO_TRY(const auto receipts, co_await view.Receipts(std::move(hashes), by));
-      if (!receipts[0]) {
-        co_return Fail(Code::kChainUnreachable, "the chain gives a log without its receipt");
-      }
-      if (receipts[0]->ok &&
-          scheme::ProveTransfer(receipts[0]->logs, claim) == scheme::Proof::kPaid) {
-        traced.trace = Facilitator::Trace::kUsed;
-      }
+      const crypto::Hash32 hash = found.front().transaction;
+      PTG_CO_TRY(const std::optional<chain::EvmReceipt> receipt,
+                 co_await ReceiptOf(view, hash, rules.two, by));
+      // Not there, or not yet.
+      if (!receipt || !Holds(*receipt, filter) || receipt->block + above > head) co_return traced;
+      traced.transaction = hash;
+      const bool paid =
+          receipt->ok && scheme::ProveTransfer(receipt->logs, claim) == scheme::Proof::kPaid;
+      traced.trace = paid ? Facilitator::Trace::kUsed : Facilitator::Trace::kUsedElsewhere;
       co_return traced;
     }
     if (from == 0) break;

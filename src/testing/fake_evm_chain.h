@@ -22,7 +22,7 @@ namespace pontage::testing {
 // An EVM chain with one EIP-3009 token, as far as a facilitator sees it: balances, used
 // authorizations, account nonces, a pool of transactions that waits for Mine (or is mined at once).
 // Deterministic and single-threaded.
-class FakeEvmChain final : public chain::EvmView {
+class FakeEvmChain : public chain::EvmView {
  public:
   FakeEvmChain(chain::ChainId id, chain::Eip712Domain token) : id_(std::move(id)), token_(token) {}
 

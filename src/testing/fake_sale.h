@@ -130,7 +130,8 @@ class FakeRail final : public rail::Rail {
   mutable bool moves = true;
   mutable std::map<std::string, int> moved;  // nonce -> how often money moved for it (never over 1)
   mutable int settle_calls = 0;
-  std::function<void()> during;  // while it settles
+  mutable std::vector<std::pair<std::string, bool>> asked;  // for which sale, and whether again
+  std::function<void()> during;                             // while it settles
 
   std::string_view name() const override { return "fake"; }
   Result<std::optional<deal::Credential>> Find(const net::Headers& headers) const override {
@@ -167,9 +168,10 @@ class FakeRail final : public rail::Rail {
     if (moved.contains(credential.value)) co_return Fail(Code::kPaymentReplayed, "nonce used");
     co_return Claim(credential, quote);
   }
-  Task<deal::Settlement> Settle(const std::string& payload, const std::string&,
+  Task<deal::Settlement> Settle(const std::string& payload, const std::string&, deal::Asking asking,
                                 Deadline) const override {
     ++settle_calls;
+    asked.emplace_back(std::string(asking.sale), asking.again);
     if (during) during();
     const std::string nonce = NonceOf(payload);
     deal::Settlement s;

@@ -44,8 +44,9 @@ class SettleFixture {
     signers =
         std::make_unique<settle::Signers>(std::vector{submitter.get()}, *database, Clock::System());
     facilitator = std::make_unique<settle::LocalFacilitator>(
-        std::vector<settle::LocalChain>{{&fake, signers.get()}}, assets, *database,
-        Clock::System());
+        std::vector<settle::LocalChain>{
+            {&fake, signers.get(), std::nullopt, options.confirmations}},
+        assets, *database, Clock::System());
     Wait(Millis(150));
   }
   void StopNode() {

@@ -210,7 +210,12 @@ describe("a new configuration", () => {
     await change(toml().replace("sqlite:pontage.db", "sqlite:other.db"));
     assert.equal(server.events("config.needs_restart").length, had + 1);
     assert.ok(!fs.existsSync(path.join(server.dir, "other.db")));
+    await change(toml().replace("signer =", 'gas_cap = 400000\nconfirmations = 2\nsigner ='));
+    const told = server.events("config.needs_restart");
+    assert.equal(told.length, had + 2);
+    assert.equal(told.at(-1).keys, "chain.*.confirmations, chain.*.gas_cap");
     await change(toml());
+    assert.equal(server.events("config.needs_restart").length, had + 2, "nothing waits any more");
   });
 
   test("the books go on: a payment before it is used after it, a payment after it is good", async () => {

@@ -12,6 +12,7 @@
 #include "db/db.h"
 #include "db/migrate.h"
 #include "io/runtime.h"
+#include "ledger/ledger.h"
 #include "net/client.h"
 #include "settle/outgoing_store.h"
 #include "settle/reorg_store.h"
@@ -180,6 +181,21 @@ void ExamineLost(Exam& exam) {
             std::to_string(lost) + " settled payments were undone by the chain within a week",
             "settle.reorg_lost in the log names them, `pontage explain` says what became of each; "
             "more confirmations make it rarer");
+}
+
+// Payments in doubt whose time is over: nobody can say what became of them.
+void ExamineOverdue(Exam& exam) {
+  const auto database = Books(exam.config);
+  if (!database) return;
+  Loop loop;
+  ledger::Ledger books(*database, "doctor", Clock::System(), Rng::System());
+  const auto rows = loop.RunUntilDone(books.Overdue(Deadline::In(Clock::System(), Millis(10'000))));
+  if (!rows || rows->empty()) return;
+  exam.Warn("payments in doubt",
+            std::to_string(rows->size()) + " ran out and nobody says whether they were charged, " +
+                rows->front().id.str() + " among them",
+            "give their network an rpc in [chain] and restart: the chain's word closes them; "
+            "`pontage payments --state in_doubt` lists them");
 }
 
 Task<> ExamineSigner(Exam& exam, const ChainConfig& chain, const Secret& signer,
@@ -380,6 +396,7 @@ int Doctor(const CommonOptions& common) {
   for (const std::string& warning : config->warnings) exam.Warn("config", warning, "");
   ExamineStore(exam);
   ExamineLost(exam);
+  ExamineOverdue(exam);
   ExamineTls(exam);
   Loop loop;
   if (const auto done = loop.RunUntilDone(ExamineAll(loop, exam)); !done) {

@@ -75,7 +75,8 @@ Json ToJson(const Reservation& r, const chain::AssetRegistry& assets) {
                             {"failure", r.failure},
                             {"created", r.created.Rfc3339()},
                             {"updated", r.updated.Rfc3339()},
-                            {"valid_before", r.valid_before.Rfc3339()}});
+                            {"valid_before", r.valid_before.Rfc3339()},
+                            {"overdue", ledger::Ledger::IsOverdue(r, Clock::System().Now())}});
   return json;
 }
 
@@ -185,6 +186,10 @@ void ExplainToPerson(const Told& told, const chain::AssetRegistry& assets) {
   for (const auto& [name, value] : facts) {
     if (!value.empty())
       PrintLine("  " + std::string(name) + std::string(13 - name.size(), ' ') + value);
+  }
+  if (ledger::Ledger::IsOverdue(r, Clock::System().Now())) {
+    PrintLine("  overdue      it ran out " + r.valid_before.Rfc3339() +
+              " and neither a chain nor the facilitator says whether it was charged");
   }
   PrintLine("  history");
   for (const auto& event : told.history) {

@@ -1,0 +1,132 @@
+#include "app/reload.h"
+
+#include <algorithm>
+#include <functional>
+#include <utility>
+
+namespace pontage::app {
+namespace {
+
+bool Same(const Secret& a, const Secret& b) { return a.Matches(b.Reveal()); }
+
+bool Same(const std::vector<Secret>& a, const std::vector<Secret>& b) {
+  return std::ranges::equal(a, b, [](const Secret& x, const Secret& y) { return Same(x, y); });
+}
+
+bool Same(const std::vector<chain::EvmAsset>& a, const std::vector<chain::EvmAsset>& b) {
+  return std::ranges::equal(a, b, [](const chain::EvmAsset& x, const chain::EvmAsset& y) {
+    return x.address == y.address && x.symbol == y.symbol && x.decimals == y.decimals &&
+           x.eip712_name == y.eip712_name && x.eip712_version == y.eip712_version &&
+           x.method == y.method;
+  });
+}
+
+bool Same(const std::vector<PayTo>& a, const std::vector<PayTo>& b) {
+  return std::ranges::equal(a, b, [](const PayTo& x, const PayTo& y) {
+    return x.network == y.network && x.address == y.address;
+  });
+}
+
+using Differs = std::function<bool(const Config&, const Config&)>;
+struct Row {
+  const char* key;
+  Differs differs;
+};
+
+// A key of a chain differs when it does on any chain that both have.
+Differs OfChains(bool (*same)(const ChainConfig&, const ChainConfig&)) {
+  return [same](const Config& a, const Config& b) {
+    return std::ranges::any_of(a.chains, [&](const ChainConfig& one) {
+      const ChainConfig* other = b.ChainOf(one.network);
+      return other != nullptr && !same(one, *other);
+    });
+  };
+}
+
+bool OtherChains(const Config& a, const Config& b) {
+  return a.chains.size() != b.chains.size() ||
+         std::ranges::any_of(
+             a.chains, [&b](const ChainConfig& one) { return b.ChainOf(one.network) == nullptr; });
+}
+
+const std::vector<Row>& Rows() {
+  using C = Config;
+  using N = ChainConfig;
+  static const std::vector<Row> rows = {
+      {"server.listen", [](const C& a, const C& b) { return a.server.listen != b.server.listen; }},
+      {"server.metrics_listen",
+       [](const C& a, const C& b) { return a.server.metrics_listen != b.server.metrics_listen; }},
+      {"server.threads",
+       [](const C& a, const C& b) { return a.server.threads != b.server.threads; }},
+      {"server.tls",
+       [](const C& a, const C& b) { return a.server.tls.has_value() != b.server.tls.has_value(); }},
+      {"store.url", [](const C& a, const C& b) { return a.store.url != b.store.url; }},
+      {"x402.facilitator",
+       [](const C& a, const C& b) {
+         return a.x402.local_facilitator != b.x402.local_facilitator ||
+                a.x402.facilitator_urls != b.x402.facilitator_urls;
+       }},
+      {"x402.facilitator_token",
+       [](const C& a, const C& b) {
+         return !Same(a.x402.facilitator_token, b.x402.facilitator_token);
+       }},
+      {"x402.check_receipts",
+       [](const C& a, const C& b) { return a.x402.check_receipts != b.x402.check_receipts; }},
+      {"x402.settle_timeout",
+       [](const C& a, const C& b) { return a.x402.settle_timeout != b.x402.settle_timeout; }},
+      {"facilitator.tokens",
+       [](const C& a, const C& b) { return !Same(a.facilitator.tokens, b.facilitator.tokens); }},
+      {"chain", OtherChains},
+      {"chain.*.rpc", OfChains([](const N& a, const N& b) { return a.rpc == b.rpc; })},
+      {"chain.*.confirmations",
+       OfChains([](const N& a, const N& b) { return a.confirmations == b.confirmations; })},
+      {"chain.*.quorum_above",
+       OfChains([](const N& a, const N& b) { return a.quorum_above == b.quorum_above; })},
+      {"chain.*.signer",
+       OfChains([](const N& a, const N& b) { return Same(a.signers, b.signers); })},
+      {"chain.*.batch", OfChains([](const N& a, const N& b) { return a.batch == b.batch; })},
+      {"chain.*.gas_cap", OfChains([](const N& a, const N& b) { return a.gas_cap == b.gas_cap; })},
+      {"chain.*.max_fee_per_gas",
+       OfChains([](const N& a, const N& b) { return a.max_fee_per_gas == b.max_fee_per_gas; })},
+      {"chain.*.gas_per_hour",
+       OfChains([](const N& a, const N& b) { return a.gas_per_hour == b.gas_per_hour; })},
+      {"chain.*.assets", OfChains([](const N& a, const N& b) { return Same(a.assets, b.assets); })},
+  };
+  return rows;
+}
+
+}  // namespace
+
+std::vector<std::string> KeysForNextStart(const Config& running, const Config& wanted,
+                                          bool gateway) {
+  std::vector<std::string> keys;
+  for (const Row& row : Rows()) {
+    if (row.differs(running, wanted)) keys.emplace_back(row.key);
+  }
+  if (gateway) return keys;
+  if (running.server.log_level != wanted.server.log_level) keys.emplace_back("server.log_level");
+  // Of the gateway it is in the offers; of the facilitator alone, in what it settles for strangers.
+  if (!Same(running.x402.pay_to, wanted.x402.pay_to)) keys.emplace_back("x402.pay_to");
+  return keys;
+}
+
+Config Applied(Config running, Config wanted) {
+  wanted.server.listen = std::move(running.server.listen);
+  wanted.server.metrics_listen = std::move(running.server.metrics_listen);
+  wanted.server.threads = running.server.threads;
+  // Plain or not is for the next start; which files is not.
+  if (running.server.tls.has_value() != wanted.server.tls.has_value()) {
+    wanted.server.tls = std::move(running.server.tls);
+  }
+  wanted.store = std::move(running.store);
+  wanted.x402.local_facilitator = running.x402.local_facilitator;
+  wanted.x402.facilitator_urls = std::move(running.x402.facilitator_urls);
+  wanted.x402.facilitator_token = std::move(running.x402.facilitator_token);
+  wanted.x402.check_receipts = running.x402.check_receipts;
+  wanted.x402.settle_timeout = running.x402.settle_timeout;
+  wanted.facilitator = std::move(running.facilitator);
+  wanted.chains = std::move(running.chains);
+  return wanted;
+}
+
+}  // namespace pontage::app
