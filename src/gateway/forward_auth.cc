@@ -97,7 +97,9 @@ class Collected {
     return {};
   }
   Result<> Method(std::string method) {
-    if (!net::http1::IsToken(method)) return Fail(Bad("the original method is none"));
+    if (!net::http1::IsToken(method) || net::http1::IsMiscasedMethod(method)) {
+      return Fail(Bad("the original method is none"));
+    }
     if (!method_.empty() && method_ != method) {
       return Fail(Bad("the original method is named twice, and not the same"));
     }

@@ -54,6 +54,12 @@ void AppendForwardedNode(Scratch& to, std::string_view address) {
 // host and frames anew.
 constexpr net::NameSet kWrittenAnew("X-Forwarded-For", "X-Forwarded-Proto", "X-Forwarded-Host",
                                     "Forwarded", "Expect", "Content-Length", "Host");
+constexpr std::string_view kWebSocket = "websocket";
+
+// Ours by now, whatever the client had under these names and says of them in Connection.
+bool OurOwn(std::string_view name) {
+  return EqualsNoCase(name, "X-Request-Id") || EqualsNoCase(name, "traceparent");
+}
 bool Claim(std::string_view name) {
   return EqualsNoCase(name, "X-Real-IP") || EqualsNoCase(name.substr(0, 12), "X-Forwarded-");
 }
@@ -164,16 +170,18 @@ net::RequestHead UpstreamHead(const net::RequestHead& head, std::string target,
   out.target = std::move(target);
   const std::vector<std::string_view> connection = paywall::ConnectionFields(head.headers);
   if (options.pass_upgrade && head.minor_version == 1 && Named(connection, "Upgrade")) {
-    // HTTP/2 is no switch for us to pass on: we would not understand what follows.
-    const std::string protocol(head.headers.Get("Upgrade").value_or(""));
-    if (!protocol.empty() && !EqualsNoCase(protocol.substr(0, 2), "h2")) {
-      out.headers.Add("Upgrade", protocol);
+    // Only what stays one exchange to its end. Behind a switch to another HTTP or to TLS there
+    // would be requests that nobody has priced; of a list the upstream could choose one.
+    const std::string_view protocol = head.headers.Get("Upgrade").value_or("");
+    if (EqualsNoCase(protocol, kWebSocket) && head.headers.Count("Upgrade") == 1) {
+      out.headers.Add("Upgrade", kWebSocket);
     }
   }
   const bool believe = trusted.Trusts(head.peer_address);
   for (size_t i = 0; i < head.headers.size(); ++i) {
     const net::Headers::Field field = head.headers.at(i);
-    if (StaysHere(field.name, rails, options) || Named(connection, field.name)) continue;
+    if (StaysHere(field.name, rails, options)) continue;
+    if (Named(connection, field.name) && !OurOwn(field.name)) continue;
     if (kWrittenAnew.Has(field.name)) continue;
     // A stranger's word about himself, under any of the names in use.
     if (!believe && Claim(field.name)) continue;

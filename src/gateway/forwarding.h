@@ -35,6 +35,8 @@ std::string ClientAddress(const net::RequestHead& head, const TrustedProxies& tr
 // The head that goes to the upstream: `target` in place of the request's, without hop-by-hop
 // fields, without what pays (rails' headers, license and API key, receipts, overrides), with the
 // forwarding fields rewritten: appended to when the peer is trusted, replaced when not.
+// X-Request-Id and traceparent are ours in `head` already, and go on though Connection names them.
+// The only protocol switch that is asked for is a WebSocket.
 struct ForwardOptions {
   bool pass_authorization = false;  // Authorization and X-API-Key are the upstream's business
   std::string idempotency_key;      // set on paid work, in place of whatever came

@@ -125,7 +125,12 @@ TEST(UpstreamHeadTest, AProtocolSwitchIsAskedForWhereItCanBe) {
       {"keep-alive", "websocket", 1, true, false},
       {"Upgrade", "websocket", 0, true, false},
       {"Upgrade", "websocket", 1, false, false},
+      {"Upgrade", "WebSocket", 1, true, true},
       {"Upgrade", "h2c", 1, true, false},
+      {"Upgrade", "websocket, h2c", 1, true, false},
+      {"Upgrade", "websocket/13", 1, true, false},
+      {"Upgrade", "TLS/1.2", 1, true, false},
+      {"Upgrade", "", 1, true, false},
   };
   for (const auto& c : cases) {
     net::RequestHead head = Head({{"Connection", c.connection}, {"Upgrade", c.upgrade}});
@@ -135,6 +140,36 @@ TEST(UpstreamHeadTest, AProtocolSwitchIsAskedForWhereItCanBe) {
     EXPECT_EQ(out.headers.Has("Upgrade"), c.passed) << c.connection << ' ' << c.upgrade;
     EXPECT_FALSE(out.headers.Has("Connection"));
   }
+}
+
+TEST(UpstreamHeadTest, OfTwoSwitchesNoneIsAskedFor) {
+  const rail::RailSet rails = Rails();
+  const net::RequestHead head =
+      Head({{"Connection", "Upgrade"}, {"Upgrade", "websocket"}, {"Upgrade", "h2c"}});
+  ForwardOptions options;
+  options.pass_upgrade = true;
+  const net::RequestHead out = UpstreamHead(head, "/", rails, TrustedProxies(), options);
+  EXPECT_FALSE(out.headers.Has("Upgrade"));
+}
+
+TEST(UpstreamHeadTest, ConnectionCannotNameOurOwnFieldsAway) {
+  const rail::RailSet rails = Rails();
+  const net::RequestHead head =
+      Head({{"Connection",
+             "close, X-Request-Id, Traceparent, X-Forwarded-For, X-Forwarded-Proto, "
+             "X-Forwarded-Host, Forwarded, Idempotency-Key, X-Theirs"},
+            {"Host", "shop.example"},
+            {"X-Theirs", "1"},
+            {"traceparent", "ours"},
+            {"X-Request-Id", "req_ours"}});
+  ForwardOptions options;
+  options.idempotency_key = "pay_1";
+  const net::RequestHead out = UpstreamHead(head, "/", rails, TrustedProxies(), options);
+  for (const char* ours : {"X-Request-Id", "traceparent", "X-Forwarded-For", "X-Forwarded-Proto",
+                           "X-Forwarded-Host", "Forwarded", "Idempotency-Key"}) {
+    EXPECT_TRUE(out.headers.Has(ours)) << ours;
+  }
+  EXPECT_FALSE(out.headers.Has("X-Theirs"));
 }
 
 TEST(ClientAddressTest, TheLastAddressThatIsNotTrusted) {

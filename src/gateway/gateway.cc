@@ -16,6 +16,10 @@ namespace {
 // A few connections of HTTP/2 bring hundreds of requests at once: what they leave idle between two
 // of them is kept, or most would begin with a connection of their own.
 constexpr size_t kIdlePerUpstream = 256;
+// Of an upstream's answer. With a receipt and what else is ours beside it, it must fit into what
+// clients read of a head and HTTP/2 sends of one (64 KiB at some): what does not fit is refused
+// while nothing has been charged.
+constexpr size_t kAnswerHead = 32 * 1024;
 
 deal::Quote QuoteOf(const Site& site, size_t index, const catalog::Target& target,
                     std::string method) {
@@ -50,7 +54,7 @@ Task<> NoRoute(const Site& site, const catalog::Target& target, const std::strin
 Gateway::Gateway(Loop& loop, const GatewayDeps& deps, std::shared_ptr<const Site> site)
     : deps_(deps),
       site_(std::move(site)),
-      client_(loop, {.idle_per_host = kIdlePerUpstream}),
+      client_(loop, {.head_bytes = kAnswerHead, .idle_per_host = kIdlePerUpstream}),
       exchange_(deps.ledger, deps.metrics, deps.clock, deps.rng, deps.exchange) {}
 
 Task<> Gateway::Handle(net::RequestHead& head, net::BodySource& body, net::ResponseWriter& out) {

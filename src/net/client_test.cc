@@ -150,6 +150,7 @@ TEST_F(ClientTest, AnswersThatAreNoneAreUpstreamProtocol) {
       "HTTP/1.1 101 Switching Protocols\r\nUpgrade: x\r\n\r\n",
       "HTTP/1.1 200 OK\r\nX: " + std::string(70'000, 'x') + "\r\n\r\n",
       "SSH-2.0-OpenSSH_9.2\r\n\r\n",
+      "HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\nZZ\r\n",
       "HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n3;x\r\nabc\r\n0\r\n\r\n",
   };
   for (const std::string& answer : answers) {
@@ -331,6 +332,61 @@ TEST_F(ClientTest, AProtocolSwitchGivesTheRawBytes) {
     co_return {};
   };
   Run(run());
+}
+
+TEST_F(ClientTest, ASwitchToAnotherProtocolThanWasAskedForIsNoAnswer) {
+  const struct {
+    std::string_view fields;
+    bool good;
+  } cases[] = {
+      {"Upgrade: echo\r\n", true},
+      {"Upgrade: ECHO\r\n", true},
+      {"Upgrade: other\r\n", false},
+      {"Upgrade: echo, other\r\n", false},
+      {"", false},
+      {"Upgrade: echo\r\nUpgrade: other\r\n", false},
+  };
+  for (const auto& c : cases) {
+    AlwaysAnswers("HTTP/1.1 101 Switching Protocols\r\nConnection: Upgrade\r\n" +
+                  std::string(c.fields) + "\r\n");
+    Client client(loop_);
+    const auto run = [&]() -> Task<> {
+      RequestHead head = Get();
+      head.headers.Add("Upgrade", "echo");
+      const Url url = ToUpstream();
+      const auto got = co_await client.Send(url, head, nullptr, Soon());
+      EXPECT_EQ(got.has_value(), c.good) << c.fields;
+      if (!got) EXPECT_EQ(got.error().code(), Code::kUpstreamProtocol) << c.fields;
+      co_return {};
+    };
+    Run(run());
+  }
+}
+
+// Nothing has gone out while the head is not passed on: the caller can still be told.
+TEST_F(ClientTest, ABrokenFirstChunkBesideTheHeadIsNoAnswer) {
+  const struct {
+    std::string_view body;
+    bool head;
+  } cases[] = {
+      {"ZZ\r\n", false},   {"10000000000000000\r\n", false},
+      {"-1\r\n", false},   {"3;x\r\nabc", false},
+      {"3\r\nabcd", true}, {"3\r\nabc\r\nZZ", true},
+      {"3", true},         {"0\r\n\r\n", true},
+  };
+  for (const auto& c : cases) {
+    AlwaysAnswers("HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n" + std::string(c.body));
+    Client client(loop_);
+    const auto run = [&]() -> Task<> {
+      const Url url = ToUpstream();
+      const RequestHead head = Get();
+      const auto got = co_await client.Send(url, head, nullptr, Soon());
+      EXPECT_EQ(got.has_value(), c.head) << c.body;
+      if (!got) EXPECT_EQ(got.error().code(), Code::kUpstreamProtocol) << c.body;
+      co_return {};
+    };
+    Run(run());
+  }
 }
 
 TEST(UrlTest, WhatIsOneAndWhatIsNot) {

@@ -114,8 +114,8 @@ Result<std::string> Exchange::Serialize(const RequestHead& head, BodySource* bod
   http1::WriteOptions options;
   options.omit = &here;
   options.upgrade = head.headers.Get("upgrade").value_or("");
-  upgrade_asked_ = !options.upgrade.empty();
-  options.connection = upgrade_asked_ ? "Upgrade" : "";
+  upgrade_asked_ = options.upgrade;
+  options.connection = upgrade_asked_.empty() ? "" : "Upgrade";
   // We do not wait for a 100: the body comes as fast as its source gives it.
   if (body != nullptr && !body->empty()) {
     options.length = body->length();
@@ -260,13 +260,25 @@ Result<> Exchange::Accept(size_t head_size) {
   answer_ = *std::move(parsed);
   lifetime_ = Lifetime();
   if (answer_.head.status == 101) {
-    if (!upgrade_asked_) return ProtocolError("a protocol switch that nobody asked for");
+    if (upgrade_asked_.empty()) return ProtocolError("a protocol switch that nobody asked for");
+    const auto switched = answer_.head.headers.Get("upgrade");
+    if (!switched || !EqualsNoCase(*switched, upgrade_asked_) ||
+        answer_.head.headers.Count("upgrade") > 1) {
+      return ProtocolError("a switch to another protocol than was asked for");
+    }
     answer_.framing = http1::Framing::kUntilClose;
     answer_.keep_alive = false;
   }
   left_ = answer_.framing == http1::Framing::kLength ? answer_.length : 0;
   state_ = answer_.framing == http1::Framing::kNone ? State::kEnd : State::kBody;
-  if (answer_.framing == http1::Framing::kChunked) chunks_.emplace(kChunkLine, kTrailer);
+  if (answer_.framing == http1::Framing::kChunked) {
+    chunks_.emplace(kChunkLine, kTrailer);
+    // What came with the head is looked at before anybody passes the head on.
+    http1::ChunkDecoder ahead = *chunks_;
+    if (const auto piece = ahead.Next(input_.view()); !piece) {
+      return ProtocolError(piece.error().why);
+    }
+  }
   return {};
 }
 

@@ -103,7 +103,6 @@ class Exchange final : public ClientResponse, private BodySource {
   bool answer_began_ = false;
   bool body_taken_ = false;
   bool to_head_ = false;
-  bool upgrade_asked_ = false;
   InputBuffer input_;
   http1::Response answer_;
   Millis lifetime_{0};  // in the pool, afterwards
@@ -112,7 +111,8 @@ class Exchange final : public ClientResponse, private BodySource {
   std::optional<http1::ChunkDecoder> chunks_;
   Headers trailers_;
   std::optional<Error> error_;
-  std::string lead_;  // of the request, not yet handed to the socket
+  std::string upgrade_asked_;  // the protocol
+  std::string lead_;           // of the request, not yet handed to the socket
   bool writing_ = false;
   std::optional<Error> source_error_;
   std::shared_ptr<Exchange*> self_;  // for what is posted to the loop

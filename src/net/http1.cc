@@ -156,6 +156,15 @@ bool IsToken(std::string_view text) {
   return good != 0;
 }
 
+bool IsMiscasedMethod(std::string_view text) {
+  static constexpr std::array<std::string_view, 9> kMethods = {
+      "GET", "HEAD", "POST", "PUT", "DELETE", "CONNECT", "OPTIONS", "TRACE", "PATCH"};
+  const auto small = [](char c) { return c >= 'a' && c <= 'z'; };
+  if (std::ranges::none_of(text, small)) return false;
+  return std::ranges::any_of(kMethods,
+                             [text](std::string_view one) { return EqualsNoCase(one, text); });
+}
+
 bool IsTargetText(std::string_view text) {
   bool good = !text.empty();
   for (const char c : text) good &= (c > 0x20) & (c < 0x7f) & (c != '#');
@@ -306,6 +315,7 @@ Parsed<Request> ParseRequest(std::string_view head, HeadLimits limits) {
   Request request;
   const std::string_view method = line.substr(0, first);
   if (!IsToken(method)) return Refuse(400, "a method that is not a token");
+  if (IsMiscasedMethod(method)) return Refuse(400, "a method that is not in capital letters");
   request.head.method = method;
   const Parsed<int> version = ReadVersion(line.substr(last + 1));
   if (!version) return std::unexpected(version.error());

@@ -114,6 +114,9 @@ class ChunkDecoder {
 
 // Token as in RFC 9110 §5.6.2: methods and field names.
 bool IsToken(std::string_view text);
+// A standard method but for its case. Methods have one spelling (RFC 9110 §9.1), but who answers
+// may fold them: what is no GET here must not become one there.
+bool IsMiscasedMethod(std::string_view text);
 // No byte in it could end a field value or hide in one.
 bool IsFieldValue(std::string_view text);
 // host[:port] as Host and absolute forms have it, IPv6 in brackets; nothing in it could end a name

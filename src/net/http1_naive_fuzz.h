@@ -198,6 +198,10 @@ inline std::optional<Message> ReadRequest(const std::string& head, size_t most_f
   if (first.size() != 3 || !Token(first[0])) return std::nullopt;
   if (first[2] != "HTTP/1.1" && first[2] != "HTTP/1.0") return std::nullopt;
   m.method = first[0];
+  std::string large = m.method;
+  for (char& c : large) c = c >= 'a' && c <= 'z' ? static_cast<char>(c - 32) : c;
+  const std::string standard = " GET HEAD POST PUT DELETE CONNECT OPTIONS TRACE PATCH ";
+  if (large != m.method && standard.contains(" " + large + " ")) return std::nullopt;
   m.target = first[1];
   m.old = first[2] == "HTTP/1.0";
   std::string authority;

@@ -162,6 +162,14 @@ void Connection::OnAnswerEnd(int32_t id) {
   if (stream.done_ && stream.sending_) session_.Reset(id, Session::Why::kDone);
 }
 
+void Connection::OnUnsendable(int32_t id) {
+  const auto found = streams_.find(id);
+  if (found == streams_.end()) return;
+  found->second->unsendable_ = true;
+  writers_.push_back(found->second);
+  session_.Reset(id, Session::Why::kFailed);
+}
+
 // ---- What follows.
 
 void Connection::Dispatch() {

@@ -87,6 +87,7 @@ class Stream final : public BodySource,
   bool bodiless_ = false;
   bool aborted_ = false;
   bool stalled_ = false;
+  bool unsendable_ = false;       // through no fault of the client's
   bool closed_ = false;           // nghttp2 knows it no more
   bool gone_ = false;             // broken off by the client, or with its connection
   bool done_ = false;             // its handler has ended
@@ -124,6 +125,7 @@ class Connection final : public Session::Events,
   void OnBodyEnd(int32_t id, Parsed<Headers> trailers) override;
   void OnClosed(int32_t id, uint32_t error) override;
   void OnAnswerEnd(int32_t id) override;
+  void OnUnsendable(int32_t id) override;
   void Expire() override;
 
   enum class End : uint8_t { kPeerEnded, kOver, kBroken };

@@ -154,6 +154,42 @@ TEST_F(Http2ConnectionTest, AStalledWindowHoldsTheHandlerBackAndEndsInAReset) {
   Run(run());
 }
 
+// Nothing of it can be sent, so nothing waits for the write deadline; and it is not the client that
+// failed.
+TEST_F(Http2ConnectionTest, AnAnswerWhoseHeadCannotBeSentEndsAtOnce) {
+  std::optional<Code> failed;
+  Start([&](RequestHead& head, BodySource& body, ResponseWriter& out) -> Task<> {
+    if (head.target == "/b") co_return co_await Tell(head, body, out);
+    ResponseHead large;
+    large.status = 103;
+    large.headers.Add("X-Large", std::string(70'000, '~'));
+    PTG_CO_RUN(co_await out.Interim(large));
+    large.status = 200;
+    const std::optional<uint64_t> size = 4;
+    const Result<> refused = co_await out.Head(large, size);
+    EXPECT_EQ(refused.error().code(), Code::kInternal);
+    EXPECT_FALSE(out.head_sent());
+    large.headers.Remove("X-Large");
+    PTG_CO_RUN(co_await out.Head(std::move(large), size));
+    PTG_CO_RUN(co_await out.Write("body"));
+    const Result<> ended = co_await out.End();
+    if (!ended) failed = ended.error().code();
+    co_return ended;
+  });
+  const auto run = [&]() -> Task<> {
+    PTG_CO_RUN(co_await Connect());
+    PTG_CO_RUN(co_await peer_.Send(Request(1, "GET", "/a", false)));
+    PTG_CO_TRY(const Seen reset, co_await Next(kReset, 1));
+    EXPECT_EQ(reset.payload, Number(2));
+    PTG_CO_RUN(co_await peer_.Send(Request(3, "GET", "/b", false)));
+    PTG_CO_TRY(const Seen other, co_await Next(kData, 3));
+    EXPECT_EQ(other.payload, "GET /b []");
+    EXPECT_EQ(failed, Code::kInternal);
+    co_return {};
+  };
+  Run(run());
+}
+
 // A handler that does not read: the client may send what the window holds and no more, and what is
 // read makes room again.
 TEST_F(Http2ConnectionTest, AHandlerThatDoesNotReadHoldsTheSenderBack) {

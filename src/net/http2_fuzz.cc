@@ -95,6 +95,7 @@ class Peer final : public Session::Events, public Session::Source {
     }
   }
   void OnAnswerEnd(int32_t) override {}
+  void OnUnsendable(int32_t) override {}
 
   Taken Offer(size_t most) override { return {.count = std::min<size_t>(most, 1000), .end = true}; }
   void Take(size_t count, std::string& out) override { out.append(count, 'x'); }

@@ -85,6 +85,9 @@ Parsed<> HeadBuilder::Pseudo(std::string_view name, std::string_view value) {
 
 Parsed<> HeadBuilder::Target(RequestHead& head) const {
   if (!method_ || !http1::IsToken(*method_)) return Refuse(400, "a method that is not a token");
+  if (http1::IsMiscasedMethod(*method_)) {
+    return Refuse(400, "a method that is not in capital letters");
+  }
   // Extended CONNECT is not offered either: who wants a WebSocket asks over HTTP/1.1.
   if (*method_ == "CONNECT") return Refuse(501, "CONNECT is not offered here");
   if (!scheme_ || (*scheme_ != "https" && *scheme_ != "http")) {

@@ -50,6 +50,8 @@ TEST(Http2HeadTest, WhatIsNoRequestIsRefused) {
       {"no authority", Without(":authority"), 400},
       {"empty method", Replaced(":method", ""), 400},
       {"method with a space", Replaced(":method", "GET /x"), 400},
+      {"a method in small letters", Replaced(":method", "get"), 400},
+      {"a method in both", Replaced(":method", "Delete"), 400},
       {"CONNECT", Replaced(":method", "CONNECT"), 501},
       {"another scheme", Replaced(":scheme", "ftp"), 400},
       {"empty authority", Replaced(":authority", ""), 400},

@@ -25,6 +25,11 @@ constexpr size_t kFarBeyond = 4;
 // A piece of an answer that the client's windows cut to less than this earns no window updates.
 constexpr size_t kDribble = 256;
 constexpr int64_t kEarnedByFrame = 3;
+// The largest head that nghttp2 sends, and that most clients take; it counts so much for each field
+// and for the block itself.
+constexpr size_t kHeadOut = 64 * 1024;
+constexpr size_t kFieldOut = 12;
+constexpr size_t kBlockOut = 17;
 constexpr size_t kFrameHead = 9;
 // nghttp2's buffer for frames is larger than this, and nothing else of its that is usual.
 constexpr size_t kPagesFrom = 16 * 1024;
@@ -61,6 +66,11 @@ class Fields {
     return true;
   }
   std::span<const nghttp2_nv> Get() const { return t_pairs; }
+  bool fits() const {
+    size_t bytes = kBlockOut;
+    for (const nghttp2_nv& pair : t_pairs) bytes += pair.namelen + pair.valuelen + kFieldOut;
+    return bytes <= kHeadOut;
+  }
 
  private:
   static void Push(std::string_view name, std::string_view value, int flags) {
@@ -216,6 +226,14 @@ struct Session::Callbacks {
     return 0;
   }
 
+  static int OnNotSent(nghttp2_session*, const nghttp2_frame* frame, int error, void* user) {
+    const bool over = error == NGHTTP2_ERR_STREAM_CLOSED || error == NGHTTP2_ERR_STREAM_CLOSING ||
+                      error == NGHTTP2_ERR_SESSION_CLOSING;
+    if (frame->hd.type != NGHTTP2_HEADERS || over) return 0;
+    Of(user).events_.OnUnsendable(frame->hd.stream_id);
+    return 0;
+  }
+
   static ssize_t Ready(nghttp2_session* session, int32_t id, uint8_t*, size_t size, uint32_t* flags,
                        nghttp2_data_source* source, void* user) {
     const Source::Taken taken = static_cast<Source*>(source->ptr)->Offer(size);
@@ -305,6 +323,7 @@ Session::Session(const SessionLimits& limits, const Clock& clock, Events& events
   nghttp2_session_callbacks_set_on_data_chunk_recv_callback(callbacks, Callbacks::OnData);
   nghttp2_session_callbacks_set_on_stream_close_callback(callbacks, Callbacks::OnClosed);
   nghttp2_session_callbacks_set_on_frame_send_callback(callbacks, Callbacks::OnSent);
+  nghttp2_session_callbacks_set_on_frame_not_send_callback(callbacks, Callbacks::OnNotSent);
   nghttp2_session_callbacks_set_send_data_callback(callbacks, Callbacks::Take);
   // Windows open as bodies are read, not as they arrive.
   nghttp2_option_set_no_auto_window_update(options, 1);
@@ -395,6 +414,7 @@ bool Session::Respond(int32_t id, const ResponseHead& head, std::optional<uint64
   }
   const Digits digits(length.value_or(0));
   if (length) fields.Add("content-length", digits.view());
+  if (!fields.fits()) return false;
   nghttp2_data_provider provider{};
   provider.source.ptr = source;
   provider.read_callback = Callbacks::Ready;

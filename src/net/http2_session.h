@@ -67,6 +67,8 @@ class Session {
     virtual void OnClosed(int32_t id, uint32_t error) = 0;
     // The end of the answer is among the bytes that the Fill that runs gives; before OnClosed.
     virtual void OnAnswerEnd(int32_t id) = 0;
+    // What was said on the stream cannot be sent; it is to be reset.
+    virtual void OnUnsendable(int32_t id) = 0;
   };
 
   // Where the bytes of an answer come from.
@@ -106,7 +108,8 @@ class Session {
   bool Interim(int32_t id, const ResponseHead& head);
   // The head of an answer, without what belongs to HTTP/1's connections; `length` is written as
   // Content-Length. `source` null: the answer ends with it. Both must live until OnClosed: they are
-  // written from where they are. False when the head cannot be carried: nothing was said then.
+  // written from where they are. False when the head cannot be carried, or is larger than
+  // what is sent of one (64 KiB): nothing was said then.
   bool Respond(int32_t id, const ResponseHead& head, std::optional<uint64_t> length,
                Source* source);
   void Resume(int32_t id);

@@ -55,6 +55,10 @@ struct Peer final : Session::Events {
   void OnBodyEnd(int32_t, Parsed<Headers>) override { ++ends; }
   void OnClosed(int32_t, uint32_t) override { ++closed; }
   void OnAnswerEnd(int32_t) override {}
+  void OnUnsendable(int32_t id) override {
+    ++unsendable;
+    session.Reset(id, Session::Why::kFailed);
+  }
   std::string Said() {
     std::string out;
     session.Fill(out, 1 << 20);
@@ -64,6 +68,7 @@ struct Peer final : Session::Events {
   int requests = 0;
   int ends = 0;
   int closed = 0;
+  int unsendable = 0;
   Session session;
 };
 
@@ -145,6 +150,43 @@ TEST(Http2SessionTest, AHeaderBlockEndsOrIsCutOff) {
   EXPECT_TRUE(peer.session.Receive(Frame(9, 4, 1, kBlock.substr(2))));
   EXPECT_FALSE(peer.session.in_head());
   EXPECT_EQ(peer.requests, 1);
+}
+
+// Up to the last byte that nghttp2 sends: what is not refused here arrives.
+TEST(Http2SessionTest, AHeadThatIsTooLargeIsRefusedBeforeAWordIsSaid) {
+  int refused = 0;
+  for (size_t bytes = 65'400; bytes <= 65'536; ++bytes) {
+    Peer peer;
+    peer.session.Receive(Get(1));
+    ResponseHead head;
+    head.status = 200;
+    head.headers.Add("x-large", std::string(bytes, '\x7e'));
+    const bool taken = peer.session.Respond(1, head, 0, nullptr);
+    refused += taken ? 0 : 1;
+    EXPECT_EQ(peer.Said().empty(), !taken);
+    EXPECT_EQ(peer.unsendable, 0) << bytes;
+    EXPECT_EQ(peer.closed, taken ? 1 : 0);
+  }
+  EXPECT_GT(refused, 0);
+  EXPECT_LT(refused, 137);
+}
+
+// The net below: an interim answer, of which nobody counts the bytes.
+TEST(Http2SessionTest, WhatCannotBeSentEndsItsStreamAtOnce) {
+  Peer peer;
+  peer.session.Receive(Get(1));
+  peer.Said();
+  ResponseHead head;
+  head.status = 103;
+  head.headers.Add("x-large", std::string(70'000, '\x7e'));
+  EXPECT_TRUE(peer.session.Interim(1, head));
+  // RST_STREAM, INTERNAL_ERROR.
+  EXPECT_EQ(peer.Said(), Frame(3, 0, 1, std::string("\0\0\0\x02", 4)));
+  EXPECT_EQ(peer.unsendable, 1);
+  EXPECT_EQ(peer.closed, 1);
+  // The connection goes on.
+  EXPECT_TRUE(peer.session.Receive(Get(3)));
+  EXPECT_EQ(peer.requests, 2);
 }
 
 // Our own resets are nobody's fault but ours.

@@ -73,6 +73,7 @@ void Stream::SendContinue() {
 // ---- What goes.
 
 Result<> Stream::Usable() const {
+  if (unsendable_) return Fail(Code::kInternal, "the answer's head cannot be sent over HTTP/2");
   if (aborted_) return Fail(Code::kConnection, "the answer was aborted");
   if (gone_) return Fail(Code::kConnection, "the client has gone");
   return {};
@@ -113,7 +114,8 @@ Task<> Stream::Head(ResponseHead head, std::optional<uint64_t> body_size) {
   answer_ = std::move(head);
   if (!connection_.session_.Respond(id_, answer_, sized ? body_size : std::nullopt,
                                     whole ? nullptr : this)) {
-    co_return Fail(Code::kInternal, "the answer's head holds what a head cannot carry");
+    co_return Fail(Code::kInternal,
+                   "the answer's head is too large, or holds what a head cannot carry");
   }
   state_ = State::kInBody;
   request_.expect_continue = false;

@@ -498,6 +498,8 @@ describe("raw sockets", () => {
     "HTTP/0.9": "GET /paid/data\r\n\r\n",
     "HTTP/2.0": "GET /paid/data HTTP/2.0\r\nHost: shop.example\r\n\r\n",
     "HTTP/1.9 in small letters": "GET /paid/data http/1.1\r\nHost: shop.example\r\n\r\n",
+    "a method in small letters": "get /paid/data HTTP/1.1\r\nHost: shop.example\r\n\r\n",
+    "a method in both": "Get /free/data HTTP/1.1\r\nHost: shop.example\r\n\r\n",
     "two spaces": "GET  /paid/data HTTP/1.1\r\nHost: shop.example\r\n\r\n",
     "a header of 100 KiB": `GET /paid/data HTTP/1.1\r\nHost: shop.example\r\nX-A: ${"a".repeat(100_000)}\r\n\r\n`,
     "a thousand headers": `GET /paid/data HTTP/1.1\r\nHost: shop.example\r\n${"X-A: 1\r\n".repeat(1000)}\r\n`,

@@ -86,6 +86,10 @@ describe("HTTP/2", () => {
         if (waiting.length === 20) for (const one of waiting.splice(0)) one.end("together");
         return undefined;
       }
+      if (what === "headof") {
+        for (let n = 0; n < Number(req.url.split("/")[3]); n += 1) res.setHeader(`x-large-${n}`, "~".repeat(1024));
+        return res.end("large");
+      }
       if (what === "slow") return setTimeout(() => res.end("slow"), 400);
       return res.end(JSON.stringify({ method: req.method, url: req.url, headers: req.headers, version: req.httpVersion, trailers: req.trailers }));
     });
@@ -154,6 +158,26 @@ describe("HTTP/2", () => {
       stream.on("error", reject);
     });
     assert.equal(text, "went on");
+  });
+
+  test("a large head of the upstream arrives or is 502 at once, and too long a target to be offered is told", async () => {
+    for (const [size, status] of [[30, 200], [40, 502], [63, 502], [80, 502]]) {
+      const answer = await ask(session, { ":path": `/free/headof/${size}` });
+      assert.equal(answer.status, status, `${size} KiB`);
+      if (status === 502) assert.equal(JSON.parse(answer.text).code, "upstream_protocol");
+      else assert.equal(answer.headers["x-large-0"].length, 1024);
+    }
+    // Its offer, which names it, has no place in a head that HTTP/2 clients take.
+    const offer = await ask(session, { ":path": `/paid/${"~".repeat(58_000)}` });
+    assert.deepEqual([offer.status, JSON.parse(offer.text).code], [500, "internal"]);
+  });
+
+  test("a method in small letters is refused, and nobody is asked", async () => {
+    for (const method of ["get", "Head", "pOST"]) {
+      const answer = await ask(session, { ":method": method, ":path": "/free/miscased" });
+      assert.equal(answer.status, 400, method);
+    }
+    assert.ok(!upstream.requests.some((one) => one.path?.includes("miscased") || one.url?.includes("miscased")));
   });
 
   test("answers HEAD, 204 and 304 without a body", async () => {

@@ -535,6 +535,19 @@ describe("framing", () => {
   });
 });
 
+test("Connection cannot name away what is ours to say to the upstream", async () => {
+  raw.onRequest = (socket) => socket.write(ok("x"));
+  const named = "Connection: close, X-Request-Id, traceparent, X-Forwarded-For, Forwarded, X-Theirs";
+  const { statuses } = await talk(server.url, request("GET /raw/named", [named, "X-Request-Id: theirs", "X-Theirs: 1"]));
+  assert.deepEqual(statuses, [200]);
+  const sent = raw.heads.at(-1);
+  assert.match(sent, /^x-request-id: req_/im);
+  assert.match(sent, /^traceparent: 00-/im);
+  assert.match(sent, /^x-forwarded-for: 127/im);
+  assert.match(sent, /^forwarded: for=127/im);
+  assert.doesNotMatch(sent, /theirs/i);
+});
+
 describe("interim answers and protocol switches", () => {
   test("103 Early Hints pass on, before the answer", async () => {
     let answer;
@@ -577,10 +590,10 @@ describe("interim answers and protocol switches", () => {
     assert.deepEqual(statuses, [417]);
   });
 
-  const kSwitch = ["Connection: Upgrade", "Upgrade: echo"];
-  const switched = "HTTP/1.1 101 Switching Protocols\r\nConnection: Upgrade\r\nUpgrade: echo\r\n\r\n";
+  const kSwitch = ["Connection: Upgrade", "Upgrade: websocket"];
+  const switched = "HTTP/1.1 101 Switching Protocols\r\nConnection: Upgrade\r\nUpgrade: websocket\r\n\r\n";
   const echo = (socket, head) => {
-    assert.match(head, /^upgrade: echo\r?$/im);
+    assert.match(head, /^upgrade: websocket\r?$/im);
     assert.match(head, /^connection: upgrade\r?$/im);
     socket.removeAllListeners("data");
     socket.write(`${switched}hello `);
@@ -597,7 +610,7 @@ describe("interim answers and protocol switches", () => {
       client.send(request(`GET ${path}`, [...kSwitch, ...lines(headers)]));
       await client.until("hello ");
       assert.match(client.text, /^HTTP\/1\.1 101 /);
-      assert.match(headOf(client.text), /^upgrade: echo\r?$/im);
+      assert.match(headOf(client.text), /^upgrade: websocket\r?$/im);
       if (paid) {
         assert.match(headOf(client.text), /^payment-response: /im);
         assert.equal((await rig.tokenBalance(chain.rpc, "payee")) - had, 1000n);
@@ -635,9 +648,27 @@ describe("interim answers and protocol switches", () => {
     raw.onRequest = (socket) => socket.write(ok("no"));
     const { statuses } = await talk(server.url, request("GET /raw/no", kSwitch), { until: whole });
     assert.deepEqual(statuses, [200]);
-    raw.onRequest = (socket) => socket.write("HTTP/1.1 426 Upgrade Required\r\nConnection: Upgrade\r\nUpgrade: echo/2\r\nContent-Length: 0\r\n\r\n");
+    raw.onRequest = (socket) => socket.write("HTTP/1.1 426 Upgrade Required\r\nConnection: Upgrade\r\nUpgrade: websocket/2\r\nContent-Length: 0\r\n\r\n");
     const other = await talk(server.url, request("GET /raw/no", kSwitch), { until: whole });
     assert.deepEqual(other.statuses, [426]);
+  });
+
+  test("of a list of protocols none is asked for, and a switch to another one is no answer", async () => {
+    raw.onRequest = (socket) => socket.write(ok("plain"));
+    for (const fields of [["Upgrade: websocket, h2c"], ["Upgrade: h2c"], ["Upgrade: websocket", "Upgrade: h2c"], ["Upgrade: TLS/1.2"]]) {
+      const { statuses } = await talk(server.url, request("GET /raw/list", ["Connection: Upgrade", ...fields]), { until: whole });
+      assert.deepEqual(statuses, [200]);
+      assert.doesNotMatch(raw.heads.at(-1), /^(upgrade|connection):/im, String(fields));
+    }
+    raw.onRequest = (socket) => socket.write(switched.replace("websocket", "h2c"));
+    const had = await rig.tokenBalance(chain.rpc, "payee");
+    for (const path of ["/raw/other", "/rawpaid/other"]) {
+      const headers = path.startsWith("/rawpaid") ? lines(await payment(path)) : [];
+      const { statuses, text } = await talk(server.url, request(`GET ${path}`, [...kSwitch, ...headers]), { until: whole });
+      assert.deepEqual(statuses, [502], path);
+      assert.match(text, /upstream_protocol/);
+    }
+    assert.equal(await rig.tokenBalance(chain.rpc, "payee"), had);
   });
 
   test("a switch that nobody asked for is no answer", async () => {
