@@ -83,25 +83,22 @@ Task<bool> Sweeper::Finish(const ledger::Reservation& row) {
       PTG_CO_RUN(co_await ledger_.Expire(row.id, "used_elsewhere", By()));
       co_return true;
     case rail::Trace::kUnused:
+    case rail::Trace::kUnknown:
       if (!doubted) {
-        // The work had not been answered when its process died: nobody was served, nobody is
-        // charged.
+        // The work had not been answered when its process died, and before that nobody is asked to
+        // settle: nobody was served, nobody is charged.
         PTG_CO_RUN(co_await ledger_.Expire(row.id, "interrupted", By()));
         co_return true;
       }
+      if (traced.trace == rail::Trace::kUnknown) break;
       // By the chain's time: with a wrong clock of ours it might still be mined.
       if (traced.as_of > row.valid_before + kAfterExpiry) {
         PTG_CO_RUN(co_await ledger_.Expire(row.id, "ran_out_unused", By()));
         co_return true;
       }
       break;
-    case rail::Trace::kUnknown:
-      // Without a chain to ask, only settling again can tell.
-      if (!doubted) {
-        PTG_CO_RUN(co_await ledger_.Doubt(row.id, row.transaction, "interrupted", By()));
-      }
-      break;
   }
+  // Without a chain to ask, only settling again can tell.
   co_return co_await Collect(*rail, row);
 }
 

@@ -1,5 +1,6 @@
 #include "settle/remote_answers.h"
 
+#include <algorithm>
 #include <array>
 
 #include "base/try.h"
@@ -25,6 +26,14 @@ bool SameAccount(std::string_view a, std::string_view b) {
   const auto right = crypto::EvmAddress::Parse(b);
   if (left && right) return *left == *right;
   return a == b;
+}
+
+// A transaction or an account as every network writes it: letters and digits, of no more than twice
+// what the longest (a Solana signature) takes.
+bool IsName(std::string_view text) {
+  constexpr size_t kMaxName = 180;
+  return text.size() <= kMaxName &&
+         std::ranges::all_of(text, [](char c) { return c > ' ' && c < 0x7f; });
 }
 
 bool IsSuccess(int status) { return status >= 200 && status <= 299; }
@@ -85,6 +94,9 @@ Result<x402::VerifyAnswer> ReadVerify(int status, std::string_view body, const E
   if (!IsSuccess(status)) {
     return Fail(Code::kFacilitatorAnswer, said + " and called the payment valid");
   }
+  if (!IsName(answer->payer)) {
+    return Fail(Code::kFacilitatorAnswer, "the facilitator names a payer that is none");
+  }
   if (!expected.payer.empty() && !answer->payer.empty() &&
       !SameAccount(answer->payer, expected.payer)) {
     return Fail(Code::kFacilitatorAnswer, "the facilitator answered for another payer");
@@ -101,6 +113,8 @@ SettleReading ReadSettle(int status, std::string_view body, const Expected& expe
   SettleReading reading;
   reading.answer = *std::move(answer);
   if (!reading.answer.success) {
+    if (!IsName(reading.answer.transaction)) reading.answer.transaction.clear();
+    if (!IsName(reading.answer.payer)) reading.answer.payer.clear();
     if (reading.answer.reason == kPendingReason) {
       reading.reading = Reading::kPending;
     } else {
@@ -111,6 +125,8 @@ SettleReading ReadSettle(int status, std::string_view body, const Expected& expe
   const x402::SettleAnswer& a = reading.answer;
   if (!IsSuccess(status)) return Unclear("success with status " + std::to_string(status));
   if (a.transaction.empty()) return Unclear("success without a transaction");
+  if (!IsName(a.transaction)) return Unclear("success with a transaction that is none");
+  if (!IsName(a.payer)) return Unclear("success with a payer that is none");
   if (!SameNetwork(a.network, expected.network)) return Unclear("success on another network");
   if (!expected.payer.empty() && !a.payer.empty() && !SameAccount(a.payer, expected.payer)) {
     return Unclear("success for another payer");

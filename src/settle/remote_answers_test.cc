@@ -94,6 +94,10 @@ TEST(ReadSettle, WhatIsNoPlainAnswerIsUnclearAndNeverARefusal) {
        Reading::kUnclear},
       {500, R"({"success":true,"transaction":"0xab","network":"eip155:84532"})", Reading::kUnclear},
       {400, R"({"success":true,"transaction":"0xab","network":"eip155:84532"})", Reading::kUnclear},
+      {200, R"({"success":true,"transaction":"0xab\r\nX: y","network":"eip155:84532"})",
+       Reading::kUnclear},
+      {200, R"({"success":true,"transaction":"not one","network":"eip155:84532"})",
+       Reading::kUnclear},
       {200, R"({})", Reading::kUnclear},
       {200, "<html>", Reading::kUnclear},
       {500, R"({"success":false,"errorReason":"insufficient_funds"})", Reading::kUnclear},
@@ -111,6 +115,29 @@ TEST(ReadSettle, WhatIsNoPlainAnswerIsUnclearAndNeverARefusal) {
   for (const auto& c : cases) {
     EXPECT_EQ(ReadSettle(c.status, c.body, Asked()).reading, c.want) << c.status << " " << c.body;
   }
+}
+
+// It goes on into response headers, logs and the books.
+TEST(ReadSettle, WhatAFacilitatorSaysIsBoundedAndOneLine) {
+  const std::string e_acute = "\xc3\xa9";
+  std::string text;
+  while (text.size() < 5'000) text += e_acute;
+  const SettleReading refused =
+      ReadSettle(200,
+                 R"({"success":false,"errorReason":"a\r\nb\u0000)" + text + R"(","transaction":")" +
+                     std::string(5'000, 'x') + R"("})",
+                 Asked());
+  EXPECT_EQ(refused.reading, Reading::kRefused);
+  EXPECT_LE(refused.answer.reason.size(), 500U);
+  EXPECT_TRUE(refused.answer.reason.starts_with("a  b " + e_acute));
+  EXPECT_TRUE(refused.answer.reason.ends_with(e_acute)) << "cut in the middle of a letter";
+  EXPECT_EQ(refused.answer.transaction, "");
+  const SettleReading settled =
+      ReadSettle(200,
+                 R"({"success":true,"network":"eip155:84532","transaction":")" +
+                     std::string(5'000, 'x') + R"("})",
+                 Asked());
+  EXPECT_EQ(settled.reading, Reading::kUnclear);
 }
 
 TEST(SameNetwork, BothSpellingsMeanOneChain) {

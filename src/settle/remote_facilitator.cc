@@ -127,14 +127,12 @@ Task<x402::VerifyAnswer> RemoteFacilitator::Verify(const x402::Payment& payment,
     const Result<Heard> heard = co_await Exchange(*endpoint, "/verify", body, until);
     if (!heard) {
       // A hang-up and a silence are no answer; nothing has happened by them.
-      const Code code = heard.error().code() == Code::kUpstreamTimeout ? Code::kTimeout
-                        : heard.error().code() == Code::kUpstreamUnreachable
-                            ? Code::kFacilitatorUnreachable
-                            : Code::kFacilitatorAnswer;
-      last =
-          Error(code, code == Code::kTimeout ? "the facilitator did not answer in time"
-                      : code == Code::kFacilitatorUnreachable ? "the facilitator cannot be reached"
-                                                              : "the facilitator broke off");
+      const Code why = heard.error().code();
+      last = why == Code::kUpstreamTimeout
+                 ? Error(Code::kFacilitatorUnreachable, "the facilitator did not answer in time")
+             : why == Code::kUpstreamUnreachable
+                 ? Error(Code::kFacilitatorUnreachable, "the facilitator cannot be reached")
+                 : Error(Code::kFacilitatorAnswer, "the facilitator broke off");
       continue;
     }
     Result<x402::VerifyAnswer> answer = ReadVerify(heard->status, heard->body, expected);

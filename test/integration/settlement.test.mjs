@@ -187,12 +187,12 @@ describe("a facilitator of somebody else", () => {
     });
   }
 
-  test("/verify says nothing at all: 503 or 504 in time, nothing served", { timeout: 30_000 }, async () => {
+  test("/verify says nothing at all: 503 in time, nothing served", { timeout: 30_000 }, async () => {
     remote.reset();
     remote.verify = hang;
     const payment = await pay();
     const { value, gained, runs } = await during(payment.ask);
-    assert.ok([503, 504].includes(value.status), `${value.status}`);
+    assert.equal(value.status, 503);
     assert.equal(gained, 0n);
     assert.equal(runs, 0);
   });

@@ -1,5 +1,6 @@
 #include "wire/x402/types.h"
 
+#include <algorithm>
 #include <utility>
 
 #include "base/check.h"
@@ -17,6 +18,22 @@ constexpr size_t kMaxAccepts = 64;  // what one offer may list; ours has a handf
 Result<std::string> OptionalText(const JsonReader& r, std::string_view key) {
   PTG_TRY(const std::optional<std::string_view> text, r.MaybeString(key));
   return std::string(text.value_or(""));
+}
+
+// What somebody else says for people to read; it goes on into headers, logs and the books.
+constexpr size_t kMaxSaid = 500;
+
+// Such a text, cut to kMaxSaid bytes at a letter, its control characters blanks.
+Result<std::string> SaidText(const JsonReader& r, std::string_view key) {
+  PTG_TRY(std::string text, OptionalText(r, key));
+  if (text.size() > kMaxSaid) {
+    size_t end = kMaxSaid;
+    while (end > 0 && (static_cast<unsigned char>(text[end]) & 0xc0U) == 0x80U) --end;
+    text.resize(end);
+  }
+  std::ranges::replace_if(
+      text, [](char c) { return static_cast<unsigned char>(c) < 0x20 || c == 0x7f; }, ' ');
+  return text;
 }
 
 void SetIfAny(Json& json, std::string key, const std::string& text) {
@@ -205,11 +222,11 @@ Result<VerifyAnswer> ParseVerifyAnswer(const Json& json) {
   PTG_TRY(const JsonReader r, JsonReader::Of(json, Code::kFacilitatorAnswer));
   VerifyAnswer a;
   PTG_TRY(a.valid, r.Bool("isValid"));
-  PTG_TRY(a.reason, OptionalText(r, "invalidReason"));
-  PTG_TRY(a.message, OptionalText(r, "invalidMessage"));
+  PTG_TRY(a.reason, SaidText(r, "invalidReason"));
+  PTG_TRY(a.message, SaidText(r, "invalidMessage"));
   PTG_TRY(a.payer, OptionalText(r, "payer"));
-  PTG_TRY(a.pointer, OptionalText(r, "pointer"));
-  PTG_TRY(a.expected, OptionalText(r, "expected"));
+  PTG_TRY(a.pointer, SaidText(r, "pointer"));
+  PTG_TRY(a.expected, SaidText(r, "expected"));
   return a;
 }
 
@@ -228,8 +245,8 @@ Result<SettleAnswer> ParseSettleAnswer(const Json& json) {
   PTG_TRY(const JsonReader r, JsonReader::Of(json, Code::kFacilitatorAnswer));
   SettleAnswer a;
   PTG_TRY(a.success, r.Bool("success"));
-  PTG_TRY(a.reason, OptionalText(r, "errorReason"));
-  PTG_TRY(a.message, OptionalText(r, "errorMessage"));
+  PTG_TRY(a.reason, SaidText(r, "errorReason"));
+  PTG_TRY(a.message, SaidText(r, "errorMessage"));
   PTG_TRY(a.payer, OptionalText(r, "payer"));
   PTG_TRY(a.transaction, OptionalText(r, "transaction"));
   PTG_TRY(a.network, OptionalText(r, "network"));
