@@ -51,6 +51,8 @@ struct Grant {
   codec::Uint256 most;  // atomic units
   std::array<uint8_t, 32> once_key{};
   UnixMs valid_before;
+  // How long before that collecting must have begun.
+  Millis settle_needs{0};
   std::string payload;
   std::string requirement;
 };

@@ -234,7 +234,7 @@ std::optional<size_t> RouteOfQuestion(const Site& site, const Question& question
 }
 
 Task<std::unique_ptr<net::ClientResponse>> PassWork::Run(const std::string&, net::BodySource&,
-                                                         Deadline) {
+                                                         Deadline, Deadline) {
   co_return std::unique_ptr<net::ClientResponse>(std::make_unique<Pass>());
 }
 

@@ -54,7 +54,8 @@ std::optional<size_t> RouteOf(const Site& site, std::string_view method,
 class PassWork final : public paywall::Work {
  public:
   Task<std::unique_ptr<net::ClientResponse>> Run(const std::string& idempotency_key,
-                                                 net::BodySource& body, Deadline by) override;
+                                                 net::BodySource& body, Deadline by,
+                                                 Deadline latest) override;
 };
 
 }  // namespace pontage::gateway

@@ -227,8 +227,8 @@ Task<> Gateway::Forward(const Site& site, const catalog::Route& route,
   UpstreamWork work(client_, site.upstreams[*route.upstream], target, head, site, deps_);
   work.PassInterim(reply.out());
   const std::string no_key;
-  Result<std::unique_ptr<net::ClientResponse>> response =
-      co_await work.Run(no_key, body, Deadline::In(deps_.clock, route.answer_timeout));
+  Result<std::unique_ptr<net::ClientResponse>> response = co_await work.Run(
+      no_key, body, Deadline::In(deps_.clock, route.answer_timeout), Deadline::Never());
   if (!response) co_return co_await reply.Problem(response.error());
   paywall::Answer answer;
   answer.response = *std::move(response);

@@ -178,7 +178,8 @@ net::RequestHead UpstreamWork::HeadFor(const net::Url& url, const ForwardOptions
 }
 
 Task<std::unique_ptr<net::ClientResponse>> UpstreamWork::Run(const std::string& idempotency_key,
-                                                             net::BodySource& body, Deadline by) {
+                                                             net::BodySource& body, Deadline by,
+                                                             Deadline latest) {
   if (!AdmittedAtOnce()) PTG_CO_RUN(co_await Admit());
   const size_t first = *std::exchange(address_, std::nullopt);
   ForwardOptions options;
@@ -190,6 +191,7 @@ Task<std::unique_ptr<net::ClientResponse>> UpstreamWork::Run(const std::string& 
   how.interim = interim_ ? &interim_ : nullptr;
   how.connect_timeout = upstream_.connect_timeout;
   how.patience = by.Left(deps_.clock);
+  how.latest = latest;
   how.tls = upstream_.tls.get();
   net::BodySource* source = nullptr;
   if (!body.empty()) source = &body_.emplace(body, *site_.rails, options);

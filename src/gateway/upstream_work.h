@@ -49,7 +49,8 @@ class UpstreamWork final : public paywall::Work {
   void PassInterim(net::ResponseWriter& out);
 
   Task<std::unique_ptr<net::ClientResponse>> Run(const std::string& idempotency_key,
-                                                 net::BodySource& body, Deadline by) override;
+                                                 net::BodySource& body, Deadline by,
+                                                 Deadline latest) override;
 
  private:
   // The first address from `from` on that may be asked; nothing: none is up.

@@ -30,7 +30,7 @@ Task<> Ledger::Answered(ReservationId id, int upstream_status, Deadline by) {
   co_return co_await database_.Write(std::move(body), by);
 }
 
-Task<> Ledger::Commit(ReservationId id, Settlement settlement, Deadline by) {
+Task<Delivery> Ledger::Commit(ReservationId id, Settlement settlement, Deadline by) {
   const Author author{.node = node_, .now = clock_.Now()};
   std::string outbox_id = NewIdText("out", clock_, rng_);
   auto body = [author, id = std::move(id), settlement = std::move(settlement),
@@ -65,10 +65,10 @@ Task<> Ledger::Expire(ReservationId id, std::string why, Deadline by) {
   co_return co_await database_.Write(std::move(body), by);
 }
 
-Task<> Ledger::Deliver(ReservationId id, Delivery outcome, Deadline by, std::string attempt) {
+Task<> Ledger::Deliver(ReservationId id, Ending ending, Deadline by, std::string attempt) {
   const Author author{.node = node_, .now = clock_.Now()};
-  auto body = [author, id = std::move(id), outcome, attempt = std::move(attempt)](db::Tx& tx) {
-    return ledger::Deliver(tx, author, id, outcome, attempt);
+  auto body = [author, id = std::move(id), ending, attempt = std::move(attempt)](db::Tx& tx) {
+    return ledger::Deliver(tx, author, id, ending, attempt);
   };
   co_return co_await database_.Write(std::move(body), by);
 }

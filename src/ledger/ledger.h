@@ -54,7 +54,10 @@ class Ledger {
     Delivery delivery = Delivery::kPending;
     std::optional<StoredAnswer> answer{};
   };
-  Task<> Commit(ReservationId id, Settlement settlement, Deadline by);
+  // Gives the delivery that stands in the books afterwards. It is `settlement.delivery` for whoever
+  // settled; when it was settled before (by this caller, whose answer was lost, or by a node that
+  // took the row over) it is what has become of the goods since.
+  Task<Delivery> Commit(ReservationId id, Settlement settlement, Deadline by);
   // held -> voided. `why` is a slug.
   Task<> Void(ReservationId id, std::string why, int upstream_status, Deadline by);
   // held -> in_doubt with the hash, if one is known.
@@ -63,9 +66,18 @@ class Ledger {
   Task<> Expire(ReservationId id, std::string why, Deadline by);
 
   // settled: pending | redeeming -> delivered | broken | owed | redeemed; owed -> delivered.
-  // `attempt` names the redemption that it is about; empty: the first delivery. kConflict when
-  // another one has begun since.
-  Task<> Deliver(ReservationId id, Delivery outcome, Deadline by, std::string attempt = {});
+  // `attempt` names the redemption that it is about; empty: the first delivery. `cut`: with owed or
+  // broken, that a part of the answer had left before it broke off; of one payment kMostCuts may
+  // end so, after the next one it is redeemed. kConflict when another redemption has begun since.
+  struct Ending {
+    Delivery outcome = Delivery::kDelivered;
+    bool cut = false;
+  };
+  // Parts of answers add up to whole ones: a buyer who knows how to make the upstream break off
+  // must not live on them. Three, because an upstream that breaks off a fourth time has no whole
+  // answer to give.
+  static constexpr int kMostCuts = 3;
+  Task<> Deliver(ReservationId id, Ending ending, Deadline by, std::string attempt = {});
   // settled and owed or broken, equal digest -> redeeming, by exactly one caller; gives what it was
   // before. kConflict when another has it or nothing is due. `attempt`: its name, unique in the
   // world; one is made when it is empty.

@@ -41,7 +41,8 @@ Task<> Pay(Ledger& ledger, uint64_t key) {
   Ledger::Settlement settlement{.transaction = "0x" + id.str(), .receipt = "{}"};
   PTG_CHECK((co_await ledger.Answered(id, 200, by)).has_value());
   PTG_CHECK((co_await ledger.Commit(id, std::move(settlement), by)).has_value());
-  PTG_CHECK((co_await ledger.Deliver(id, Delivery::kDelivered, by)).has_value());
+  const Ledger::Ending ending;
+  PTG_CHECK((co_await ledger.Deliver(id, ending, by)).has_value());
   co_return {};
 }
 

@@ -25,15 +25,15 @@ struct Author {
 Result<Ledger::Reserved> Reserve(db::Tx& tx, const Author& author, const Reservation& reservation);
 Result<> Answered(db::Tx& tx, const Author& author, const ReservationId& id, int upstream_status);
 // `outbox_id` names the outbox row if one is made.
-Result<> Commit(db::Tx& tx, const Author& author, const ReservationId& id,
-                const Ledger::Settlement& settlement, const std::string& outbox_id);
+Result<Delivery> Commit(db::Tx& tx, const Author& author, const ReservationId& id,
+                        const Ledger::Settlement& settlement, const std::string& outbox_id);
 Result<> Void(db::Tx& tx, const Author& author, const ReservationId& id, const std::string& why,
               int upstream_status);
 // Also in_doubt again, when a newer hash is known.
 Result<> Doubt(db::Tx& tx, const Author& author, const ReservationId& id,
                const std::string& transaction, const std::string& why);
 Result<> Expire(db::Tx& tx, const Author& author, const ReservationId& id, const std::string& why);
-Result<> Deliver(db::Tx& tx, const Author& author, const ReservationId& id, Delivery outcome,
+Result<> Deliver(db::Tx& tx, const Author& author, const ReservationId& id, Ledger::Ending ending,
                  const std::string& attempt);
 // Exactly one attempt wins; `attempt` is its name, unique in the world, by which it may ask again.
 Result<Delivery> Redeem(db::Tx& tx, const Author& author, const ReservationId& id,

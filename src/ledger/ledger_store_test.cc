@@ -42,6 +42,13 @@ Reservation Sample(const std::string& id, uint8_t key = 7) {
   return r;
 }
 
+// Commit, for tests that only ask whether it was done.
+Result<> Settled(db::Tx& tx, const Author& author, const ReservationId& id,
+                 const Ledger::Settlement& settlement, const std::string& outbox_id) {
+  PTG_RUN(Commit(tx, author, id, settlement, outbox_id));
+  return {};
+}
+
 class LedgerStoreTest : public ::testing::TestWithParam<testing::EngineKind> {
  protected:
   LedgerStoreTest() : engine_(GetParam()), database_(engine_.OpenMigrated()) {}
@@ -68,7 +75,7 @@ class LedgerStoreTest : public ::testing::TestWithParam<testing::EngineKind> {
                   Delivery delivery = Delivery::kPending) {
     Ledger::Settlement settlement{.transaction = hash, .receipt = "{}", .delivery = delivery};
     return Do([&](db::Tx& tx) {
-      return Commit(tx, author, ReservationId(id), settlement, "out_" + id + hash);
+      return Settled(tx, author, ReservationId(id), settlement, "out_" + id + hash);
     });
   }
   std::vector<std::string> History(const std::string& id) {
@@ -169,7 +176,7 @@ TEST_P(LedgerStoreTest, OnlyAVoidGivesTheKeyBack) {
        }},
       {"pay_s", 3,
        [](db::Tx& tx, const Author& a, const ReservationId& id) {
-         return Commit(tx, a, id, {.transaction = "0xcc"}, "out_s");
+         return Settled(tx, a, id, {.transaction = "0xcc"}, "out_s");
        }},
   };
   for (const auto& c : cases) {
@@ -191,8 +198,8 @@ TEST_P(LedgerStoreTest, AskedAgainEveryChangeSucceedsWithoutASecondLine) {
   EXPECT_TRUE(Held(Sample("pay_1"), At(1)));
   twice([&](db::Tx& tx) { return Answered(tx, At(2), id, 200); });
   twice([&](db::Tx& tx) { return Doubt(tx, At(3), id, "0xaa", "timeout"); });
-  twice([&](db::Tx& tx) { return Commit(tx, At(4), id, {.transaction = "0xaa"}, "out_1"); });
-  twice([&](db::Tx& tx) { return Deliver(tx, At(5), id, Delivery::kDelivered, ""); });
+  twice([&](db::Tx& tx) { return Settled(tx, At(4), id, {.transaction = "0xaa"}, "out_1"); });
+  twice([&](db::Tx& tx) { return Deliver(tx, At(5), id, {Delivery::kDelivered}, ""); });
   const std::vector<std::string> want = {"reserved", "answered", "in_doubt", "settled",
                                          "delivered"};
   EXPECT_EQ(History("pay_1"), want);
@@ -207,10 +214,10 @@ TEST_P(LedgerStoreTest, ChangesStartFromTheStatesTheyName) {
     return Answered(tx, a, id, 200);
   };
   static const Step kSettle = [](db::Tx& tx, const Author& a, const ReservationId& id) {
-    return Commit(tx, a, id, {.transaction = "0x1"}, "out_" + id.str());
+    return Settled(tx, a, id, {.transaction = "0x1"}, "out_" + id.str());
   };
   static const Step kSettleOther = [](db::Tx& tx, const Author& a, const ReservationId& id) {
-    return Commit(tx, a, id, {.transaction = "0x2"}, "other_" + id.str());
+    return Settled(tx, a, id, {.transaction = "0x2"}, "other_" + id.str());
   };
   static const Step kVoid = [](db::Tx& tx, const Author& a, const ReservationId& id) {
     return Void(tx, a, id, "w", 500);
@@ -222,10 +229,10 @@ TEST_P(LedgerStoreTest, ChangesStartFromTheStatesTheyName) {
     return Expire(tx, a, id, "w");
   };
   static const Step kDeliver = [](db::Tx& tx, const Author& a, const ReservationId& id) {
-    return Deliver(tx, a, id, Delivery::kDelivered, "");
+    return Deliver(tx, a, id, {Delivery::kDelivered}, "");
   };
   static const Step kBreak = [](db::Tx& tx, const Author& a, const ReservationId& id) {
-    return Deliver(tx, a, id, Delivery::kBroken, "");
+    return Deliver(tx, a, id, {Delivery::kBroken}, "");
   };
   static const Step kRedeem = [](db::Tx& tx, const Author& a, const ReservationId& id) -> Result<> {
     Digest digest;
@@ -312,7 +319,7 @@ TEST_P(LedgerStoreTest, SettlingWritesTheOutboxAndTheAnswerInTheSameTransaction)
       .status = 200, .head = R"([["content-type","text/plain"]])", .body = std::string("a\0b", 3)};
   // The body of a group that fails afterwards leaves nothing behind.
   const auto broken = Do([&](db::Tx& tx) -> Result<> {
-    const Result<> done = Commit(tx, At(2), ReservationId("pay_1"), settlement, "out_0");
+    const Result<> done = Settled(tx, At(2), ReservationId("pay_1"), settlement, "out_0");
     EXPECT_THAT(done, IsOk());
     return Fail(Code::kInternal, "crash");
   });
@@ -357,7 +364,7 @@ TEST_P(LedgerStoreTest, RedeemTellsWhatItWasAndHasOneWinner) {
   ASSERT_TRUE(Held(Sample("pay_b", 1), At(1)));
   ASSERT_THAT(Settle("pay_b", At(2)), IsOk());
   ASSERT_THAT(Do([&](db::Tx& tx) {
-                return Deliver(tx, At(3), ReservationId("pay_b"), Delivery::kBroken, "");
+                return Deliver(tx, At(3), ReservationId("pay_b"), {Delivery::kBroken}, "");
               }),
               IsOk());
   ASSERT_TRUE(Held(Sample("pay_o", 2), At(1)));
@@ -376,6 +383,55 @@ TEST_P(LedgerStoreTest, RedeemTellsWhatItWasAndHasOneWinner) {
   ASSERT_THAT(from, IsOk());
   EXPECT_EQ(*from, Delivery::kOwed);
   EXPECT_THAT(redeem("pay_none", "node_a"), FailsWith(Code::kConflict));
+}
+
+// Who is told that it was settled before must know what has become of the goods since.
+TEST_P(LedgerStoreTest, CommitTellsWhatStandsInTheBooks) {
+  const ReservationId id("pay_1");
+  ASSERT_TRUE(Held(Sample("pay_1"), At(1)));
+  const auto commit = [&](Delivery as) {
+    const Ledger::Settlement settlement{.transaction = "0xaa", .delivery = as};
+    return Do([&](db::Tx& tx) { return Commit(tx, At(2), id, settlement, "out_1"); });
+  };
+  EXPECT_EQ(*commit(Delivery::kOwed), Delivery::kOwed);
+  EXPECT_EQ(*commit(Delivery::kPending), Delivery::kOwed);
+  ASSERT_THAT(
+      Do([&](db::Tx& tx) { return Redeem(tx, At(3), id, Sample("x").request_digest, "red_1"); }),
+      IsOk());
+  EXPECT_EQ(*commit(Delivery::kPending), Delivery::kRedeeming);
+  ASSERT_THAT(
+      Do([&](db::Tx& tx) { return Deliver(tx, At(4), id, {Delivery::kDelivered}, "red_1"); }),
+      IsOk());
+  EXPECT_EQ(*commit(Delivery::kPending), Delivery::kDelivered);
+}
+
+TEST_P(LedgerStoreTest, AnswersThatBreakOffInTheirMiddleAreDueAFewTimesOnly) {
+  const ReservationId id("pay_1");
+  ASSERT_TRUE(Held(Sample("pay_1"), At(1)));
+  ASSERT_THAT(Settle("pay_1", At(2)), IsOk());
+  const auto end = [&](Ledger::Ending ending, const std::string& attempt) {
+    return Do([&](db::Tx& tx) { return Deliver(tx, At(3), id, ending, attempt); });
+  };
+  const auto redeem = [&](const std::string& attempt) {
+    return Do(
+        [&](db::Tx& tx) { return Redeem(tx, At(3), id, Sample("x").request_digest, attempt); });
+  };
+  std::string attempt;
+  for (int cuts = 1; cuts <= Ledger::kMostCuts; ++cuts) {
+    EXPECT_THAT(end({Delivery::kOwed, true}, attempt), IsOk());
+    EXPECT_THAT(end({Delivery::kOwed, true}, attempt), IsOk()) << "its commit was lost";
+    EXPECT_EQ(Row("pay_1").delivery, Delivery::kOwed) << cuts;
+    // What fails before anything has left is no cut, however often.
+    for (int i = 0; i < 5; ++i) {
+      attempt = "red_" + std::to_string(cuts) + "_" + std::to_string(i);
+      ASSERT_THAT(redeem(attempt), IsOk());
+      if (i < 4) EXPECT_THAT(end({Delivery::kOwed}, attempt), IsOk());
+    }
+  }
+  EXPECT_THAT(end({Delivery::kOwed, true}, attempt), IsOk());
+  EXPECT_EQ(Row("pay_1").delivery, Delivery::kRedeemed);
+  EXPECT_THAT(end({Delivery::kOwed, true}, attempt), IsOk()) << "its commit was lost";
+  EXPECT_THAT(redeem("red_late"), FailsWith(Code::kConflict));
 }
 
 TEST_P(LedgerStoreTest, OrphansAreWhatDeadNodesLeftBehind) {
@@ -431,7 +487,7 @@ TEST_P(LedgerStoreTest, ARedemptionThatIsGivenBackIsDueAgain) {
     PTG_RUN(GiveBack(tx, At(5), id, "red_1"));
     PTG_RUN(look());
     PTG_RUN(Redeem(tx, At(6), id, digest, "red_2"));
-    PTG_RUN(Deliver(tx, At(7), id, Delivery::kDelivered, "red_2"));
+    PTG_RUN(Deliver(tx, At(7), id, {Delivery::kDelivered}, "red_2"));
     PTG_RUN(GiveBack(tx, At(8), id, "red_2"));
     PTG_RUN(look());
     return seen;

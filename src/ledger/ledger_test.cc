@@ -343,6 +343,11 @@ struct Naive {
     r.delivery = delivery;
     return true;
   }
+  // Before the Commit: what it will find.
+  Delivery DeliveryAfter(const std::string& id, Delivery delivery) {
+    const Record& r = records[id];
+    return r.state == State::kSettled ? r.delivery : delivery;
+  }
   bool End(const std::string& id, State to) {
     Record& r = records[id];
     const bool open =
@@ -398,10 +403,12 @@ TEST_P(LedgerTest, AgreesWithANaiveLedger) {
       static constexpr Delivery kOutcomes[] = {Delivery::kDelivered, Delivery::kBroken,
                                                Delivery::kOwed, Delivery::kRedeemed};
       const Delivery outcome = kOutcomes[pick(4)];
+      const Ledger::Ending ending{outcome};
       const Digest digest{};
       const std::string attempt = pick(2) == 0 ? "" : naive.records[id.str()].attempt;
       Ledger::Settlement settlement{.transaction = hash, .delivery = delivery};
       Result<> got;
+      Result<Delivery> stands = Delivery::kNone;
       bool want = false;
       switch (pick(7)) {
         case 0:
@@ -409,7 +416,9 @@ TEST_P(LedgerTest, AgreesWithANaiveLedger) {
           want = naive.Answered(id.str());
           break;
         case 1:
-          got = co_await ledger.Commit(id, settlement, never_);
+          stands = co_await ledger.Commit(id, settlement, never_);
+          got = stands ? Result<>() : Fail(stands.error());
+          EXPECT_TRUE(!stands || *stands == naive.DeliveryAfter(id.str(), delivery));
           want = naive.Commit(id.str(), hash, delivery);
           break;
         case 2:
@@ -425,7 +434,7 @@ TEST_P(LedgerTest, AgreesWithANaiveLedger) {
           want = naive.End(id.str(), State::kExpired);
           break;
         case 5:
-          got = co_await ledger.Deliver(id, outcome, never_, attempt);
+          got = co_await ledger.Deliver(id, ending, never_, attempt);
           want = naive.Deliver(id.str(), outcome, attempt);
           break;
         default: {

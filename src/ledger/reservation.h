@@ -37,11 +37,12 @@ enum class Stage : uint8_t { kReserved, kAnswered };
 //   pending     settled, the answer is on its way
 //   delivered   the last byte was handed to the buyer's socket
 //   owed        settled and not delivered through our fault (crash, upstream failure after
-//   settling):
-//               the same payment with the same request runs once more, until delivered
-//   broken      the buyer's connection broke: may be redeemed once
+//               settling): the same payment with the same request runs once more, until delivered,
+//               or until too many answers broke off in their middle (Ledger::kMostCuts)
+//   broken      the buyer's connection broke, he broke his request off, or he took the answer so
+//               slowly that the upstream gave up: may be redeemed once
 //   redeeming   a redemption runs
-//   redeemed    that was the one redemption after a break; nothing more is due
+//   redeemed    that was the one redemption after a break, or one cut too many; nothing more is due
 enum class Delivery : uint8_t {
   kNone,
   kPending,
@@ -72,7 +73,7 @@ struct Reservation {
   std::string route;        // the route's match text, as configured
   std::string method;       // of the request
   std::string resource;     // canonical path and query
-  Digest request_digest{};  // SHA-256 over method, resource and body
+  Digest request_digest{};  // paywall::RequestDigest
   std::string rail;         // "x402"
   int protocol = 0;         // 1 or 2
   std::string scheme;       // "exact"

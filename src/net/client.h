@@ -65,6 +65,8 @@ class Client {
     // Not 0: while a body is on its way to the server, and after its last bytes, the answer's head
     // may take this long, even past `by`: a large upload is no slow answer.
     Millis patience{0};
+    // But never past this.
+    Deadline latest = Deadline::Never();
     // Whom to believe who an https server is; null: the authorities of the system. Must outlive
     // Send.
     const TlsClientContext* tls = nullptr;

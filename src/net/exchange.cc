@@ -233,7 +233,7 @@ Task<> Exchange::ReadHead(Deadline by, const Client::SendOptions& options) {
       if (count) Filled(*count);
       if (!count && count.error().code() == Code::kTimeout && uploaded_at_) {
         // It may still be busy with what we send.
-        const Deadline later(*uploaded_at_ + options.patience);
+        const Deadline later = Sooner(Deadline(*uploaded_at_ + options.patience), options.latest);
         if (!later.Passed(pool_->loop().clock())) {
           by = later;
           continue;

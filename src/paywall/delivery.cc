@@ -69,8 +69,16 @@ std::string PrivateCacheControl(std::string_view theirs) {
   return out;
 }
 
-Task<ledger::Delivery> Deliver(Reply& reply, Answer& answer, const std::optional<Receipt>& receipt,
-                               Millis idle, const Clock& clock) {
+ledger::Ledger::Ending WhoBroke(const Break& broke) {
+  const bool client = broke.upload_failed || broke.client_gone || broke.client_held >= kHeldBack;
+  if (client) return {.outcome = ledger::Delivery::kBroken};
+  return {.outcome = ledger::Delivery::kOwed, .cut = true};
+}
+
+Task<ledger::Ledger::Ending> Deliver(Reply& reply, Answer& answer,
+                                     const std::optional<Receipt>& receipt, Millis idle,
+                                     const Clock& clock, const Upload* upload) {
+  constexpr ledger::Ledger::Ending kBroken{.outcome = ledger::Delivery::kBroken};
   net::ResponseHead head = std::move(answer.response->head());
   net::BodySource& body = answer.response->body();
   if (receipt) AddReceipt(head, *receipt);
@@ -78,17 +86,19 @@ Task<ledger::Delivery> Deliver(Reply& reply, Answer& answer, const std::optional
   reply.set_status(head.status);
   net::ResponseWriter& out = reply.out();
   if (head.status == 101 && reply.client() != nullptr) {
-    co_return co_await Tunnel(reply, *answer.response, std::move(head), idle, clock);
+    PTG_CO_TRY(const ledger::Delivery end,
+               co_await Tunnel(reply, *answer.response, std::move(head), idle, clock));
+    co_return ledger::Ledger::Ending{.outcome = end};
   }
   std::optional<uint64_t> size =
       answer.complete ? std::optional<uint64_t>(answer.held.size()) : body.length();
   // A HEAD answer announces what GET would have sent; of a size nobody named it says nothing.
   if (answer.complete && body.empty()) size = body.length();
   const bool events = MustStream(head, std::nullopt, 0);
-  if (!co_await out.Head(std::move(head), size)) co_return ledger::Delivery::kBroken;
-  if (!answer.held.empty() && !co_await out.Write(answer.held)) {
-    co_return ledger::Delivery::kBroken;
-  }
+  if (!co_await out.Head(std::move(head), size)) co_return kBroken;
+  SteadyMs asked = clock.Coarse();
+  if (!answer.held.empty() && !co_await out.Write(answer.held)) co_return kBroken;
+  Millis client_held = clock.Coarse() - asked;
   while (!answer.complete) {
     // An event stream may be silent for as long as it likes; the client's going ends it.
     const Millis step = events ? kEventStep : idle;
@@ -99,15 +109,20 @@ Task<ledger::Delivery> Deliver(Reply& reply, Answer& answer, const std::optional
       piece = co_await body.Read(Deadline::In(clock, step));
     }
     if (!piece && events && IsTimeout(piece.error())) {
-      if (out.client_gone()) co_return ledger::Delivery::kBroken;
+      if (out.client_gone()) co_return kBroken;
       continue;
     }
     if (!piece) {
+      const Break broke{.upload_failed = upload != nullptr && upload->buyer_failed(),
+                        .client_gone = out.client_gone(),
+                        .client_held = client_held};
       out.Abort();
-      co_return ledger::Delivery::kOwed;
+      co_return WhoBroke(broke);
     }
     if (piece->empty()) break;
-    if (!co_await out.Write(*piece)) co_return ledger::Delivery::kBroken;
+    asked = clock.Coarse();
+    if (!co_await out.Write(*piece)) co_return kBroken;
+    client_held += clock.Coarse() - asked;
   }
   net::Headers trailers;
   if (body.trailers().size() > 0) {
@@ -115,9 +130,9 @@ Task<ledger::Delivery> Deliver(Reply& reply, Answer& answer, const std::optional
     CleanAnswer(trailers);
   }
   if (!co_await out.End(trailers.size() > 0 ? &trailers : nullptr)) {
-    co_return ledger::Delivery::kBroken;
+    co_return kBroken;
   }
-  co_return ledger::Delivery::kDelivered;
+  co_return ledger::Ledger::Ending{};
 }
 
 ledger::Ledger::StoredAnswer ToStored(const Answer& answer) {
@@ -151,30 +166,6 @@ Task<> SendStored(Reply& reply, const ledger::Ledger::StoredAnswer& stored,
   PTG_CO_RUN(co_await reply.out().Head(std::move(head), size));
   if (!stored.body.empty()) PTG_CO_RUN(co_await reply.out().Write(stored.body));
   co_return co_await reply.out().End();
-}
-
-Task<std::string_view> PrefixedBody::Read(Deadline by) {
-  if (!given_ && !prefix_.empty()) {
-    given_ = true;
-    co_return std::string_view(prefix_);
-  }
-  co_return co_await rest_.Read(by);
-}
-
-Task<Captured> Capture(net::BodySource& body, size_t max, Deadline by) {
-  Captured captured;
-  bool ended = body.empty();
-  while (!ended && captured.first.size() < max) {
-    PTG_CO_TRY(const std::string_view piece, co_await body.Read(by));
-    ended = piece.empty();
-    captured.first.append(piece);
-  }
-  if (ended && body.trailers().size() == 0) {
-    captured.body = std::make_unique<net::StringBody>(captured.first);
-  } else {
-    captured.body = std::make_unique<PrefixedBody>(captured.first, body);
-  }
-  co_return captured;
 }
 
 }  // namespace pontage::paywall

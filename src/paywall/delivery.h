@@ -9,6 +9,7 @@
 #include "net/client.h"
 #include "net/server.h"
 #include "paywall/reply.h"
+#include "paywall/upload.h"
 
 namespace pontage::paywall {
 
@@ -26,14 +27,27 @@ bool MustStream(const net::ResponseHead& head, std::optional<uint64_t> body_size
 // Reads the body until its end or just beyond `hold_max`. Fails when the upstream breaks off.
 Task<> Hold(Answer& answer, size_t hold_max, Deadline by);
 
-// Sends head, held bytes and the rest, with back-pressure. `receipt` goes into the head. The result
-// says who broke off, if anybody: delivered, broken (the client) or owed (the upstream).
+// Whose doing it is that an upstream broke off its answer when a part of it had left. Pure.
+struct Break {
+  bool upload_failed = false;  // the buyer had broken off his request, or was waited for
+  bool client_gone = false;    // or had left
+  Millis client_held{0};       // how long the client let us wait while it was sent
+};
+// An upstream gives up on an answer that nobody takes (nginx after 60 s, others sooner, some after
+// a fixed time for the whole): with a client that held it back for this long that is his doing.
+inline constexpr Millis kHeldBack{1'000};
+ledger::Ledger::Ending WhoBroke(const Break& broke);
+
+// Sends head, held bytes and the rest, with back-pressure. `receipt` goes into the head. `upload`:
+// of a sale, the request's body. The result says who broke off, if anybody: delivered, broken (the
+// client) or owed (the upstream).
 struct Receipt {
   std::string name;
   std::string value;
 };
-Task<ledger::Delivery> Deliver(Reply& reply, Answer& answer, const std::optional<Receipt>& receipt,
-                               Millis idle, const Clock& clock);
+Task<ledger::Ledger::Ending> Deliver(Reply& reply, Answer& answer,
+                                     const std::optional<Receipt>& receipt, Millis idle,
+                                     const Clock& clock, const Upload* upload = nullptr);
 
 // How the answer to a buyer may be cached: "private" joins what the upstream says, and "public"
 // leaves.
@@ -43,28 +57,5 @@ std::string PrivateCacheControl(std::string_view theirs);
 ledger::Ledger::StoredAnswer ToStored(const Answer& answer);
 // Sends a stored answer again.
 Task<> SendStored(Reply& reply, const ledger::Ledger::StoredAnswer& stored, const Receipt& receipt);
-
-// A body whose first part was read already.
-class PrefixedBody final : public net::BodySource {
- public:
-  PrefixedBody(std::string prefix, net::BodySource& rest)
-      : prefix_(std::move(prefix)), rest_(rest) {}
-  Task<std::string_view> Read(Deadline by) override;
-  std::optional<uint64_t> length() const override { return rest_.length(); }
-  bool empty() const override { return prefix_.empty() && rest_.empty(); }
-  const net::Headers& trailers() const override { return rest_.trailers(); }
-
- private:
-  std::string prefix_;
-  net::BodySource& rest_;
-  bool given_ = false;
-};
-
-// Reads up to `max` bytes of a body. Gives them and a body that begins with them.
-struct Captured {
-  std::string first;
-  std::unique_ptr<net::BodySource> body;
-};
-Task<Captured> Capture(net::BodySource& body, size_t max, Deadline by);
 
 }  // namespace pontage::paywall

@@ -3,7 +3,6 @@
 #include "base/fault.h"
 #include "base/log.h"
 #include "base/try.h"
-#include "crypto/hash.h"
 #include "paywall/challenge.h"
 #include "wire/problem/error_map.h"
 
@@ -23,12 +22,37 @@ Error Unpaid(const deal::Quote& quote) {
 
 std::string Slug(const Error& error) { return std::string(problem::RowOf(error.code()).slug); }
 
+// What the books are told of a payment, but for the name of its row.
+ledger::Reservation RowOf(const Call& call, const deal::Grant& grant, const Captured& captured) {
+  ledger::Reservation row;
+  row.once_key = grant.once_key;
+  row.request_id = call.reply.id();
+  row.route = call.route.match;
+  row.method = call.quote.method;
+  row.resource = call.quote.resource;
+  row.request_digest = RequestDigest(row.method, row.resource, call.head.headers, captured);
+  row.rail = grant.rail;
+  row.protocol = grant.version;
+  row.scheme = grant.scheme;
+  row.network = grant.network;
+  row.asset = grant.asset;
+  row.payer = grant.payer;
+  row.pay_to = grant.pay_to;
+  row.nonce = grant.nonce;
+  row.amount = grant.most;
+  row.price = call.quote.price;
+  row.payload = grant.payload;
+  row.requirement = grant.requirement;
+  row.valid_before = grant.valid_before;
+  return row;
+}
+
 }  // namespace
 
-ledger::Digest RequestDigest(std::string_view method, std::string_view resource,
-                             std::string_view body) {
-  const std::string head = std::string(method) + "\n" + std::string(resource) + "\n";
-  return crypto::Sha256({codec::AsBytes(head), codec::AsBytes(body)});
+Result<> TimeLeft(const deal::Grant& grant, Millis work, UnixMs now) {
+  if (grant.valid_before >= now + work + grant.settle_needs) return {};
+  return Fail(Error(Code::kPaymentExpired, "the payment runs out before it could be settled here")
+                  .At("/payload/authorization/validBefore"));
 }
 
 std::string PendingReceipt(const ledger::Reservation& row) {
@@ -84,28 +108,13 @@ Task<> Exchange::Run(Call call) {
   if (!captured) co_return co_await call.reply.Problem(captured.error());
   const Result<> admitted = co_await call.work.Admit();
   if (!admitted) co_return co_await call.reply.Problem(admitted.error());
+  // The body may have come slowly, and a place may have been waited for.
+  const Millis work = call.route.settle_before ? Millis(0) : call.route.answer_timeout;
+  const Result<> in_time = TimeLeft(*grant, work, clock_.Now());
+  if (!in_time) co_return co_await Refuse(call, in_time.error());
 
-  ledger::Reservation row;
+  ledger::Reservation row = RowOf(call, *grant, *captured);
   row.id = ReservationId(NewIdText("pay", clock_, rng_));
-  row.once_key = grant->once_key;
-  row.request_id = call.reply.id();
-  row.route = call.route.match;
-  row.method = call.quote.method;
-  row.resource = call.quote.resource;
-  row.request_digest = RequestDigest(row.method, row.resource, captured->first);
-  row.rail = grant->rail;
-  row.protocol = grant->version;
-  row.scheme = grant->scheme;
-  row.network = grant->network;
-  row.asset = grant->asset;
-  row.payer = grant->payer;
-  row.pay_to = grant->pay_to;
-  row.nonce = grant->nonce;
-  row.amount = grant->most;
-  row.price = call.quote.price;
-  row.payload = grant->payload;
-  row.requirement = grant->requirement;
-  row.valid_before = grant->valid_before;
   Result<ledger::Ledger::Reserved> reserved =
       co_await ledger_.Reserve(row, In(options_.store_timeout));
   if (!reserved) {
@@ -120,6 +129,9 @@ Task<> Exchange::Run(Call call) {
   }
   PTG_KILL_POINT("reserved");
   Held held{call, rail, std::move(row), std::move(captured->body), std::nullopt};
+  if (!call.route.settle_before) {
+    held.latest = In(grant->valid_before - grant->settle_needs - clock_.Now());
+  }
   if (call.route.settle_before) co_return co_await SellBefore(held);
   co_return co_await SellAfter(held);
 }
@@ -142,15 +154,16 @@ Task<> Exchange::Refuse(Call& call, const Error& why) {
                                      std::move(refusal.headers));
 }
 
-// A credential that did not pass. If it is one that was used here before, the buyer is told what
-// became of it; what only looks like it (the same nonce, another signature) learns nothing.
+// A credential that did not pass, or that nobody could judge. If it is one that was used here
+// before, the buyer is told what became of it; what only looks like it (the same nonce, another
+// signature) learns nothing.
 Task<> Exchange::NotGood(Call& call, const rail::RailSet::Found& found, const Error& why) {
   Log(LogLevel::kInfo, "payment.refused",
       {{"request_id", call.reply.id().str()},
        {"route", call.route.match},
        {"code", problem::RowOf(why.code()).slug},
        {"detail", why.detail()}});
-  if (!IsPaymentFault(why)) co_return co_await call.reply.Problem(why);
+  // Also when nobody could judge it: what the books know does not depend on a chain that answers.
   const Result<deal::Grant> claim = found.rail->Claim(found.credential, call.quote);
   if (claim) {
     Result<std::optional<ledger::Reservation>> row =
@@ -173,8 +186,9 @@ Task<> Exchange::NotGood(Call& call, const rail::RailSet::Found& found, const Er
 Task<> Exchange::SellAfter(Held& held) {
   Call& call = held.call;
   Answer answer;
+  const Deadline by = Sooner(In(call.route.answer_timeout), held.latest);
   Result<std::unique_ptr<net::ClientResponse>> response =
-      co_await call.work.Run(held.row.id.str(), *held.body, In(call.route.answer_timeout));
+      co_await call.work.Run(held.row.id.str(), *held.body, by, held.latest);
   if (!response) {
     NoteVoid(held.row, Slug(response.error()), 0);
     co_return co_await call.reply.Problem(response.error());
@@ -191,8 +205,8 @@ Task<> Exchange::SellAfter(Held& held) {
     co_return {};
   }
   if (!MustStream(head, answer.response->body().length(), call.route.hold_max)) {
-    const Result<> whole =
-        co_await Hold(answer, call.route.hold_max, In(call.route.answer_timeout));
+    const Result<> whole = co_await Hold(answer, call.route.hold_max,
+                                         Sooner(In(call.route.answer_timeout), held.latest));
     if (!whole) {
       const Error broken =
           whole.error().code() == Code::kUpstreamTimeout
@@ -226,22 +240,26 @@ Task<> Exchange::SellBefore(Held& held) {
   ledger::Ledger::Settlement books;
   books.transaction = settlement.transaction;
   books.receipt = settlement.receipt;
-  const Result<> committed =
-      co_await ledger_.Commit(held.row.id, books, In(options_.store_timeout));
+  const Result<Delivery> committed = co_await Commit(held, books);
   if (!committed) {
     // As below; but nothing was asked of the upstream yet, so the sale is owed, whether or not this
     // commit was written.
     Log(LogLevel::kError, "ledger.commit_failed",
         {{"payment", held.row.id.str()}, {"detail", committed.error().detail()}});
-    NoteDelivery(held, Delivery::kOwed, std::move(books));
+    NoteDelivery(held, {.outcome = Delivery::kOwed}, std::move(books));
     co_return co_await call.reply.Problem(committed.error());
   }
+  PTG_CO_TRY(const bool still_ours, co_await StillOurs(held, *committed));
+  if (!still_ours) co_return {};
   PTG_KILL_POINT("committed");
   const auto [name, value] = held.rail.ReceiptHeader(held.row.protocol, settlement.receipt);
-  Result<std::unique_ptr<net::ClientResponse>> response =
-      co_await call.work.Run(held.row.id.str(), *held.body, In(call.route.answer_timeout));
+  Result<std::unique_ptr<net::ClientResponse>> response = co_await call.work.Run(
+      held.row.id.str(), *held.body, In(call.route.answer_timeout), held.latest);
+  // Without an answer, or with one that refuses, the sale is owed, unless the buyer himself kept
+  // his request from the upstream.
+  const Delivery nothing = held.body->buyer_failed() ? Delivery::kBroken : Delivery::kOwed;
   if (!response) {
-    NoteDelivery(held, Delivery::kOwed);
+    NoteDelivery(held, {.outcome = nothing});
     HeaderList headers;
     headers.emplace_back(std::string(name), value);
     co_return co_await call.reply.Problem(response.error(), std::move(headers));
@@ -249,13 +267,13 @@ Task<> Exchange::SellBefore(Held& held) {
   Answer answer;
   answer.response = *std::move(response);
   PTG_KILL_POINT("upstream_head");
-  const bool good = answer.response->head().status < 400;
-  if (good) Count("served", call);
-  const Receipt receipt{std::string(name), value};
-  const Result<Delivery> outcome =
-      co_await Deliver(call.reply, answer, receipt, call.route.answer_timeout, clock_);
-  PTG_KILL_POINT("delivered");
-  NoteDelivery(held, good ? outcome.value_or(Delivery::kOwed) : Delivery::kOwed);
+  if (answer.response->head().status < 400) {
+    Count("served", call);
+    co_return co_await Serve(held, answer, settlement.receipt, Delivery::kBroken);
+  }
+  const std::optional<Receipt> receipt = Receipt{std::string(name), value};
+  (void)co_await Deliver(call.reply, answer, receipt, call.route.answer_timeout, clock_);
+  NoteDelivery(held, {.outcome = nothing});
   co_return {};
 }
 
@@ -310,13 +328,15 @@ Task<> Exchange::Settled(Held& held, Answer& answer, Settlement settlement) {
   books.transaction = settlement.transaction;
   books.receipt = settlement.receipt;
   if (call.route.replay_answer && answer.complete) books.answer = ToStored(answer);
-  const Result<> committed =
-      co_await ledger_.Commit(held.row.id, books, In(options_.store_timeout));
+  const Result<Delivery> committed = co_await Commit(held, books);
   if (!committed) {
     // The money moved and the row still says held: the goods leave, and the books are told later.
     Log(LogLevel::kError, "ledger.commit_failed",
         {{"payment", held.row.id.str()}, {"detail", committed.error().detail()}});
     held.uncommitted = std::move(books);
+  } else {
+    PTG_CO_TRY(const bool still_ours, co_await StillOurs(held, *committed));
+    if (!still_ours) co_return {};
   }
   PTG_KILL_POINT("committed");
   co_return co_await Serve(held, answer, settlement.receipt, Delivery::kBroken);
@@ -327,13 +347,49 @@ Task<> Exchange::Settled(Held& held, Answer& answer, Settlement settlement) {
 Task<> Exchange::Serve(Held& held, Answer& answer, const std::string& receipt, Delivery on_break) {
   auto [name, value] = held.rail.ReceiptHeader(held.row.protocol, receipt);
   const std::optional<Receipt> shown = Receipt{std::string(name), std::move(value)};
-  Result<Delivery> outcome =
-      co_await Deliver(held.call.reply, answer, shown, held.call.route.answer_timeout, clock_);
+  const Result<ledger::Ledger::Ending> delivered = co_await Deliver(
+      held.call.reply, answer, shown, held.call.route.answer_timeout, clock_, held.body.get());
   PTG_KILL_POINT("delivered");
-  Delivery final = outcome.value_or(Delivery::kOwed);
-  if (final == Delivery::kBroken) final = on_break;
-  NoteDelivery(held, final, std::move(held.uncommitted));
+  const ledger::Ledger::Ending cut{.outcome = Delivery::kOwed, .cut = true};
+  ledger::Ledger::Ending ending = delivered.value_or(cut);
+  if (ending.outcome == Delivery::kBroken) ending.outcome = on_break;
+  // An upstream's failure does not give back the second chance that a break had.
+  const bool last = on_break == Delivery::kRedeemed;
+  if (ending.outcome == Delivery::kOwed && last) ending.outcome = Delivery::kBroken;
+  NoteDelivery(held, ending, std::move(held.uncommitted));
   co_return {};
+}
+
+// As the ledger's, but that another node has settled the same authorization by another transaction
+// of it (it was sent again with higher fees) is the same sale.
+Task<Delivery> Exchange::Commit(const Held& held, ledger::Ledger::Settlement books) {
+  const std::string transaction = books.transaction;
+  Result<Delivery> committed =
+      co_await ledger_.Commit(held.row.id, std::move(books), In(options_.store_timeout));
+  if (committed || committed.error().code() != Code::kConflict) co_return committed;
+  const Result<std::optional<ledger::Reservation>> row =
+      co_await ledger_.FindByKey(held.row.once_key, In(options_.store_timeout));
+  const bool same = row && *row && (*row)->id == held.row.id;
+  if (!same || (*row)->state != ledger::State::kSettled) co_return committed;
+  Log(LogLevel::kWarn, "ledger.settled_elsewhere",
+      {{"payment", held.row.id.str()}, {"books", (*row)->transaction}, {"here", transaction}});
+  co_return (*row)->delivery;
+}
+
+// Whether the goods are this request's to give, by what the books say after the commit. A node that
+// was taken for dead finds them owed, or given to another request of the buyer. False: the buyer
+// has been told.
+Task<bool> Exchange::StillOurs(Held& held, Delivery now) {
+  if (now == Delivery::kPending) co_return true;
+  Log(LogLevel::kWarn, "payment.taken_over",
+      {{"payment", held.row.id.str()}, {"delivery", ledger::ToString(now)}});
+  if (now == Delivery::kOwed) {
+    PTG_CO_TRY(const std::optional<Delivery> before, co_await Claim(held));
+    co_return before.has_value();
+  }
+  const Error running(Code::kPaymentInFlight, "another node gives the answer to this payment");
+  PTG_CO_RUN(co_await held.call.reply.Problem(running));
+  co_return false;
 }
 
 // The work's answer, if there is one, is thrown away: nothing leaves unpaid.

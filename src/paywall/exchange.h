@@ -37,7 +37,7 @@ struct ExchangeOptions {
   Millis settle_timeout{30'000};
   Millis store_timeout{10'000};
   // Of a paid request's body: kept, so that an owed sale can be told from another request and run
-  // again. What is longer is streamed, and told apart by its first part.
+  // again. What is longer is streamed, and does not run again: nobody could tell it from another.
   size_t body_hold = 1 << 20;
 };
 
@@ -57,10 +57,12 @@ class Exchange {
     Call& call;
     const rail::Rail& rail;
     ledger::Reservation row;
-    std::unique_ptr<net::BodySource> body;
+    std::unique_ptr<Upload> body;
     // The settlement that the books could not be told yet.
     std::optional<ledger::Ledger::Settlement> uncommitted;
     std::string attempt{};  // of a redemption
+    // By when the answer must be here, or collecting begins too late.
+    Deadline latest = Deadline::Never();
   };
 
   Task<> Refuse(Call& call, const Error& why);
@@ -69,11 +71,14 @@ class Exchange {
   Task<> SellBefore(Held& held);
   Task<> NotOurs(Held& held, const Error& why);
   Task<> Settled(Held& held, Answer& answer, deal::Settlement settlement);
+  Task<ledger::Delivery> Commit(const Held& held, ledger::Ledger::Settlement books);
+  Task<bool> StillOurs(Held& held, ledger::Delivery now);
   Task<> Serve(Held& held, Answer& answer, const std::string& receipt, ledger::Delivery on_break);
   Task<> NotSettled(Held& held, const deal::Settlement& settlement, bool work_done);
   Task<> Recall(Call& call, const rail::Rail& rail, const deal::Grant& claim,
                 ledger::Reservation row);
   Task<> Redeem(Held held);
+  Task<std::optional<ledger::Delivery>> Claim(Held& held);
   Task<> ShowUsed(Call& call, const rail::Rail& rail, int version, const ledger::Reservation& row,
                   std::string detail);
   Task<bool> Replay(Call& call, const rail::Rail& rail, const ledger::Reservation& row);
@@ -84,7 +89,7 @@ class Exchange {
   void NoteExpired(const ledger::Reservation& row, std::string why);
   void NoteDoubt(const ledger::Reservation& row, std::string transaction);
   // `uncommitted` is written first.
-  void NoteDelivery(const Held& held, ledger::Delivery outcome,
+  void NoteDelivery(const Held& held, ledger::Ledger::Ending ending,
                     std::optional<ledger::Ledger::Settlement> uncommitted = std::nullopt);
   // Written by the current loop, again and again while the store is away.
   void NoteLater(std::function<Task<>(Deadline)> write, std::string_view what);
@@ -102,9 +107,8 @@ class Exchange {
   ExchangeOptions options_;
 };
 
-// SHA-256 over method, canonical resource and body: what makes two requests the same one.
-ledger::Digest RequestDigest(std::string_view method, std::string_view resource,
-                             std::string_view body);
+// Whether there is still time to do `work` and to collect then. kPaymentExpired otherwise.
+Result<> TimeLeft(const deal::Grant& grant, Millis work, UnixMs now);
 // The members of a receipt for a settlement whose end is not known.
 std::string PendingReceipt(const ledger::Reservation& row);
 

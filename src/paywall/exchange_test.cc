@@ -1,5 +1,7 @@
 #include "paywall/exchange.h"
 
+#include <thread>
+
 #include <gtest/gtest.h>
 
 #include "base/try.h"
@@ -53,7 +55,9 @@ class ExchangeTest : public ::testing::Test {
       head.method = "GET";
       head.target = r;
       if (!p.empty()) head.headers.Add("PAY", p);
-      net::StringBody body("");
+      for (const auto& [name, value] : t.fields_) head.headers.Add(name, value);
+      net::StringBody empty("");
+      net::BodySource& body = t.request_ == nullptr ? empty : *t.request_;
       const RequestId id(NewIdText("req", t.clock_, t.rng_));
       Reply reply(s.out, id, head);
       deal::Quote quote;
@@ -106,6 +110,29 @@ class ExchangeTest : public ::testing::Test {
   std::shared_ptr<const rail::RailSet> rails_;
   FakeWork work_;
   catalog::Route route_;
+  HeaderList fields_;                   // of the requests to come
+  net::BodySource* request_ = nullptr;  // the body of the next one
+};
+
+// A request's body of so many bytes that then breaks off, or ends.
+class LongBody final : public net::BodySource {
+ public:
+  LongBody(size_t bytes, bool breaks) : left_(bytes), breaks_(breaks) {}
+  Task<std::string_view> Read(Deadline) override {
+    if (left_ == 0 && breaks_) co_return Fail(Code::kBadRequest, "no chunk");
+    piece_ = std::string(std::min<size_t>(left_, 64 * 1024), 'x');
+    left_ -= piece_.size();
+    co_return std::string_view(piece_);
+  }
+  std::optional<uint64_t> length() const override { return std::nullopt; }
+  bool empty() const override { return false; }
+  const net::Headers& trailers() const override { return none_; }
+
+ private:
+  size_t left_;
+  bool breaks_;
+  std::string piece_;
+  net::Headers none_;
 };
 
 TEST_F(ExchangeTest, UnpaidIsAnOfferAndNobodyIsAsked) {
@@ -353,9 +380,10 @@ TEST_F(ExchangeTest, ACrashAfterTheAnswerSettlesAndOwes) {
   row.once_key = crypto::Sha256(codec::AsBytes("n1"));
   row.method = "GET";
   row.resource = "/goods";
-  row.request_digest = RequestDigest("GET", "/goods", "");
+  const net::Headers no_fields;
+  row.request_digest = RequestDigest("GET", "/goods", no_fields, {.whole = true});
   row.rail = "fake";
-  row.payload = R"({"payload":{"nonce":"n1"}})";
+  row.payload = R"({"payload":{"nonce":"n1","signature":"n1"}})";
   row.requirement = "{}";
   row.valid_before = clock_.Now() + Millis(300'000);
   EXPECT_THAT(loop_.RunUntilDone(ledger_->Reserve(row, Deadline::Never())), IsOk());
@@ -452,6 +480,223 @@ TEST_F(ExchangeTest, WhoWasTakenForDeadSettlesNothing) {
   EXPECT_EQ(Buy("n1")->status, 409);
   EXPECT_EQ(rail_->settle_calls, 0);
   EXPECT_TRUE(rail_->moved.empty());
+}
+
+// A buyer who can make the upstream break off must not live on the parts that left before.
+TEST_F(ExchangeTest, AnUploadThatBreaksOffIsTheBuyersDoing) {
+  for (const bool before : {true, false}) {
+    SCOPED_TRACE(before);
+    const std::string payment = before ? "b" : "a";
+    route_.settle_before = before;
+    route_.hold_max = 3;
+    work_ = FakeWork();
+    work_.reads_request = work_.answers_early = work_.breaks_in_body = true;
+    LongBody broken((1 << 20) + 99, true);
+    request_ = &broken;
+    EXPECT_TRUE(Buy(payment)->out.aborted);
+    EXPECT_EQ(Row(payment).delivery, Delivery::kBroken);
+    // What was sent cannot be compared with what comes now.
+    LongBody again((1 << 20) + 99, false);
+    request_ = &again;
+    const auto refused = Buy(payment);
+    EXPECT_EQ(refused->status, 402);
+    EXPECT_NE(refused->out.body.find("longer than 1048576 bytes"), std::string::npos);
+    EXPECT_NE(refused->Field("RECEIPT"), "");
+    EXPECT_EQ(work_.keys.size(), 1U);
+  }
+}
+
+TEST_F(ExchangeTest, SettledBeforeAndNeverAskedWholeIsBrokenNotOwed) {
+  route_.settle_before = true;
+  work_.reads_request = true;
+  LongBody broken((1 << 20) + 99, true);
+  request_ = &broken;
+  Buy("n1");
+  EXPECT_EQ(Row("n1").delivery, Delivery::kBroken);
+}
+
+TEST_F(ExchangeTest, AnAnswerThatBreaksOffInItsMiddleIsOwedAFewTimesOnly) {
+  route_.settle_before = true;
+  work_.breaks_in_body = true;
+  int runs = 0;
+  while (runs < 20 && Buy("n1")->status != 402) ++runs;
+  EXPECT_EQ(runs, 1 + ledger::Ledger::kMostCuts);
+  EXPECT_EQ(Row("n1").delivery, Delivery::kRedeemed);
+  // Where nothing has left, for ever.
+  work_.unreachable = true;
+  for (int i = 0; i < 6; ++i) EXPECT_EQ(Buy("n2")->status, 502);
+  EXPECT_EQ(Row("n2").delivery, Delivery::kOwed);
+}
+
+TEST_F(ExchangeTest, ASecondChanceIsNoneTheMoreForAnUpstreamThatFails) {
+  route_.hold_max = 3;
+  Buy("n1", "/goods", 2);
+  EXPECT_EQ(Row("n1").delivery, Delivery::kBroken);
+  work_.breaks_in_body = true;
+  Buy("n1");
+  EXPECT_EQ(Row("n1").delivery, Delivery::kBroken);
+  work_.breaks_in_body = false;
+  Buy("n1", "/goods", 2);
+  EXPECT_EQ(Row("n1").delivery, Delivery::kRedeemed);
+}
+
+TEST_F(ExchangeTest, WhatIsOwedIsOwedToTheSameRequestOnly) {
+  work_.breaks_in_body = true;
+  route_.settle_before = true;
+  fields_ = {{"Range", "bytes=0-9"}};
+  Buy("n1");
+  work_.breaks_in_body = false;
+  fields_ = {{"Range", "bytes=10-19"}};
+  EXPECT_EQ(Buy("n1")->status, 402);
+  fields_ = {{"range", "bytes=0-9"}, {"Accept", "text/html"}};
+  EXPECT_EQ(Buy("n1")->status, 200);
+}
+
+// While the chain is silent the books still know what was bought here.
+TEST_F(ExchangeTest, WhenNobodyCanJudgeAPaymentTheBooksAreAsked) {
+  rail_->says = FakeRail::Outcome::kUnknown;
+  Buy("doubt");
+  rail_->says = FakeRail::Outcome::kSettled;
+  route_.settle_before = true;
+  work_.status = 500;
+  Buy("owed");
+  work_.status = 200;
+  rail_->away = true;
+  const auto doubted = Buy("doubt");
+  EXPECT_EQ(doubted->status, 503);
+  EXPECT_NE(doubted->Field("RECEIPT").find("settlement_pending"), std::string::npos);
+  for (const char* stranger : {"owed!guessed", "new"}) {
+    const auto other = Buy(stranger);
+    EXPECT_EQ(other->status, 503) << stranger;
+    EXPECT_NE(other->out.body.find("chain_unreachable"), std::string::npos) << other->out.body;
+    EXPECT_EQ(other->Field("RECEIPT"), "");
+  }
+  EXPECT_EQ(Buy("owed")->out.body, "goods");
+  EXPECT_EQ(Row("owed").delivery, Delivery::kDelivered);
+}
+
+// The node that sells was taken for dead while it settled, and another one has settled the payment.
+TEST_F(ExchangeTest, WhatAnotherNodeHasSettledAndGivenIsNotGivenHere) {
+  ledger::Ledger other(*database_, "node_b", clock_, rng_);
+  std::string hash;
+  bool redeems = false;
+  const auto take_over = [&]() -> Task<> {
+    const ledger::Reservation row = Row("n");
+    const ledger::Ledger::Settlement books{
+        .transaction = hash, .receipt = "{}", .delivery = Delivery::kOwed};
+    PTG_CO_RUN(co_await other.Commit(row.id, books, Deadline::Never()));
+    if (redeems) PTG_CO_RUN(co_await other.Redeem(row.id, row.request_digest, Deadline::Never()));
+    co_return {};
+  };
+  struct Case {
+    bool before, redeems;
+    const char* hash;
+    int status;
+    size_t runs;
+    Delivery ends;
+  } cases[] = {
+      {true, true, "0xn", 409, 0, Delivery::kRedeeming},
+      {true, true, "0xother", 409, 0, Delivery::kRedeeming},
+      {true, false, "0xn", 200, 1, Delivery::kDelivered},
+      {true, false, "0xother", 200, 1, Delivery::kDelivered},
+      {false, true, "0xn", 409, 1, Delivery::kRedeeming},
+      {false, false, "0xn", 200, 1, Delivery::kDelivered},
+      {false, false, "0xother", 200, 1, Delivery::kDelivered},
+  };
+  for (const Case& c : cases) {
+    SCOPED_TRACE(::testing::Message() << c.before << c.redeems << c.hash);
+    const auto wipe = [](db::Tx& tx) -> Result<> {
+      static constexpr db::Statement kWipe{"test.wipe", "DELETE FROM reservation"};
+      PTG_RUN(tx.Run(kWipe));
+      return {};
+    };
+    ASSERT_THAT(database_->WriteNow(wipe), IsOk());
+    rail_->moved.clear();
+    work_ = FakeWork();
+    route_.settle_before = c.before;
+    hash = c.hash;
+    redeems = c.redeems;
+    // On a loop of its own: the one of the sale runs already.
+    rail_->during = [&] {
+      std::thread([&] {
+        Loop loop;
+        EXPECT_THAT(loop.RunUntilDone(take_over()), IsOk());
+      }).join();
+    };
+    EXPECT_EQ(Buy("n")->status, c.status);
+    EXPECT_EQ(work_.keys.size(), c.runs);
+    rail_->during = nullptr;
+    EXPECT_EQ(Row("n").delivery, c.ends);
+    EXPECT_NE(Buy("n")->status, 200);
+  }
+}
+
+TEST_F(ExchangeTest, TheWorkEndsWhileThePaymentCanStillBeSettled) {
+  rail_->valid_for = route_.answer_timeout + Millis(36'000 + 20'000);
+  Buy("n1");
+  const Millis left = work_.latest.at() - clock_.Steady();
+  EXPECT_LE(left, route_.answer_timeout + Millis(20'000));
+  EXPECT_GT(left, route_.answer_timeout);
+  route_.settle_before = true;
+  Buy("n2");
+  EXPECT_EQ(work_.latest.at(), Deadline::Never().at());
+}
+
+TEST_F(ExchangeTest, APaymentThatRanOutWhileTheBodyCameIsToldSoAndNothingRuns) {
+  rail_->valid_for = route_.answer_timeout + Millis(36'000 - 1'000);
+  const auto sale = Buy("n1");
+  EXPECT_EQ(sale->status, 402);
+  EXPECT_NE(sale->out.body.find("payment_expired"), std::string::npos);
+  EXPECT_TRUE(work_.keys.empty());
+  // Settled first, it needs no time for the work.
+  route_.settle_before = true;
+  EXPECT_EQ(Buy("n1")->status, 200);
+}
+
+TEST(TimeLeftTest, WorkAndSettlingMustFit) {
+  deal::Grant grant;
+  grant.valid_before = UnixMs(100'000);
+  grant.settle_needs = Millis(36'000);
+  EXPECT_THAT(TimeLeft(grant, Millis(30'000), UnixMs(34'000)), IsOk());
+  EXPECT_THAT(TimeLeft(grant, Millis(30'000), UnixMs(34'001)),
+              testing::FailsWith(Code::kPaymentExpired));
+  EXPECT_THAT(TimeLeft(grant, Millis(0), UnixMs(64'000)), IsOk());
+}
+
+TEST(WhoBrokeTest, WhatTheBuyerCausedIsNotOwed) {
+  const auto of = [](Break broke) { return WhoBroke(broke).outcome; };
+  EXPECT_EQ(of({}), Delivery::kOwed);
+  EXPECT_TRUE(WhoBroke({}).cut);
+  EXPECT_EQ(of({.client_held = kHeldBack - Millis(1)}), Delivery::kOwed);
+  EXPECT_EQ(of({.client_held = kHeldBack}), Delivery::kBroken);
+  EXPECT_EQ(of({.upload_failed = true}), Delivery::kBroken);
+  EXPECT_EQ(of({.client_gone = true}), Delivery::kBroken);
+}
+
+TEST(RequestDigestTest, EverythingThatChangesWhatIsAskedForChangesIt) {
+  const auto of = [](std::string_view method, std::string_view resource, const HeaderList& fields,
+                     std::string_view body, bool whole = true) {
+    net::Headers headers;
+    for (const auto& [name, value] : fields) headers.Add(name, value);
+    return RequestDigest(method, resource, headers, {.first = std::string(body), .whole = whole});
+  };
+  const ledger::Digest digests[] = {
+      of("GET", "/a", {}, ""),
+      of("PUT", "/a", {}, ""),
+      of("GET", "/b", {}, ""),
+      of("GET", "/a", {}, "b"),
+      of("GET", "/ab", {}, ""),
+      of("GET", "/a", {}, "", false),
+      of("GET", "/a", {{"Range", "bytes=0-1"}}, ""),
+      of("GET", "/a", {{"If-Range", "bytes=0-1"}}, ""),
+      of("GET", "/a", {{"Content-Type", "text/plain"}}, ""),
+      of("GET", "/a", {{"Content-Encoding", "gzip"}}, ""),
+  };
+  for (size_t i = 0; i < std::size(digests); ++i) {
+    for (size_t k = 0; k < i; ++k) EXPECT_NE(digests[i], digests[k]) << i << " " << k;
+  }
+  EXPECT_EQ(of("GET", "/a", {{"X-Payment", "1"}, {"Accept", "b"}}, ""), digests[0]);
+  EXPECT_EQ(of("GET", "/a", {{"RANGE", "bytes=0-1"}}, ""), digests[6]);
 }
 
 TEST(FieldsTest, WhatIsOursNeverComesFromTheUpstream) {

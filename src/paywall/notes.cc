@@ -38,10 +38,19 @@ Task<> Insist(const Clock& clock, Millis patience, Write write) {
   }
 }
 
-// Both, in this order; the second only says something about what the first wrote.
+// Both, in this order. Where another node has written the first in its own words (the same
+// authorization, settled by another transaction), the second still has to say what became of the
+// goods; the books know whether it applies.
 Task<> InsistBoth(const Clock& clock, Millis patience, Write first, Write second) {
-  PTG_CO_RUN(co_await Insist(clock, patience, std::move(first)));
+  const Result<> one = co_await Insist(clock, patience, std::move(first));
+  if (!one && one.error().code() != Code::kConflict) co_return one;
   co_return co_await Insist(clock, patience, std::move(second));
+}
+
+Task<> CommitOnly(ledger::Ledger& ledger, ReservationId id, ledger::Ledger::Settlement books,
+                  Deadline by) {
+  PTG_CO_RUN(co_await ledger.Commit(std::move(id), std::move(books), by));
+  co_return {};
 }
 
 }  // namespace
@@ -89,23 +98,23 @@ void Exchange::NoteDoubt(const ledger::Reservation& row, std::string transaction
             "ledger.doubt");
 }
 
-void Exchange::NoteDelivery(const Held& held, Delivery outcome,
+void Exchange::NoteDelivery(const Held& held, ledger::Ledger::Ending ending,
                             std::optional<ledger::Ledger::Settlement> uncommitted) {
   const ledger::Reservation& row = held.row;
-  if (outcome != Delivery::kDelivered) {
+  if (ending.outcome != Delivery::kDelivered) {
     Log(LogLevel::kWarn, "payment.undelivered",
-        {{"payment", row.id.str()}, {"delivery", ledger::ToString(outcome)}});
+        {{"payment", row.id.str()}, {"delivery", ledger::ToString(ending.outcome)}});
   }
   metrics_
       .CounterOf("pontage_deliveries_total", "Paid answers by what became of them.",
-                 {{"outcome", ledger::ToString(outcome)}})
+                 {{"outcome", ledger::ToString(ending.outcome)}})
       .Add();
-  Write deliver = [&l = ledger_, id = row.id, outcome, attempt = held.attempt](Deadline by) {
-    return l.Deliver(id, outcome, by, attempt);
+  Write deliver = [&l = ledger_, id = row.id, ending, attempt = held.attempt](Deadline by) {
+    return l.Deliver(id, ending, by, attempt);
   };
   if (!uncommitted) return NoteLater(std::move(deliver), "ledger.deliver");
   Write commit = [&l = ledger_, id = row.id, books = *std::move(uncommitted)](Deadline by) {
-    return l.Commit(id, books, by);
+    return CommitOnly(l, id, books, by);
   };
   Loop::Current()->Spawn(
       InsistBoth(clock_, options_.store_timeout, std::move(commit), std::move(deliver)),

@@ -73,12 +73,21 @@ Task<> Exchange::Recall(Call& call, const rail::Rail& rail, const deal::Grant& c
     Result<Captured> captured =
         co_await Capture(call.body, options_.body_hold, In(call.route.answer_timeout));
     if (!captured) co_return co_await call.reply.Problem(captured.error());
-    if (RequestDigest(row.method, row.resource, captured->first) == row.request_digest) {
+    if (!captured->whole) {
+      co_return co_await ShowUsed(call, rail, version, row,
+                                  "the answer is still owed, but a request whose body is longer "
+                                  "than " +
+                                      std::to_string(options_.body_hold) +
+                                      " bytes does not run again");
+    }
+    if (RequestDigest(row.method, row.resource, call.head.headers, *captured) ==
+        row.request_digest) {
       Held held{call, rail, std::move(row), std::move(captured->body), std::nullopt};
       co_return co_await Redeem(std::move(held));
     }
     co_return co_await ShowUsed(call, rail, version, row,
-                                "the answer is still owed, to a request with another body");
+                                "the answer is still owed, to a request with another body, "
+                                "Content-Type, Content-Encoding or Range");
   }
   if (call.route.replay_answer) {
     PTG_CO_TRY(const bool sent, co_await Replay(call, rail, row));
@@ -108,9 +117,9 @@ Task<bool> Exchange::Replay(Call& call, const rail::Rail& rail, const ledger::Re
   Result<Captured> captured =
       co_await Capture(call.body, options_.body_hold, In(call.route.answer_timeout));
   if (!captured) co_return false;
-  if (RequestDigest(row.method, row.resource, captured->first) != row.request_digest) {
-    co_return false;
-  }
+  const ledger::Digest asked =
+      RequestDigest(row.method, row.resource, call.head.headers, *captured);
+  if (!captured->whole || asked != row.request_digest) co_return false;
   PTG_CO_TRY(const std::optional<ledger::Ledger::StoredAnswer> stored,
              co_await ledger_.Answer(row.id, In(options_.store_timeout)));
   if (!stored) co_return false;
@@ -125,27 +134,14 @@ Task<> Exchange::Redeem(Held held) {
   Call& call = held.call;
   const Result<> admitted = co_await call.work.Admit();
   if (!admitted) co_return co_await call.reply.Problem(admitted.error());
-  held.attempt = NewIdText("red", clock_, rng_);
-  const std::string attempt = held.attempt;
-  const Result<Delivery> before = co_await ledger_.Redeem(held.row.id, held.row.request_digest,
-                                                          In(options_.store_timeout), attempt);
-  if (!before && before.error().code() == Code::kConflict) {
-    const Error running(Code::kPaymentInFlight, "the answer to this payment is on its way");
-    co_return co_await call.reply.Problem(running);
-  }
-  if (!before) {
-    // Perhaps it was written: then nobody works on it, and it must not stay "redeeming".
-    NoteLater([&l = ledger_, id = held.row.id,
-               attempt](Deadline by) { return l.GiveBack(id, attempt, by); },
-              "ledger.give_back");
-    co_return co_await call.reply.Problem(before.error());
-  }
+  PTG_CO_TRY(const std::optional<Delivery> before, co_await Claim(held));
+  if (!before) co_return {};
   Log(LogLevel::kInfo, "payment.redeemed",
       {{"payment", held.row.id.str()}, {"before", ledger::ToString(*before)}});
-  Result<std::unique_ptr<net::ClientResponse>> response =
-      co_await call.work.Run(held.row.id.str(), *held.body, In(call.route.answer_timeout));
+  Result<std::unique_ptr<net::ClientResponse>> response = co_await call.work.Run(
+      held.row.id.str(), *held.body, In(call.route.answer_timeout), held.latest);
   if (!response) {
-    NoteDelivery(held, *before);
+    NoteDelivery(held, {.outcome = *before});
     co_return co_await call.reply.Problem(response.error());
   }
   Answer answer;
@@ -153,13 +149,37 @@ Task<> Exchange::Redeem(Held held) {
   if (answer.response->head().status >= 400) {
     const std::optional<Receipt> none;
     (void)co_await Deliver(call.reply, answer, none, call.route.answer_timeout, clock_);
-    NoteDelivery(held, *before);
+    NoteDelivery(held, {.outcome = *before});
     co_return {};
   }
   // Leaving out the last byte again and again must not be a free pass.
   const Delivery on_break = *before == Delivery::kBroken ? Delivery::kRedeemed : Delivery::kBroken;
   const std::string receipt = held.row.receipt;
   co_return co_await Serve(held, answer, receipt, on_break);
+}
+
+// Takes what is owed for this request, of any number of them alone, and gives what it was before.
+// Nothing: it could not, and the buyer has been told.
+Task<std::optional<Delivery>> Exchange::Claim(Held& held) {
+  Call& call = held.call;
+  held.attempt = NewIdText("red", clock_, rng_);
+  const std::string attempt = held.attempt;
+  const Result<Delivery> before = co_await ledger_.Redeem(held.row.id, held.row.request_digest,
+                                                          In(options_.store_timeout), attempt);
+  if (!before && before.error().code() == Code::kConflict) {
+    const Error running(Code::kPaymentInFlight, "the answer to this payment is on its way");
+    PTG_CO_RUN(co_await call.reply.Problem(running));
+    co_return std::nullopt;
+  }
+  if (!before) {
+    // Perhaps it was written: then nobody works on it, and it must not stay "redeeming".
+    NoteLater([&l = ledger_, id = held.row.id,
+               attempt](Deadline by) { return l.GiveBack(id, attempt, by); },
+              "ledger.give_back");
+    PTG_CO_RUN(co_await call.reply.Problem(before.error()));
+    co_return std::nullopt;
+  }
+  co_return *before;
 }
 
 }  // namespace pontage::paywall

@@ -19,11 +19,13 @@ class Work {
   // begun, and the caller should come again.
   virtual Task<> Admit();
   // `idempotency_key` is the reservation's id, the same for every run of it; empty for free work.
-  // `body` is the request's body and outlives the answer. The answer's head has been cleared of
+  // `body` is the request's body and outlives the answer. `by`: the answer's head; a body that is
+  // still on its way may move that, but never past `latest`. The answer's head has been cleared of
   // what must not reach a buyer (receipts, settlement overrides, hop-by-hop fields). Errors: those
   // of net::Client::Send.
   virtual Task<std::unique_ptr<net::ClientResponse>> Run(const std::string& idempotency_key,
-                                                         net::BodySource& body, Deadline by) = 0;
+                                                         net::BodySource& body, Deadline by,
+                                                         Deadline latest) = 0;
 };
 
 }  // namespace pontage::paywall

@@ -269,6 +269,7 @@ Result<deal::Grant> X402Rail::GrantOf(const Chosen& chosen) const {
   constexpr int64_t kFarS = 253'402'300'799;
   const uint64_t before = paid.auth.valid_before.ToU64().value_or(kFarS);
   grant.valid_before = UnixMs::FromSeconds(static_cast<int64_t>(std::min<uint64_t>(before, kFarS)));
+  grant.settle_needs = options_.settle_timeout + options_.margin;
   grant.payload = codec::ToString(chosen.payment.raw);
   grant.requirement = codec::ToString(chosen.requirements.ToJson());
   return grant;

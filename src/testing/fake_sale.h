@@ -66,16 +66,29 @@ class FakeWork final : public paywall::Work {
   bool unreachable = false;
   bool busy = false;  // takes no more
   bool breaks_in_body = false;
+  bool reads_request = false;  // to its end, before it answers
+  bool answers_early = false;  // also when that breaks off
   std::vector<std::string> keys;
-  std::function<void()> during;  // while it works
+  Deadline latest = Deadline::Never();  // of the last run
+  std::function<void()> during;         // while it works
 
   Task<> Admit() override {
     if (busy) co_return Fail(Code::kUpstreamBusy, "no place");
     co_return {};
   }
   Task<std::unique_ptr<net::ClientResponse>> Run(const std::string& idempotency_key,
-                                                 net::BodySource&, Deadline) override {
+                                                 net::BodySource& request, Deadline,
+                                                 Deadline last) override {
     keys.push_back(idempotency_key);
+    latest = last;
+    if (reads_request) {
+      // As the client does: what the buyer breaks off breaks the exchange with the upstream.
+      for (;;) {
+        const Result<std::string_view> piece = co_await request.Read(Deadline::Never());
+        if (!piece && !answers_early) co_return Fail(piece.error());
+        if (!piece || piece->empty()) break;
+      }
+    }
     if (during) during();
     if (unreachable) co_return Fail(Code::kUpstreamUnreachable, "nobody listens");
     auto response = std::make_unique<Response>(body, breaks_in_body);
@@ -119,7 +132,8 @@ class FakeWork final : public paywall::Work {
   };
 };
 
-// Money in a map. A credential is "PAY: <name>"; its nonce is the name.
+// Money in a map. A credential is "PAY: <name>" or "PAY: <name>!<another signature>"; its nonce is
+// the name.
 class FakeRail final : public rail::Rail {
  public:
   using Outcome = deal::Settlement::Outcome;
@@ -132,6 +146,8 @@ class FakeRail final : public rail::Rail {
   mutable int settle_calls = 0;
   mutable std::vector<std::pair<std::string, bool>> asked;  // for which sale, and whether again
   std::function<void()> during;                             // while it settles
+  bool away = false;                                        // what judges payments does not answer
+  Millis valid_for{300'000};
 
   std::string_view name() const override { return "fake"; }
   Result<std::optional<deal::Credential>> Find(const net::Headers& headers) const override {
@@ -150,18 +166,21 @@ class FakeRail final : public rail::Rail {
     deal::Grant grant;
     grant.rail = name();
     grant.version = 2;
-    grant.nonce = credential.value;
+    grant.nonce = credential.value.substr(0, credential.value.find('!'));
     grant.payer = "buyer";
     grant.most = codec::Uint256(1000);
-    grant.once_key = crypto::Sha256(codec::AsBytes(credential.value));
-    grant.valid_before = clock_.Now() + Millis(300'000);
-    grant.payload = codec::ToString(
-        codec::Json::Object({{"payload", codec::Json::Object({{"nonce", grant.nonce}})}}));
+    grant.once_key = crypto::Sha256(codec::AsBytes(grant.nonce));
+    grant.valid_before = clock_.Now() + valid_for;
+    grant.settle_needs = Millis(36'000);
+    grant.payload = codec::ToString(codec::Json::Object(
+        {{"payload",
+          codec::Json::Object({{"nonce", grant.nonce}, {"signature", credential.value}})}}));
     grant.requirement = "{}";
     return grant;
   }
   Task<deal::Grant> Verify(const deal::Credential& credential, const deal::Quote& quote,
                            Deadline) const override {
+    if (away) co_return Fail(Code::kChainUnreachable, "no node answers");
     if (credential.value == "bad") {
       co_return Fail(Code::kPaymentSignature, "not the payer's signature");
     }

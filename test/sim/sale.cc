@@ -7,7 +7,8 @@
 namespace pontage::sim {
 
 Task<std::unique_ptr<net::ClientResponse>> Work::Run(const std::string& idempotency_key,
-                                                     net::BodySource& body, Deadline by) {
+                                                     net::BodySource& body, Deadline by,
+                                                     Deadline latest) {
   const bool fails = dice_.Chance(weather_.upstream_fails);
   const uint64_t how = dice_.Below(4);
   testing::FakeWork answer;
@@ -32,7 +33,7 @@ Task<std::unique_ptr<net::ClientResponse>> Work::Run(const std::string& idempote
       co_return Fail(Code::kUpstreamTimeout, "the upstream is too slow");
     }
   }
-  co_return co_await answer.Run(idempotency_key, body, by);
+  co_return co_await answer.Run(idempotency_key, body, by, latest);
 }
 
 bool Writer::client_gone() const {

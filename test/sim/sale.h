@@ -45,7 +45,8 @@ class Work final : public paywall::Work {
   Work(Upstream& upstream, size_t payment, Dice& dice, const Weather& weather)
       : upstream_(upstream), payment_(payment), dice_(dice), weather_(weather) {}
   Task<std::unique_ptr<net::ClientResponse>> Run(const std::string& idempotency_key,
-                                                 net::BodySource& body, Deadline by) override;
+                                                 net::BodySource& body, Deadline by,
+                                                 Deadline latest) override;
 
  private:
   Upstream& upstream_;
