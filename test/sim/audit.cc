@@ -150,6 +150,10 @@ void World::AuditRow(size_t index, const std::vector<db::Row>& rows, int64_t all
   // books.
   forbid(p.goods > 1 + crashes + lost, "served twice for one payment");
   forbid(upstream.most > 1 && crashes == 0 && lost == 0, "the upstream ran twice at once");
+  forbid(p.goods > allowed, "served more often than the books allowed");
+  // A redemption that was broken off may be written down later than the answer that left whole.
+  forbid(p.goods > 0 && delivery != "delivered" && crashes == 0 && lost == 0 && allowed == 1,
+         "served, and not called delivered");
   forbid(upstream.runs > allowed, "the upstream ran more often than the books allowed");
   forbid(p.goods > 0 && upstream.runs == 0, "served without work");
 }
