@@ -111,7 +111,8 @@ Task<> Exchange::Run(Call call) {
   // The body may have come slowly, and a place may have been waited for.
   const Millis work = call.route.settle_before ? Millis(0) : call.route.answer_timeout;
   const Result<> in_time = TimeLeft(*grant, work, clock_.Now());
-  if (!in_time) co_return co_await Refuse(call, in_time.error());
+  Call again{call.route, call.quote, call.rails, call.head, *captured->body, call.work, call.reply};
+  if (!in_time) co_return co_await NotGood(again, **found, in_time.error());
 
   ledger::Reservation row = RowOf(call, *grant, *captured);
   row.id = ReservationId(NewIdText("pay", clock_, rng_));
@@ -123,16 +124,12 @@ Task<> Exchange::Run(Call call) {
     co_return co_await call.reply.Problem(reserved.error());
   }
   if (!reserved->held && !PTG_PLANTED("skip_reserve")) {
-    Call again{call.route,      call.quote, call.rails, call.head,
-               *captured->body, call.work,  call.reply};
     co_return co_await Recall(again, rail, *grant, std::move(reserved->row));
   }
   PTG_KILL_POINT("reserved");
   Held held{call, rail, std::move(row), std::move(captured->body), std::nullopt};
-  if (!call.route.settle_before) {
-    held.latest = In(grant->valid_before - grant->settle_needs - clock_.Now());
-  }
   if (call.route.settle_before) co_return co_await SellBefore(held);
+  held.latest = In(grant->valid_before - grant->settle_needs - clock_.Now());
   co_return co_await SellAfter(held);
 }
 
