@@ -1,22 +1,41 @@
 #include "codec/hex.h"
 
+#include <array>
+#include <cstring>
+
 namespace pontage::codec {
 namespace {
 
 constexpr char kDigits[] = "0123456789abcdef";
 
-constexpr int Nibble(char c) {
-  if (c >= '0' && c <= '9') return c - '0';
-  if (c >= 'a' && c <= 'f') return c - 'a' + 10;
-  if (c >= 'A' && c <= 'F') return c - 'A' + 10;
-  return -1;
-}
+// By tables: transactions and calls are hex by the kilobyte. What a digit stands for; -1: none.
+constexpr std::array<int8_t, 256> kNibbles = [] {
+  std::array<int8_t, 256> nibbles{};
+  nibbles.fill(-1);
+  for (int8_t i = 0; i < 16; ++i) {
+    const auto digit = static_cast<uint8_t>(kDigits[i]);
+    nibbles[digit] = i;
+    if (i >= 10) nibbles[digit - 'a' + 'A'] = i;
+  }
+  return nibbles;
+}();
+// The two digits of each byte.
+constexpr std::array<std::array<char, 2>, 256> kPairs = [] {
+  std::array<std::array<char, 2>, 256> pairs{};
+  for (size_t b = 0; b < pairs.size(); ++b) pairs[b] = {kDigits[b >> 4], kDigits[b & 15]};
+  return pairs;
+}();
 
 void AppendHex(std::string& to, ByteView bytes) {
-  for (const uint8_t b : bytes) {
-    to.push_back(kDigits[b >> 4]);
-    to.push_back(kDigits[b & 15]);
-  }
+  const size_t at = to.size();
+  to.resize_and_overwrite(at + 2 * bytes.size(), [&](char* text, size_t size) {
+    char* out = text + at;
+    for (const uint8_t b : bytes) {
+      std::memcpy(out, kPairs[b].data(), 2);
+      out += 2;
+    }
+    return size;
+  });
 }
 
 bool HasPrefix(std::string_view text) { return text.starts_with("0x"); }
@@ -42,8 +61,8 @@ bool HexInto(std::string_view digits, std::span<uint8_t> out) {
   if (digits.size() != 2 * out.size()) return false;
   int bad = 0;
   for (size_t i = 0; i < out.size(); ++i) {
-    const int high = Nibble(digits[2 * i]);
-    const int low = Nibble(digits[2 * i + 1]);
+    const int high = kNibbles[static_cast<uint8_t>(digits[2 * i])];
+    const int low = kNibbles[static_cast<uint8_t>(digits[2 * i + 1])];
     bad |= high | low;  // Negative as soon as one of them is.
     out[i] = static_cast<uint8_t>(((high & 15) << 4) | (low & 15));
   }
