@@ -30,16 +30,23 @@ constexpr db::Statement kById{"ledger.by_id",
 
 constexpr db::Statement kAnswered{
     "ledger.answered",
-    "UPDATE reservation SET stage = 'answered', upstream_status = $2, updated_ms = $3"
-    " WHERE id = $1 AND state = 'held' AND stage = 'reserved' AND node = $4"};
+    "UPDATE reservation SET stage = 'answered', upstream_status = $2, updated_ms = $3,"
+    " answered_ms = $3 WHERE id = $1 AND state = 'held' AND stage = 'reserved' AND node = $4"};
 // Also from 'expired': a node that was silent for too long is taken for dead and its open rows are
 // expired, but it may only have slept, and settle when it wakes. Money that moved is written down.
+// RETURNING, or a list of more than two behind IN, here and in all that every paid call does, would
+// cost SQLite a table of its own each time (40,000 instructions): what is needed of the row is read
+// beside it.
 constexpr db::Statement kCommit{
     "ledger.commit",
     "UPDATE reservation SET state = 'settled', tx_hash = $2, receipt = $3, delivery = $4,"
-    " node = $5, updated_ms = $6, failure = '', look_ms = 0"
-    " WHERE id = $1 AND state IN ('held', 'in_doubt', 'expired') "
-    "RETURNING " PTG_RESERVATION_COLUMNS};
+    " node = $5, updated_ms = $6, settled_ms = $6, failure = '', look_ms = 0"
+    " WHERE id = $1 AND (state IN ('held', 'in_doubt') OR state = 'expired')"};
+// What the outbox tells of a sale, in the order of SettledPayload.
+constexpr db::Statement kSale{
+    "ledger.sale",
+    "SELECT request_id, tenant, route, resource, rail, scheme, network, asset, amount,"
+    " price_micros, payer, pay_to FROM reservation WHERE id = $1"};
 constexpr db::Statement kVoid{
     "ledger.void",
     "UPDATE reservation SET state = 'voided', failure = $2, upstream_status = $3, updated_ms = $4"
@@ -57,6 +64,11 @@ constexpr db::Statement kExpire{
     "ledger.expire",
     "UPDATE reservation SET state = 'expired', failure = $2, updated_ms = $3"
     " WHERE id = $1 AND state IN ('held', 'in_doubt') RETURNING id"};
+// The first delivery, the usual end: its line of history stands in the row.
+constexpr db::Statement kDelivered{
+    "ledger.delivered",
+    "UPDATE reservation SET delivery = 'delivered', updated_ms = $2, delivered_ms = $2"
+    " WHERE id = $1 AND state = 'settled' AND delivery = 'pending'"};
 // What was delivered is not owed, though another node has taken the deliverer for dead. $4 is the
 // attempt of a redemption, empty for the first delivery: a note that is repeated, because its
 // commit's answer was lost, says nothing about an attempt that came later.
@@ -91,21 +103,32 @@ constexpr db::Statement kKeepAnswer{
 constexpr db::Statement kReadAnswer{
     "ledger.read_answer", "SELECT status, head, body FROM stored_answer WHERE reservation = $1"};
 
+// Lines of history that every sale has, reserved, answered, settled, delivered, are times of its
+// row: a line for each would be three more statements of every paid call. What else happens has a
+// line in reservation_event, whose seq says where it stands among them: those after settling above
+// kAfterSettled. (Payments of older versions have all their lines there, from 1 on.)
+constexpr int64_t kAfterAnswered = 1;
+constexpr int64_t kAfterSettled = 1'000'000;
 // The row of the reservation is written before its history in every transaction, so two writers of
-// one history never meet.
+// one history never meet. $5 what its seq is above.
 constexpr db::Statement kEvent{
     "ledger.event",
     "INSERT INTO reservation_event (reservation, seq, at_ms, what, detail) VALUES ($1,"
-    " (SELECT COALESCE(MAX(seq), 0) + 1 FROM reservation_event WHERE reservation = $1),"
-    " $2, $3, $4)"};
-// That a payment was reserved its row says itself: a line for it would be written before each call.
-// Payments of older versions have that line.
+    " (SELECT COALESCE(MAX(seq), $5) + 1 FROM reservation_event WHERE reservation = $1"
+    "  AND seq > $5), $2, $3, $4)"};
 constexpr db::Statement kHistory{
     "ledger.history",
     "SELECT at_ms, what, detail FROM (SELECT 0 AS seq, created_ms AS at_ms, 'reserved' AS what,"
     " '' AS detail FROM reservation WHERE id = $1 AND NOT EXISTS (SELECT 1 FROM reservation_event"
-    " WHERE reservation = $1 AND what = 'reserved') UNION ALL SELECT seq, at_ms, what, detail"
-    " FROM reservation_event WHERE reservation = $1) AS lines ORDER BY seq"};
+    " WHERE reservation = $1 AND what = 'reserved')"
+    " UNION ALL SELECT 1, answered_ms, 'answered', CAST(upstream_status AS TEXT)"
+    " FROM reservation WHERE id = $1 AND answered_ms > 0"
+    " UNION ALL SELECT 1000000, settled_ms, 'settled', tx_hash"
+    " FROM reservation WHERE id = $1 AND settled_ms > 0"
+    " UNION ALL SELECT 2000000, delivered_ms, 'delivered', ''"
+    " FROM reservation WHERE id = $1 AND delivered_ms > 0"
+    " UNION ALL SELECT seq, at_ms, what, detail"
+    " FROM reservation_event WHERE reservation = $1) AS lines ORDER BY seq, at_ms"};
 
 constexpr db::Statement kHeartbeat{
     "ledger.heartbeat",
@@ -180,9 +203,10 @@ constexpr Millis kFirstLook{1'000};
 // call.
 constexpr int64_t kMostOwed = 1'000;
 
-Result<> AddEvent(db::Tx& tx, const Author& author, const std::string& id, std::string_view what,
-                  std::string detail) {
-  PTG_RUN(tx.Run(kEvent, id, author.now.ms(), std::string(what), std::move(detail)));
+// `after` is where the line stands: kAfterAnswered or kAfterSettled.
+Result<> AddEvent(db::Tx& tx, const Author& author, const std::string& id, int64_t after,
+                  std::string_view what, std::string detail) {
+  PTG_RUN(tx.Run(kEvent, id, author.now.ms(), std::string(what), std::move(detail), after));
   return {};
 }
 
@@ -208,14 +232,17 @@ Result<> HappenedBefore(db::Tx& tx, const ReservationId& id, const Same& same) {
   return Fail(WrongState(row));
 }
 
-std::string SettledPayload(const Reservation& r) {
+// Of a row of kSale.
+Result<std::string> SettledPayload(const db::Row& row, const ReservationId& id,
+                                   const std::string& transaction, UnixMs settled) {
+  PTG_TRY(const codec::Uint256 amount, codec::Uint256::FromFixedDecimal(row.Text(8)));
   codec::Json json;
-  json.Set("id", r.id.str()).Set("request_id", r.request_id.str()).Set("tenant", r.tenant);
-  json.Set("route", r.route).Set("resource", r.resource).Set("rail", r.rail);
-  json.Set("scheme", r.scheme).Set("network", r.network).Set("asset", r.asset);
-  json.Set("amount", r.amount.ToDecimal()).Set("price_micros", r.price.micros());
-  json.Set("payer", r.payer).Set("pay_to", r.pay_to).Set("transaction", r.transaction);
-  json.Set("settled_at", r.updated.Rfc3339());
+  json.Set("id", id.str()).Set("request_id", row.Text(0)).Set("tenant", row.Text(1));
+  json.Set("route", row.Text(2)).Set("resource", row.Text(3)).Set("rail", row.Text(4));
+  json.Set("scheme", row.Text(5)).Set("network", row.Text(6)).Set("asset", row.Text(7));
+  json.Set("amount", amount.ToDecimal()).Set("price_micros", row.Int(9));
+  json.Set("payer", row.Text(10)).Set("pay_to", row.Text(11)).Set("transaction", transaction);
+  json.Set("settled_at", settled.Rfc3339());
   return codec::ToString(json);
 }
 
@@ -254,9 +281,7 @@ Result<Ledger::Reserved> Reserve(db::Tx& tx, const Author& author, const Reserva
 Result<> Answered(db::Tx& tx, const Author& author, const ReservationId& id, int upstream_status) {
   PTG_TRY(const db::Rows rows,
           tx.Run(kAnswered, id.str(), int64_t{upstream_status}, author.now.ms(), author.node));
-  if (rows.changed > 0) {
-    return AddEvent(tx, author, id.str(), "answered", std::to_string(upstream_status));
-  }
+  if (rows.changed > 0) return {};
   return HappenedBefore(tx, id, [&](const Reservation& r) {
     return r.state == State::kHeld && r.stage == Stage::kAnswered && r.node == author.node &&
            r.upstream_status == upstream_status;
@@ -271,24 +296,28 @@ Result<Delivery> Commit(db::Tx& tx, const Author& author, const ReservationId& i
   PTG_TRY(const db::Rows rows,
           tx.Run(kCommit, id.str(), settlement.transaction, settlement.receipt,
                  std::string(ToString(settlement.delivery)), author.node, author.now.ms()));
-  if (rows.empty()) {
+  if (rows.changed == 0) {
     PTG_TRY(const Reservation row, MustRead(tx, id));
     const bool same = row.state == State::kSettled && row.transaction == settlement.transaction;
     if (!same) return Fail(WrongState(row));
     return row.delivery;
   }
-  PTG_TRY(const Reservation row, FromRow(rows.front()));
-  PTG_RUN(AddEvent(tx, author, id.str(), "settled", settlement.transaction));
-  if (settlement.delivery == Delivery::kOwed) PTG_RUN(AddEvent(tx, author, id.str(), "owed", ""));
+  if (settlement.delivery == Delivery::kOwed) {
+    PTG_RUN(AddEvent(tx, author, id.str(), kAfterSettled, "owed", ""));
+  }
   if (settlement.answer) {
     const Ledger::StoredAnswer& answer = *settlement.answer;
     PTG_RUN(
         tx.Run(kKeepAnswer, id.str(), int64_t{answer.status}, answer.head, db::Blob{answer.body}));
   }
+  PTG_TRY(const db::Rows sale, tx.Run(kSale, id.str()));
+  if (sale.empty()) return Fail(Code::kStore, "a payment is gone from the books");
+  PTG_TRY(std::string payload,
+          SettledPayload(sale.front(), id, settlement.transaction, author.now));
   const OutboxEntry entry{.id = outbox_id,
                           .kind = std::string(kSettledKind),
                           .key = std::string(kSettledKind) + ":" + id.str(),
-                          .payload = SettledPayload(row),
+                          .payload = std::move(payload),
                           .created = author.now};
   if (!PTG_PLANTED("forget_outbox")) PTG_RUN(AddToOutbox(tx, entry, author.now));
   return settlement.delivery;
@@ -298,7 +327,7 @@ Result<> Void(db::Tx& tx, const Author& author, const ReservationId& id, const s
               int upstream_status) {
   PTG_TRY(const db::Rows rows,
           tx.Run(kVoid, id.str(), why, int64_t{upstream_status}, author.now.ms()));
-  if (!rows.empty()) return AddEvent(tx, author, id.str(), "voided", why);
+  if (!rows.empty()) return AddEvent(tx, author, id.str(), kAfterAnswered, "voided", why);
   return HappenedBefore(tx, id, [](const Reservation& r) { return r.state == State::kVoided; });
 }
 
@@ -308,14 +337,14 @@ Result<> Doubt(db::Tx& tx, const Author& author, const ReservationId& id,
                                       (author.now + kFirstLook).ms()));
   if (!rows.empty()) {
     const std::string detail = transaction.empty() ? why : why + " " + transaction;
-    return AddEvent(tx, author, id.str(), "in_doubt", detail);
+    return AddEvent(tx, author, id.str(), kAfterAnswered, "in_doubt", detail);
   }
   return HappenedBefore(tx, id, [](const Reservation& r) { return r.state == State::kInDoubt; });
 }
 
 Result<> Expire(db::Tx& tx, const Author& author, const ReservationId& id, const std::string& why) {
   PTG_TRY(const db::Rows rows, tx.Run(kExpire, id.str(), why, author.now.ms()));
-  if (!rows.empty()) return AddEvent(tx, author, id.str(), "expired", why);
+  if (!rows.empty()) return AddEvent(tx, author, id.str(), kAfterAnswered, "expired", why);
   return HappenedBefore(tx, id, [](const Reservation& r) { return r.state == State::kExpired; });
 }
 
@@ -326,6 +355,10 @@ Result<> Deliver(db::Tx& tx, const Author& author, const ReservationId& id, Ledg
       outcome != Delivery::kOwed && outcome != Delivery::kRedeemed) {
     return Fail(Code::kInternal, "a delivery ends delivered, broken, owed or redeemed");
   }
+  if (outcome == Delivery::kDelivered && attempt.empty()) {
+    PTG_TRY(const db::Rows first, tx.Run(kDelivered, id.str(), author.now.ms()));
+    if (first.changed > 0) return {};
+  }
   const bool cut = ending.cut && (outcome == Delivery::kOwed || outcome == Delivery::kBroken);
   if (cut) {
     PTG_TRY(const db::Rows before, tx.Run(kCuts, id.str()));
@@ -334,7 +367,8 @@ Result<> Deliver(db::Tx& tx, const Author& author, const ReservationId& id, Ledg
   const std::string text(ToString(outcome));
   PTG_TRY(const db::Rows rows, tx.Run(kDeliver, id.str(), text, author.now.ms(), attempt));
   if (rows.changed > 0) {
-    return AddEvent(tx, author, id.str(), text, cut ? std::string(kCutDetail) : std::string());
+    return AddEvent(tx, author, id.str(), kAfterSettled, text,
+                    cut ? std::string(kCutDetail) : std::string());
   }
   // Asked again, it may be the last of the cuts itself.
   return HappenedBefore(tx, id, [&](const Reservation& r) {
@@ -354,7 +388,7 @@ Result<Delivery> Redeem(db::Tx& tx, const Author& author, const ReservationId& i
     return Fail(WrongState(row));
   }
   PTG_TRY(const Delivery from, ParseDelivery(rows.front().Text(0)));
-  PTG_RUN(AddEvent(tx, author, id.str(), "redeeming", rows.front().Text(0)));
+  PTG_RUN(AddEvent(tx, author, id.str(), kAfterSettled, "redeeming", rows.front().Text(0)));
   return from;
 }
 
@@ -362,7 +396,7 @@ Result<> GiveBack(db::Tx& tx, const Author& author, const ReservationId& id,
                   const std::string& attempt) {
   PTG_TRY(const db::Rows rows, tx.Run(kGiveBack, id.str(), attempt, author.now.ms()));
   if (rows.empty()) return {};
-  return AddEvent(tx, author, id.str(), rows.front().Text(0), "given_back");
+  return AddEvent(tx, author, id.str(), kAfterSettled, rows.front().Text(0), "given_back");
 }
 
 Result<> Heartbeat(db::Tx& tx, const Author& author) {
@@ -388,7 +422,7 @@ Result<std::vector<Reservation>> TakeOrphans(db::Tx& tx, const Author& author,
   for (const NodeBeat& node : dead) PTG_RUN(tx.Run(kForgetNode, node.id, node.at.ms()));
   PTG_TRY(const db::Rows owed, tx.Run(kOweOrphans, author.node, now, int64_t{kMostOwed}));
   for (const db::Row& row : owed) {
-    PTG_RUN(AddEvent(tx, author, row.Text(0), "owed", "node_lost"));
+    PTG_RUN(AddEvent(tx, author, row.Text(0), kAfterSettled, "owed", "node_lost"));
   }
   PTG_TRY(const db::Rows rows,
           tx.Run(kTakeOrphans, author.node, now, (author.now - kAnsweredForgotten).ms(),
@@ -397,7 +431,7 @@ Result<std::vector<Reservation>> TakeOrphans(db::Tx& tx, const Author& author,
   for (const db::Row& row : rows) {
     // Only the first time: the looks that follow change nothing.
     if (row.Int(row.size() - 1) != 1) continue;
-    PTG_RUN(AddEvent(tx, author, row.Text(0), "taken_over", author.node));
+    PTG_RUN(AddEvent(tx, author, row.Text(0), kAfterAnswered, "taken_over", author.node));
   }
   return FromRows(rows);
 }

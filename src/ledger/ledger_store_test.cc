@@ -207,6 +207,72 @@ TEST_P(LedgerStoreTest, AskedAgainEveryChangeSucceedsWithoutASecondLine) {
   EXPECT_FALSE(Held(Sample("pay_1"), At(6)));
 }
 
+// The lines that every sale has are times of its row, the others stand in a table beside it: read
+// together they are in the order in which it happened, also where clocks disagree.
+TEST_P(LedgerStoreTest, TheHistoryIsInOrderWhereverItsLinesStand) {
+  const ReservationId id("pay_1");
+  Digest digest;
+  digest.fill(9);
+  ASSERT_TRUE(Held(Sample("pay_1"), At(10)));
+  ASSERT_THAT(Do([&](db::Tx& tx) { return Answered(tx, At(11), id, 201); }), IsOk());
+  ASSERT_THAT(Do([&](db::Tx& tx) { return Doubt(tx, At(12), id, "", "timeout"); }), IsOk());
+  // By another node whose clock is behind.
+  ASSERT_THAT(Settle("pay_1", At(5, "node_b"), "0xaa", Delivery::kOwed), IsOk());
+  ASSERT_THAT(Do([&](db::Tx& tx) { return Redeem(tx, At(6), id, digest, "red_1"); }), IsOk());
+  ASSERT_THAT(Do([&](db::Tx& tx) { return Deliver(tx, At(7), id, Delivery::kDelivered, "red_1"); }),
+              IsOk());
+  const auto read = [&](db::Tx& tx) { return ReadHistory(tx, id); };
+  const auto events = database_->ReadNow(read);
+  ASSERT_THAT(events, IsOk());
+  std::string lines;
+  for (const auto& e : *events) {
+    lines += std::to_string(e.at.ms()) + " " + e.what + " " + e.detail + "\n";
+  }
+  EXPECT_EQ(lines,
+            "10 reserved \n11 answered 201\n12 in_doubt timeout\n5 settled 0xaa\n5 owed \n"
+            "6 redeeming owed\n7 delivered \n");
+}
+
+// Books of the version before the lines moved into the row, with a sale that was under way.
+TEST_P(LedgerStoreTest, BooksOfAnOlderVersionAreReadAndGoneOnWith) {
+  const testing::Engine older(GetParam());
+  const std::unique_ptr<db::Database> books = older.Open();
+  const std::span<const db::Migration> all = db::AllMigrations();
+  ASSERT_THAT(db::Migrate(*books, Clock::System(), all.first(4)), IsOk());
+  const auto write = [&](auto body) { ASSERT_THAT(books->WriteNow(body), IsOk()); };
+  constexpr db::Statement kLine{"test.line",
+                                "INSERT INTO reservation_event VALUES ($1, $2, $2, $3, '')"};
+  constexpr db::Statement kMove{
+      "test.move",
+      "UPDATE reservation SET state = $2, stage = 'answered', delivery = $3 WHERE id = $1"};
+  const std::string what[] = {"reserved", "answered", "settled", "delivered"};
+  for (const std::string name : {"pay_open", "pay_done"}) {
+    const bool done = name == "pay_done";
+    write([&](db::Tx& tx) { return Reserve(tx, At(1), Sample(name, done ? 1 : 2)); });
+    write([&](db::Tx& tx) {
+      return tx.Run(kMove, name, std::string(done ? "settled" : "held"),
+                    std::string(done ? "delivered" : "none"));
+    });
+    for (int64_t seq = 1; seq <= (done ? 4 : 2); ++seq) {
+      write([&](db::Tx& tx) { return tx.Run(kLine, name, seq, what[seq - 1]); });
+    }
+  }
+  ASSERT_THAT(db::Migrate(*books, Clock::System()), IsOk());
+  const ReservationId id("pay_open");
+  write([&](db::Tx& tx) { return Commit(tx, At(5), id, {.transaction = "0xbb"}, "out_1"); });
+  write([&](db::Tx& tx) { return Deliver(tx, At(6), id, Delivery::kDelivered, ""); });
+  const std::vector<std::string> want = {"reserved", "answered", "settled", "delivered"};
+  for (const char* const name : {"pay_done", "pay_open"}) {
+    SCOPED_TRACE(name);
+    const auto read = [&](db::Tx& tx) { return ReadHistory(tx, ReservationId(name)); };
+    const auto events = books->ReadNow(read);
+    ASSERT_THAT(events, IsOk());
+    std::vector<std::string> lines;
+    for (const auto& e : *events) lines.push_back(e.what);
+    EXPECT_EQ(lines, want);
+  }
+}
+
 // Every change from every state: what is not in this table must be refused and change nothing.
 TEST_P(LedgerStoreTest, ChangesStartFromTheStatesTheyName) {
   using Step = Result<> (*)(db::Tx&, const Author&, const ReservationId&);

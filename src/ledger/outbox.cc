@@ -11,7 +11,7 @@ namespace {
 constexpr db::Statement kAdd{
     "outbox.add",
     "INSERT INTO outbox (id, kind, key, payload, created_ms, next_ms, attempts)"
-    " VALUES ($1, $2, $3, $4, $5, $5, 0) ON CONFLICT (key) DO NOTHING RETURNING id"};
+    " VALUES ($1, $2, $3, $4, $5, $5, 0) ON CONFLICT (key) DO NOTHING"};
 // The condition stands twice: a row that another node took between the two is left to it.
 constexpr db::Statement kTake{"outbox.take",
                               "UPDATE outbox SET next_ms = $2, attempts = attempts + 1"
@@ -37,7 +37,7 @@ constexpr db::Statement kPrune{
 Result<bool> AddToOutbox(db::Tx& tx, const OutboxEntry& entry, UnixMs now) {
   PTG_TRY(const db::Rows rows,
           tx.Run(kAdd, entry.id, entry.kind, entry.key, entry.payload, now.ms()));
-  return !rows.empty();
+  return rows.changed > 0;
 }
 
 Result<std::vector<OutboxEntry>> TakeFromOutbox(db::Tx& tx, UnixMs now, Millis lease,

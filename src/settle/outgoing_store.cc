@@ -19,7 +19,7 @@ constexpr db::Statement kTakeNonce{
     "settle.nonce_take",
     "INSERT INTO signer_nonce (chain, signer, next_nonce) VALUES ($1, $2, $3 + 1)"
     " ON CONFLICT (chain, signer) DO UPDATE SET next_nonce = CASE WHEN signer_nonce.next_nonce < $3"
-    " THEN $3 + 1 ELSE signer_nonce.next_nonce + 1 END RETURNING next_nonce"};
+    " THEN $3 + 1 ELSE signer_nonce.next_nonce + 1 END"};
 constexpr db::Statement kReadNonce{
     "settle.nonce_read",
     "SELECT next_nonce, first_block FROM signer_nonce WHERE chain = $1 AND signer = $2"};
@@ -36,7 +36,7 @@ constexpr db::Statement kInsertOutgoing{
     "INSERT INTO outgoing_transaction (id, chain, signer, nonce, hash, raw, purpose, reservation,"
     " state, created_ms, updated_ms, gas_gwei)"
     " VALUES ($1, $2, $3, $4, $5, $6, $7, '', 'signed', $8, $8, $9)"
-    " ON CONFLICT DO NOTHING RETURNING id"};
+    " ON CONFLICT DO NOTHING"};
 constexpr db::Statement kInsertMember{
     "settle.member_insert", "INSERT INTO outgoing_member (outgoing, seq, key) VALUES ($1, $2, $3)"};
 constexpr db::Statement kCopyMembers{
@@ -204,7 +204,7 @@ Result<Outgoing> Insert(db::Tx& tx, const Signer& signer, const chain::SignedEvm
   PTG_TRY(const db::Rows in, tx.Run(kInsertOutgoing, id, signer.chain, signer.address,
                                     static_cast<int64_t>(made.tx.nonce), codec::Hex0x(made.hash),
                                     BlobOf(made.raw), purpose, now.ms(), gwei));
-  if (in.empty()) return Fail(Code::kConflict, "the nonce has a transaction already");
+  if (in.changed == 0) return Fail(Code::kConflict, "the nonce has a transaction already");
   PTG_RUN(AddGas(tx, signer, now.ms(), gwei));
   Outgoing out;
   out.id = id;
@@ -216,8 +216,9 @@ Result<Outgoing> Insert(db::Tx& tx, const Signer& signer, const chain::SignedEvm
 }
 
 Result<uint64_t> TakeNonce(db::Tx& tx, const Signer& signer, uint64_t floor) {
-  PTG_TRY(const db::Rows taken,
-          tx.Run(kTakeNonce, signer.chain, signer.address, static_cast<int64_t>(floor)));
+  // The row is locked from here on: what is read is what was written.
+  PTG_RUN(tx.Run(kTakeNonce, signer.chain, signer.address, static_cast<int64_t>(floor)));
+  PTG_TRY(const db::Rows taken, tx.Run(kReadNonce, signer.chain, signer.address));
   if (taken.empty()) return Fail(Code::kStore, "no nonce was given");
   return static_cast<uint64_t>(taken[0].Int(0) - 1);
 }

@@ -22,7 +22,7 @@ constexpr db::Statement kClaim{
     " updated_ms = excluded.updated_ms WHERE pending_settlement.state = 'failed'"};
 constexpr db::Statement kMove{"settle.pending_move",
                               "UPDATE pending_settlement SET tx_hash = $2, updated_ms = $3"
-                              " WHERE key = $1 AND state = 'sent' RETURNING key"};
+                              " WHERE key = $1 AND state = 'sent'"};
 constexpr db::Statement kMoveSettled{
     "settle.pending_move_settled",
     "UPDATE pending_settlement SET tx_hash = $2, updated_ms = $3 WHERE key = $1"
@@ -41,8 +41,7 @@ constexpr db::Statement kUntell{"settle.pending_untell",
                                 " WHERE key = $1 AND state = 'told' RETURNING key"};
 constexpr db::Statement kPrune{
     "settle.pending_prune",
-    "DELETE FROM pending_settlement WHERE state IN ('settled', 'told', 'failed')"
-    " AND updated_ms < $1"};
+    "DELETE FROM pending_settlement WHERE state <> 'sent' AND updated_ms < $1"};
 
 constexpr std::array<std::string_view, 4> kStates{"sent", "settled", "told", "failed"};
 
@@ -98,7 +97,7 @@ Result<bool> ClaimPending(db::Tx& tx, const std::string& key, const std::string&
 
 Result<bool> MovePending(db::Tx& tx, const std::string& key, const std::string& hash, UnixMs now) {
   PTG_TRY(const db::Rows rows, tx.Run(kMove, key, hash, now.ms()));
-  return !rows.empty();
+  return rows.changed > 0;
 }
 
 Result<bool> MoveSettled(db::Tx& tx, const std::string& key, const std::string& outgoing,

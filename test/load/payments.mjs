@@ -197,10 +197,7 @@ async function fill(file, rows) {
     zeroblob(32), 'x402', 2, 'exact', '${config.EVM_NETWORK}', '${config.USDC.address}', '0x' || printf('%040x', i * 2654435761 % 100003),
     '${config.evmAddress("payee")}', '0x' || hex(randomblob(32)), printf('%078d', 1000), 1000, '${"p".repeat(700)}', '${"q".repeat(300)}',
     ${made("i")} + 300000, 'settled', 'answered', 'delivered', 200, '0x' || lower(hex(randomblob(32))), '${"r".repeat(200)}', '',
-    'node_of_old', ${made("i")}, ${made("i")} + 900, '', '', 0, 0 FROM n`);
-  for (const [seq, what] of [[1, "answered"], [2, "settled"], [3, "delivered"]]) {
-    db.exec(`${numbers} INSERT INTO reservation_event SELECT ${id("pay")}, ${seq}, ${made("i")}, '${what}', '' FROM n`);
-  }
+    'node_of_old', ${made("i")}, ${made("i")} + 900, '', '', 0, 0, ${made("i")} + 50, ${made("i")} + 800, ${made("i")} + 900 FROM n`);
   db.exec(`${numbers} INSERT INTO outbox SELECT ${id("out")}, 'payment.settled', 'payment.settled:' || ${id("pay")}, '${"o".repeat(400)}', ${made("i")}, 0, 1, ${made("i")} FROM n`);
   for (const { sql } of indices) db.exec(sql);
   db.exec("ANALYZE; PRAGMA journal_mode = WAL");

@@ -27,7 +27,10 @@ constexpr db::Statement kLost{
     "SELECT COUNT(*) FROM reservation_event WHERE reservation = $1 AND detail = 'node_lost'"};
 constexpr db::Statement kHistory{
     "sim.history",
-    "SELECT at_ms, what, detail FROM reservation_event WHERE reservation = $1 ORDER BY seq"};
+    "SELECT at_ms, what, detail FROM reservation_event WHERE reservation = $1 UNION ALL"
+    " SELECT answered_ms, 'answered', '' FROM reservation WHERE id = $1 UNION ALL"
+    " SELECT settled_ms, 'settled', tx_hash FROM reservation WHERE id = $1 UNION ALL"
+    " SELECT delivered_ms, 'delivered', '' FROM reservation WHERE id = $1 ORDER BY 1"};
 // A settled payment that a reorganisation undid, and that the books say is lost.
 constexpr db::Statement kLostOnChain{
     "sim.lost_on_chain",
