@@ -1,7 +1,9 @@
 #pragma once
 
 #include <cstdint>
+#include <optional>
 #include <span>
+#include <vector>
 
 #include "chain/evm_calls.h"
 #include "codec/bytes.h"
@@ -32,5 +34,33 @@ enum class Proof : uint8_t {
 // transfers between it and the next one, or, for a token that writes its Transfer first, those
 // between it and the one before; which of the two a token does is the same for all of them.
 Proof ProveTransfer(std::span<const chain::EvmLog> logs, const TransferClaim& claim);
+
+// The same for many claims on one transaction: what `asset` wrote in it is read once.
+class TransferLogs {
+ public:
+  TransferLogs(std::span<const chain::EvmLog> logs, crypto::EvmAddress asset);
+
+  const crypto::EvmAddress& asset() const { return asset_; }
+  // A claim on another asset is not met.
+  Proof Prove(const TransferClaim& claim) const;
+
+ private:
+  // One log: an authorization that was used, or a transfer.
+  struct Step {
+    std::optional<chain::AuthorizationUsedEvent> used;
+    std::optional<chain::TransferEvent> moved;
+  };
+  struct Found {
+    bool any = false;
+    bool match = false;
+  };
+  Found Segment(size_t at, bool forward, const crypto::EvmAddress& payer,
+                const TransferClaim* claim) const;
+  bool TransferFirst() const;
+
+  crypto::EvmAddress asset_;
+  std::vector<Step> steps_;
+  bool forward_ = true;
+};
 
 }  // namespace pontage::scheme
