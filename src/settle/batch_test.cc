@@ -1,3 +1,4 @@
+#include <deque>
 #include <string>
 #include <vector>
 
@@ -26,7 +27,7 @@ class BatchTest : public ::testing::TestWithParam<testing::EngineKind> {
 
   // Settles sales of these nonces at once; `done` has an entry for each that has an answer.
   struct Run {
-    std::vector<Sale> sales;
+    std::deque<Sale> sales;  // which stay where they are
     std::vector<std::optional<Facilitator::Settlement>> done;
     std::vector<std::optional<Error>> errors;
     size_t ended = 0;
@@ -46,9 +47,10 @@ class BatchTest : public ::testing::TestWithParam<testing::EngineKind> {
     for (uint8_t n = 0; n < count; ++n) {
       run.sales.push_back(f.Make(static_cast<uint8_t>(first + n)));
     }
-    run.done.resize(count);
-    run.errors.resize(count);
-    for (size_t i = 0; i < count; ++i) f.loop.Spawn(One(run, i, within), "settle");
+    const size_t from = run.done.size();
+    run.done.resize(run.sales.size());
+    run.errors.resize(run.sales.size());
+    for (size_t i = from; i < run.sales.size(); ++i) f.loop.Spawn(One(run, i, within), "settle");
   }
   // Until `n` transactions wait in the pool and nothing new comes.
   void PoolOf(size_t n) {
@@ -59,6 +61,7 @@ class BatchTest : public ::testing::TestWithParam<testing::EngineKind> {
   void End(const Run& run) {
     for (int i = 0; i < 100 && run.ended < run.sales.size(); ++i) f.Wait(Millis(50));
     ASSERT_EQ(run.ended, run.sales.size());
+    f.Written();
   }
   static size_t Settled(const Run& run) {
     size_t count = 0;
@@ -82,6 +85,37 @@ TEST_P(BatchTest, ALonePaymentGoesAloneAndAtOnce) {
   f.fake.instant = true;
   EXPECT_EQ(f.Settle(f.Make(1))->outcome, Outcome::kSettled);
   EXPECT_EQ(f.fake.batches, 0U);
+}
+
+// However far apart they come: behind a transaction that waits for its block they wait for each
+// other, until the block is there or their time has passed.
+TEST_P(BatchTest, BehindATransactionThatIsNotMinedPaymentsWaitForEachOther) {
+  for (const bool block : {true, false}) {
+    SCOPED_TRACE(block);
+    SubmitterOptions options;
+    options.queue.gather = block ? Millis(20'000) : Millis(500);
+    f.StartNode(options);
+    Run run;
+    const auto first = static_cast<uint8_t>(block ? 1 : 11);
+    const size_t before = f.fake.batches;
+    Begin(run, first, 1);
+    PoolOf(1);
+    for (uint8_t n = 1; n < 4; ++n) {
+      Begin(run, static_cast<uint8_t>(first + n), 1);
+      f.Wait(Millis(60));
+    }
+    EXPECT_EQ(f.fake.pool_size(), 1U);
+    if (block) {
+      f.fake.Mine();
+      PoolOf(1);
+    } else {
+      PoolOf(2);
+    }
+    f.fake.Mine();
+    End(run);
+    EXPECT_EQ(Settled(run), 4U);
+    EXPECT_EQ(f.fake.batches, before + 1);
+  }
 }
 
 // One payee, one payer, one amount: every payment has its own proof all the same.

@@ -103,8 +103,8 @@ Task<> LocalFacilitator::AskWallet(Prepared& p, Deadline by) {
 
 void LocalFacilitator::Recognise(Prepared& p) {
   if (!scheme::CheckTerms(p.check) && !scheme::CheckTerms(InItsTime(p.check))) return;
-  const Result<crypto::EvmAddress> signer =
-      keys_.Recover(scheme::DigestOf(p.check), p.check.payload.signature);
+  p.digest = scheme::DigestOf(p.check);
+  const Result<crypto::EvmAddress> signer = keys_.Recover(*p.digest, p.check.payload.signature);
   // What is wrong with the signature, CheckExactEvm says.
   if (signer) p.check.signer = *signer;
 }
@@ -147,17 +147,17 @@ Task<> LocalFacilitator::Examine(Prepared& p, Gas gas, Deadline by) {
 // Only where nobody else's word is needed: no contract wallet, no second node.
 void LocalFacilitator::NoteVerified(const Prepared& p) {
   if (p.check.wallet || p.quorum || !p.check.facts || p.chain->signers == nullptr) return;
-  const crypto::Hash32 digest = scheme::DigestOf(p.check);
+  if (!p.digest) return;
   const std::lock_guard lock(mutex_);
-  verified_[SlotOf(digest, verified_.size())] = {digest, *p.check.facts,
+  verified_[SlotOf(*p.digest, verified_.size())] = {*p.digest, *p.check.facts,
                                                  clock_.Steady() + kVerifiedKnown};
 }
 
 void LocalFacilitator::RecallVerified(Prepared& p) {
-  if (p.check.wallet || p.quorum || p.chain->signers == nullptr) return;
+  if (p.check.wallet || p.quorum || p.chain->signers == nullptr || !p.digest) return;
   const std::optional<uint64_t> gas = KnownGas(p);
   if (!gas) return;
-  const crypto::Hash32 digest = scheme::DigestOf(p.check);
+  const crypto::Hash32& digest = *p.digest;
   const std::lock_guard lock(mutex_);
   VerifiedNote& note = verified_[SlotOf(digest, verified_.size())];
   if (note.digest != digest || note.until <= clock_.Steady()) return;

@@ -295,6 +295,17 @@ Task<Submitter::Sent> LocalFacilitator::Confirm(const Prepared& p, Submitter::Se
   co_return sent;
 }
 
+// The payments of a batch come one behind the other with one receipt.
+std::shared_ptr<const scheme::TransferLogs> LocalFacilitator::LogsOf(
+    const std::shared_ptr<const chain::EvmReceipt>& receipt, const crypto::EvmAddress& asset) {
+  const std::lock_guard lock(mutex_);
+  if (last_receipt_ != receipt || last_logs_->asset() != asset) {
+    last_logs_ = std::make_shared<const scheme::TransferLogs>(receipt->logs, asset);
+    last_receipt_ = receipt;
+  }
+  return last_logs_;
+}
+
 Task<Settlement> LocalFacilitator::Judge(const Prepared& p, const Submitter::Sent& sent,
                                          Caller caller, Deadline by) {
   const std::string hash = codec::Hex0x(sent.hash);
@@ -307,8 +318,7 @@ Task<Settlement> LocalFacilitator::Judge(const Prepared& p, const Submitter::Sen
   answer.network = p.network;
   answer.transaction = hash;
   const scheme::TransferClaim claim = ClaimOf(p.check.payload.auth, p.check.want);
-  if (sent.receipt->ok &&
-      scheme::ProveTransfer(sent.receipt->logs, claim) == scheme::Proof::kPaid) {
+  if (sent.receipt->ok && LogsOf(sent.receipt, claim.asset)->Prove(claim) == scheme::Proof::kPaid) {
     co_return co_await Finish(p, std::move(answer), caller, by);
   }
   // It was reverted, or moved nothing of ours. Whoever sent the authorization before us has paid
@@ -344,20 +354,33 @@ Task<Settlement> LocalFacilitator::Judge(const Prepared& p, const Submitter::Sen
 
 Task<Settlement> LocalFacilitator::Finish(const Prepared& p, x402::SettleAnswer answer,
                                           Caller caller, Deadline by) {
-  const std::string result = codec::ToString(answer.ToJson());
-  const auto body = [&](db::Tx& tx) {
-    return FinishPending(tx, p.key, PendingState::kSettled, result, clock_.Now());
-  };
-  const Deadline store_by = Deadline::In(clock_, kStoreTimeout);
+  std::string result = codec::ToString(answer.ToJson());
   PTG_KILL_POINT("tx_proved");
-  const Result<bool> written = co_await database_.Write(body, store_by);
+  Task<> note = NoteFinished(p.key, std::move(result), p.network, answer.transaction);
+  if (caller == Caller::kOwner) {
+    // The owner's books are next in the writer's queue and share its commit. What is lost with both
+    // the chain tells again.
+    Loop::Current()->Spawn(std::move(note), "settle.finish");
+    co_return Settlement{Outcome::kSettled, std::move(answer)};
+  }
+  // Who may hear of it once only asks again if that cannot be written down.
+  PTG_CO_RUN(co_await std::move(note));
+  co_return co_await Tell(p, std::move(answer), caller, by);
+}
+
+Task<> LocalFacilitator::NoteFinished(std::string key, std::string result, std::string network,
+                                      std::string transaction) {
+  const auto body = [key = std::move(key), result = std::move(result),
+                     now = clock_.Now()](db::Tx& tx) {
+    return FinishPending(tx, key, PendingState::kSettled, result, now);
+  };
+  const Result<bool> written = co_await database_.Write(body, Deadline::In(clock_, kStoreTimeout));
   PTG_KILL_POINT("tx_finished");
   if (!written) {
-    // The money moved; who may hear of it once only must ask again when we can write that down.
     Log(LogLevel::kError, "settle.result_not_stored",
-        {{"chain", p.network}, {"transaction", answer.transaction}});
+        {{"chain", network}, {"transaction", transaction}});
   }
-  co_return co_await Tell(p, std::move(answer), caller, by);
+  co_return {};
 }
 
 Task<Settlement> LocalFacilitator::Tell(const Prepared& p, x402::SettleAnswer answer, Caller caller,

@@ -1,6 +1,7 @@
 #pragma once
 
 #include <map>
+#include <memory>
 #include <mutex>
 #include <optional>
 #include <string>
@@ -69,6 +70,7 @@ class LocalFacilitator final : public Facilitator {
   // A payment and what it is for, read and matched with a chain of ours.
   struct Prepared {
     scheme::ExactEvm check;
+    std::optional<crypto::Hash32> digest{};  // what was signed, once Recognise was at it
     const LocalChain* chain = nullptr;
     std::string key;  // the once-key in hex
     bool quorum = false;
@@ -115,10 +117,15 @@ class LocalFacilitator final : public Facilitator {
   Task<Settlement> Resume(const Prepared& p, Pending row, Caller caller, Deadline by);
   // The receipt as two nodes have it, waited for until `by`.
   Task<Submitter::Sent> Confirm(const Prepared& p, Submitter::Sent sent, Deadline by);
+  std::shared_ptr<const scheme::TransferLogs> LogsOf(
+      const std::shared_ptr<const chain::EvmReceipt>& receipt, const crypto::EvmAddress& asset);
   // What a receipt, or its absence, means for the payment; writes it down.
   Task<Settlement> Judge(const Prepared& p, const Submitter::Sent& sent, Caller caller,
                          Deadline by);
   Task<Settlement> Finish(const Prepared& p, x402::SettleAnswer answer, Caller caller, Deadline by);
+  // The end of a settlement that moved the money, for the facilitator's own memory.
+  Task<> NoteFinished(std::string key, std::string result, std::string network,
+                      std::string transaction);
   Task<Settlement> Tell(const Prepared& p, x402::SettleAnswer answer, Caller caller, Deadline by);
   Task<bool> WasToldTo(const Prepared& p);
   Task<Traced> Trace(const Prepared& p, Deadline by);
@@ -147,6 +154,9 @@ class LocalFacilitator final : public Facilitator {
     SteadyMs until{INT64_MIN};
   };
   std::vector<VerifiedNote> verified_;
+  // Of the receipt that was judged last.
+  std::shared_ptr<const chain::EvmReceipt> last_receipt_;
+  std::shared_ptr<const scheme::TransferLogs> last_logs_;
 };
 
 }  // namespace pontage::settle

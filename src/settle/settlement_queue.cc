@@ -69,6 +69,13 @@ std::vector<std::vector<size_t>> PlanGroups(std::span<const SettleJob* const> qu
   return groups;
 }
 
+bool WaitForMore(std::span<const SettleJob* const> queue, const QueueLimits& limits,
+                 size_t in_flight, Millis waited) {
+  if (limits.batch <= 1 || in_flight == 0 || waited >= limits.gather) return false;
+  if (queue.empty() || queue.size() >= limits.batch) return false;
+  return std::ranges::none_of(queue, [](const SettleJob* job) { return job->alone; });
+}
+
 uint64_t GasLimitOf(uint64_t estimate, uint64_t cap) {
   return std::min(estimate + estimate / 4, cap);
 }

@@ -6,14 +6,17 @@
 #include <string>
 #include <vector>
 
+#include "base/time.h"
 #include "chain/evm_transaction.h"
 #include "chain/view.h"
 #include "codec/bytes.h"
 #include "crypto/evm_address.h"
 
 // Which of the payments that wait become which transactions, and what such a transaction is. Pure.
-// A payment that is alone goes out alone and at once; what has queued while the one before was
-// priced, signed and stored, or while as many transactions as we want are in flight, goes into one.
+// A payment that is alone goes out alone and at once. Behind a transaction that is not mined yet
+// the queue may form for a moment (WaitForMore), and goes into one transaction, as does what has
+// queued while the one before was priced, signed and stored, or while as many as we want are in
+// flight.
 namespace pontage::settle {
 
 struct QueueLimits {
@@ -28,6 +31,10 @@ struct QueueLimits {
   // The same where there are no batches: there each payment needs one, and nodes drop what is
   // beyond accountslots only when their pool is full.
   size_t in_flight_alone = 256;
+  // How long a payment waits for others while a transaction of the key is under way. What a
+  // transaction costs us is some five times what a payment in it does; and this is a small part of
+  // the block that it waits for. A chain whose block comes sooner ends the wait.
+  Millis gather{30};
 };
 
 // A payment that waits for its transaction.
@@ -47,6 +54,11 @@ struct SettleJob {
 // is in it once: a second job of that key waits for the next round.
 std::vector<std::vector<size_t>> PlanGroups(std::span<const SettleJob* const> queue,
                                             const QueueLimits& limits, size_t in_flight);
+
+// Whether what is in the queue should wait for more, `waited` being how long its oldest has: not on
+// an idle key, not when a batch is full, and not with one in it that goes alone anyway.
+bool WaitForMore(std::span<const SettleJob* const> queue, const QueueLimits& limits,
+                 size_t in_flight, Millis waited);
 
 // What is given to a payment of `estimate`: a quarter more, at most `cap`.
 uint64_t GasLimitOf(uint64_t estimate, uint64_t cap);

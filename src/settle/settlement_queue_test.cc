@@ -46,6 +46,34 @@ std::vector<size_t> Sizes(const Groups& groups) {
   return sizes;
 }
 
+TEST(SettlementQueue, WhenAQueueWaitsForMore) {
+  const QueueLimits usual;
+  const QueueLimits no_batches{.batch = 1};
+  const struct {
+    const char* name;
+    Queue queue;
+    QueueLimits limits;
+    size_t in_flight;
+    Millis waited;
+    bool want;
+  } cases[] = {
+      {"nothing waits", {}, usual, 1, Millis(0), false},
+      {"alone on an idle key", Queue().Add(1), usual, 0, Millis(0), false},
+      {"many on an idle key", Queue().Add(20), usual, 0, Millis(0), false},
+      {"behind a transaction", Queue().Add(1), usual, 1, Millis(0), true},
+      {"just before its time", Queue().Add(3), usual, 2, usual.gather - Millis(1), true},
+      {"long enough", Queue().Add(3), usual, 2, usual.gather, false},
+      {"one short of a batch", Queue().Add(49), usual, 1, Millis(0), true},
+      {"a full batch", Queue().Add(50), usual, 1, Millis(0), false},
+      {"no batches there", Queue().Add(3), no_batches, 1, Millis(0), false},
+      {"one goes alone anyway", Queue().Add(2).Add("w", 80'000, true), usual, 1, Millis(0), false},
+  };
+  for (const auto& c : cases) {
+    SCOPED_TRACE(c.name);
+    EXPECT_EQ(WaitForMore(c.queue.Pointers(), c.limits, c.in_flight, c.waited), c.want);
+  }
+}
+
 TEST(SettlementQueue, WhichPaymentsShareATransaction) {
   const QueueLimits one_left{.in_flight = 2};
   const QueueLimits no_batches{.batch = 1, .in_flight_alone = 3};

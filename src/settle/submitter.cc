@@ -97,6 +97,7 @@ void Submitter::Enqueue(std::shared_ptr<Waiter> waiter) {
     return;
   }
   loop_.Watch(*waiter, waiter->by);
+  waiter->since = loop_.clock().Steady();
   queue_.push_back(std::move(waiter));
   load_ = queue_.size() + open_.size();
   pack_.Set();
@@ -118,8 +119,16 @@ Task<> Submitter::Pack() {
       for (const std::shared_ptr<Waiter>& waiter : queue_) jobs.push_back(&waiter->job);
       QueueLimits limits = options_.queue;
       if (!batching_) limits.batch = 1;
-      for (const std::vector<size_t>& group : PlanGroups(jobs, limits, InFlight())) {
-        groups.push_back(TakeOut(group));
+      const size_t in_flight = InFlight();
+      const Millis waited = loop_.clock().Steady() - queue_.front()->since;
+      if (!WaitForMore(jobs, limits, in_flight, waited)) {
+        for (const std::vector<size_t>& group : PlanGroups(jobs, limits, in_flight)) {
+          groups.push_back(TakeOut(group));
+        }
+      } else if (!gathering_) {
+        gathering_ = true;
+        ++running_;
+        loop_.Spawn(EndGather(limits.gather - waited), "submitter.gather");
       }
     }
     if (groups.empty()) {
@@ -133,6 +142,15 @@ Task<> Submitter::Pack() {
     PTG_CO_RUN(co_await packed_.Wait(Deadline::Never()));
     load_ = queue_.size() + open_.size();
   }
+  if (--running_ == 0) stopped_.Set();
+  co_return {};
+}
+
+// Deadlines are looked at too rarely for this: a timer of its own.
+Task<> Submitter::EndGather(Millis in) {
+  (void)co_await Sleep(in);
+  gathering_ = false;
+  pack_.Set();
   if (--running_ == 0) stopped_.Set();
   co_return {};
 }

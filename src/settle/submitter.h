@@ -121,6 +121,7 @@ class Submitter {
   // submitter.cc: the queue.
   void Enqueue(std::shared_ptr<Waiter> waiter);
   Task<> Pack();
+  Task<> EndGather(Millis in);
   Waiters TakeOut(const std::vector<size_t>& group);
   Task<> SendGroup(Waiters group);
   Task<> Store(Waiters& group);
@@ -136,6 +137,7 @@ class Submitter {
   // submitter_send.cc: what becomes of stored ones until they are mined.
   Task<> Broadcast();
   Task<> BroadcastDue();
+  Task<> WriteTaken();
   std::vector<Open*> Oldest();
   Task<> Heal(std::string id);
   Task<> Tend();
@@ -151,6 +153,7 @@ class Submitter {
   Task<> AdoptStored(UnixMs before);
   Task<> Look();
   Task<> LookOnce();
+  Task<> LookAround();
   Task<> CheckReceipts(uint64_t block);
   Task<> WriteMined();
   void Close(const std::string& id, const chain::EvmReceipt& receipt, std::vector<Mined>& mined);
@@ -177,15 +180,18 @@ class Submitter {
   Event pack_;  // something came into the queue, or a transaction was mined
   size_t packing_ = 0;
   Event packed_;
+  bool gathering_ = false;                         // EndGather is under way
   std::map<std::string, Open> open_;               // by id; by hash where that is all we know
   std::map<crypto::Hash32, std::string> by_hash_;  // every version of those
   Event work_;                                     // something is to be broadcast
   Event watched_;                                  // something is to be watched
   bool look_now_ = false;    // somebody asks about a transaction that may be mined already
   bool looking_ = false;     // one of the two
+  bool look_again_ = false;  // something was sent since the look began
   uint64_t seen_block_ = 0;  // whose receipts were asked for, at
   SteadyMs checked_at_{INT64_MIN};
-  std::vector<Mined> unmarked_;  // in a block, and the database does not know yet
+  std::vector<Mined> unmarked_;     // in a block, and the database does not know yet
+  std::vector<std::string> taken_;  // by a node, and the database does not know yet
   SteadyMs last_sent_;
   SteadyMs tended_at_;
   UnixMs chain_time_;  // of the latest block that was seen

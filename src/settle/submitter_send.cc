@@ -28,6 +28,8 @@ constexpr int kHealLooks = 5;
 // Nonces of a gap that are filled in one go; more come with the next look.
 constexpr uint64_t kGapAtOnce = 16;
 constexpr uint64_t kTransferGas = 21'000;
+// Transactions whose taking is not written down yet: between two looks come some tens.
+constexpr size_t kMaxTaken = 1'000;
 
 // Whether anything the call does may still succeed: an authorization in it runs out later than the
 // chain's latest block, or not long before it (the nodes behind one name may lag). What is not ours
@@ -105,7 +107,6 @@ Task<> Submitter::BroadcastDue() {
   const Deadline by = Deadline::In(loop_.clock(), kRpcTimeout);
   PTG_CO_TRY(const std::vector<chain::Sent> sent, co_await view_.Send(std::move(raw), by));
   PTG_KILL_POINT("tx_sent");
-  std::vector<std::string> taken;
   std::vector<std::string> stale;
   for (size_t i = 0; i < ids.size(); ++i) {
     const auto at = open_.find(ids[i]);
@@ -125,25 +126,35 @@ Task<> Submitter::BroadcastDue() {
     open.stale_since.reset();
     open.stale_looks = 0;
     // One that was refused is kept and tried again after the same time as any other.
-    if (!open.broadcast && sent[i] == chain::Sent::kAccepted) taken.push_back(ids[i]);
+    const bool first = !open.broadcast && sent[i] == chain::Sent::kAccepted;
+    if (first && taken_.size() < kMaxTaken) taken_.push_back(ids[i]);
     open.broadcast = true;
   }
   watched_.Set();
   if (more) work_.Set();
   for (const std::string& id : stale) PTG_CO_RUN(co_await Heal(id));
+  // A chain that makes a block for each transaction has it now.
+  if (taken_.empty() || stopping_) co_return {};
+  look_again_ = true;
+  if (!looking_) {
+    ++running_;
+    loop_.Spawn(LookOnce(), "submitter.look");
+  }
+  co_return {};
+}
+
+// That a node took them is for people to read: written when a look has not found them mined, so
+// that a chain which mines at once costs no write for it. What is lost is not written again.
+Task<> Submitter::WriteTaken() {
+  std::vector<std::string> taken = std::exchange(taken_, {});
+  std::erase_if(taken, [this](const std::string& id) { return !open_.contains(id); });
   if (taken.empty()) co_return {};
   const UnixMs at = loop_.clock().Now();
   const auto body = [&taken, at](db::Tx& tx) -> Result<> {
     for (const std::string& id : taken) PTG_RUN(MarkBroadcast(tx, id, at));
     return {};
   };
-  PTG_CO_RUN(co_await database_.Write(body, Deadline::In(loop_.clock(), kStoreTimeout)));
-  // A chain that makes a block for each transaction has it now.
-  if (!stopping_ && !looking_) {
-    ++running_;
-    loop_.Spawn(LookOnce(), "submitter.look");
-  }
-  co_return {};
+  co_return co_await database_.Write(body, Deadline::In(loop_.clock(), kStoreTimeout));
 }
 
 // The node says that the nonce of this transaction was used. Either by one of its versions: then

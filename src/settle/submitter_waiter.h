@@ -32,6 +32,7 @@ struct Submitter::Waiter final : DeadlineNode {
 
   Job job;
   Deadline by;
+  SteadyMs since;  // in the queue
   State state = State::kQueued;
   crypto::Hash32 hash{};  // once stored
   bool batch = false;

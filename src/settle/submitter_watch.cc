@@ -128,11 +128,21 @@ Task<> Submitter::WatchChain() {
     }
     PTG_CO_RUN(co_await Sleep(Pace()));
     if (stopping_ || open_.empty() || looking_) continue;
-    looking_ = true;
-    (void)co_await Look();
-    looking_ = false;
+    (void)co_await LookAround();
   }
   if (--running_ == 0) stopped_.Set();
+  co_return {};
+}
+
+// Until nothing was sent meanwhile. One at a time.
+Task<> Submitter::LookAround() {
+  looking_ = true;
+  do {
+    look_again_ = false;
+    (void)co_await Look();
+    (void)co_await WriteTaken();
+  } while (look_again_ && !stopping_);
+  looking_ = false;
   co_return {};
 }
 
@@ -155,9 +165,7 @@ Task<> Submitter::Look() {
 // In the pauses of WatchChain, never beside it: an answer that was on its way for longer than
 // another would say what has been. It looks again soon: what this one fails with is nobody's loss.
 Task<> Submitter::LookOnce() {
-  looking_ = true;
-  (void)co_await Look();
-  looking_ = false;
+  (void)co_await LookAround();
   if (--running_ == 0) stopped_.Set();
   co_return {};
 }

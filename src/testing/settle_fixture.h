@@ -101,7 +101,14 @@ class SettleFixture {
         facilitator->Verify(sale.payment, sale.requirements, In(Millis(5'000))));
   }
   Result<settle::Facilitator::Settlement> Settle(const Sale& sale, Millis within = Millis(5'000)) {
-    return loop.RunUntilDone(facilitator->Settle(sale.payment, sale.requirements, In(within)));
+    auto settled =
+        loop.RunUntilDone(facilitator->Settle(sale.payment, sale.requirements, In(within)));
+    Written();
+    return settled;
+  }
+  // Until what nobody waits for is in the database too.
+  void Written() {
+    (void)database->WriteNow([](db::Tx&) -> Result<> { return {}; });
   }
   Result<settle::Facilitator::Settlement> SettleOnce(const Sale& sale,
                                                      Millis within = Millis(5'000)) {
