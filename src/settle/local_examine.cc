@@ -150,7 +150,7 @@ void LocalFacilitator::NoteVerified(const Prepared& p) {
   if (!p.digest) return;
   const std::lock_guard lock(mutex_);
   verified_[SlotOf(*p.digest, verified_.size())] = {*p.digest, *p.check.facts,
-                                                 clock_.Steady() + kVerifiedKnown};
+                                                    clock_.Steady() + kVerifiedKnown};
 }
 
 void LocalFacilitator::RecallVerified(Prepared& p) {
