@@ -125,7 +125,10 @@ TEST_P(BatchTest, AQueueIsSettledTogether) {
   for (int i = 0; i < 60 && f.fake.pool_size() < 1; ++i) f.Wait(Millis(50));
   f.Wait(Millis(300));
   EXPECT_LE(f.fake.pool_size(), 4U);
-  f.fake.Mine();
+  for (int i = 0; i < 100 && run.ended < run.sales.size(); ++i) {
+    f.fake.Mine();
+    f.Wait(Millis(50));
+  }
   End(run);
   EXPECT_EQ(Settled(run), 40U);
   EXPECT_EQ(f.fake.transfers, 40U);
