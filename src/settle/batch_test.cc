@@ -93,7 +93,7 @@ TEST_P(BatchTest, BehindATransactionThatIsNotMinedPaymentsWaitForEachOther) {
   for (const bool block : {true, false}) {
     SCOPED_TRACE(block);
     SubmitterOptions options;
-    options.queue.gather = block ? Millis(20'000) : Millis(500);
+    options.queue.gather = block ? Millis(3'000) : Millis(500);
     f.StartNode(options);
     Run run;
     const auto first = static_cast<uint8_t>(block ? 1 : 11);
