@@ -219,8 +219,9 @@ TEST_P(LedgerStoreTest, TheHistoryIsInOrderWhereverItsLinesStand) {
   // By another node whose clock is behind.
   ASSERT_THAT(Settle("pay_1", At(5, "node_b"), "0xaa", Delivery::kOwed), IsOk());
   ASSERT_THAT(Do([&](db::Tx& tx) { return Redeem(tx, At(6), id, digest, "red_1"); }), IsOk());
-  ASSERT_THAT(Do([&](db::Tx& tx) { return Deliver(tx, At(7), id, Delivery::kDelivered, "red_1"); }),
-              IsOk());
+  ASSERT_THAT(
+      Do([&](db::Tx& tx) { return Deliver(tx, At(7), id, {Delivery::kDelivered}, "red_1"); }),
+      IsOk());
   const auto read = [&](db::Tx& tx) { return ReadHistory(tx, id); };
   const auto events = database_->ReadNow(read);
   ASSERT_THAT(events, IsOk());
@@ -260,7 +261,7 @@ TEST_P(LedgerStoreTest, BooksOfAnOlderVersionAreReadAndGoneOnWith) {
   ASSERT_THAT(db::Migrate(*books, Clock::System()), IsOk());
   const ReservationId id("pay_open");
   write([&](db::Tx& tx) { return Commit(tx, At(5), id, {.transaction = "0xbb"}, "out_1"); });
-  write([&](db::Tx& tx) { return Deliver(tx, At(6), id, Delivery::kDelivered, ""); });
+  write([&](db::Tx& tx) { return Deliver(tx, At(6), id, {Delivery::kDelivered}, ""); });
   const std::vector<std::string> want = {"reserved", "answered", "settled", "delivered"};
   for (const char* const name : {"pay_done", "pay_open"}) {
     SCOPED_TRACE(name);
