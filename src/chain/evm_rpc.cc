@@ -1,7 +1,6 @@
 #include "chain/evm_rpc.h"
 
 #include <algorithm>
-#include <array>
 #include <utility>
 
 #include "base/log.h"
@@ -48,13 +47,6 @@ void AppendCall(std::string& batch, size_t id, std::string_view method, std::str
   batch.append(R"({"jsonrpc":"2.0","id":)").append(std::to_string(id));
   batch.append(R"(,"method":")").append(method).append(R"(","params":)").append(params);
   batch.append("}");
-}
-
-// Whether two nodes say the same of a payment. Balances move with every block; what they mean for
-// this payment is in `succeeds`.
-bool SameVerdict(const TransferFacts& a, const TransferFacts& b) {
-  return a.asset_has_code == b.asset_has_code && a.payer_has_code == b.payer_has_code &&
-         a.nonce_used == b.nonce_used && a.succeeds == b.succeeds;
 }
 
 // What went wrong with the connection, without anything a node said.
@@ -205,11 +197,6 @@ Task<Json> EvmRpc::One(std::string_view method, std::string params, Deadline by,
   co_return std::move(replies[0].result);
 }
 
-Error EvmRpc::NoTwoAgree(size_t answers) const {
-  Log(LogLevel::kWarn, "chain.no_quorum", {{"chain", chain_.Caip2()}, {"answers", answers}});
-  return {Code::kChainUnreachable, "no two nodes of " + chain_.Caip2() + " agree"};
-}
-
 Task<uint64_t> EvmRpc::ChainNumber(Deadline by) {
   PTG_CO_TRY(const Json result, co_await One("eth_chainId", "[]", by));
   co_return ReadQuantity64(result);
@@ -217,24 +204,6 @@ Task<uint64_t> EvmRpc::ChainNumber(Deadline by) {
 
 Task<EvmBlock> EvmRpc::Block(std::optional<uint64_t> number, Deadline by) {
   return BlockAt(number, std::nullopt, by);
-}
-
-// Nodes are rarely at the same block. One that lies about the time or the height can but say less.
-Task<EvmBlock> EvmRpc::LatestOfTwo(Deadline by) {
-  std::optional<EvmBlock> heard;
-  for (const size_t node : Order()) {
-    const Result<EvmBlock> block = co_await BlockAt(std::nullopt, node, by);
-    if (!block) continue;
-    if (!heard) {
-      heard = *block;
-      continue;
-    }
-    EvmBlock older = *heard;
-    older.number = std::min(older.number, block->number);
-    older.time_s = std::min(older.time_s, block->time_s);
-    co_return older;
-  }
-  co_return Fail(NoTwoAgree(heard ? 1 : 0));
 }
 
 Task<EvmBlock> EvmRpc::BlockAt(std::optional<uint64_t> number, Only only, Deadline by) {
@@ -273,24 +242,6 @@ Task<Canon> EvmRpc::Blocks(std::vector<uint64_t> heights, Deadline by) {
 
 Task<TransferFacts> EvmRpc::AskTransfer(TransferQuestion question, Deadline by) {
   return AskTransferAt(std::move(question), std::nullopt, by);
-}
-
-// The first opinion that a second one shares. One that stands alone is an outage, not a verdict.
-Task<TransferFacts> EvmRpc::AskTransferOfTwo(TransferQuestion question, Deadline by) {
-  std::vector<TransferFacts> heard;
-  for (const size_t node : Order()) {
-    TransferQuestion same = question;
-    Result<TransferFacts> facts = co_await AskTransferAt(std::move(same), node, by);
-    if (!facts) continue;
-    for (const TransferFacts& other : heard) {
-      if (!SameVerdict(*facts, other)) continue;
-      facts->gas = std::max(facts->gas, other.gas);
-      facts->balance = std::min(facts->balance, other.balance);
-      co_return facts;
-    }
-    heard.push_back(*std::move(facts));
-  }
-  co_return Fail(NoTwoAgree(heard.size()));
 }
 
 Task<TransferFacts> EvmRpc::AskTransferAt(TransferQuestion q, Only only, Deadline by) {
@@ -343,16 +294,6 @@ Task<bool> EvmRpc::NonceUsed(crypto::EvmAddress asset, crypto::EvmAddress payer,
   return NonceUsedAt(asset, payer, nonce, std::nullopt, by);
 }
 
-Task<bool> EvmRpc::NonceUsedOfTwo(crypto::EvmAddress asset, crypto::EvmAddress payer,
-                                  codec::Bytes32 nonce, Deadline by) {
-  std::array<size_t, 2> said{};
-  for (const size_t node : Order()) {
-    const Result<bool> used = co_await NonceUsedAt(asset, payer, nonce, node, by);
-    if (used && ++said[*used ? 1 : 0] == 2) co_return *used;
-  }
-  co_return Fail(NoTwoAgree(said[0] + said[1]));
-}
-
 Task<bool> EvmRpc::NonceUsedAt(crypto::EvmAddress asset, crypto::EvmAddress payer,
                                codec::Bytes32 nonce, Only only, Deadline by) {
   std::string params = Params(CallObject(asset, CallAuthorizationState(payer, nonce)));
@@ -367,18 +308,6 @@ Task<bool> EvmRpc::NonceUsedAt(crypto::EvmAddress asset, crypto::EvmAddress paye
 
 Task<std::vector<CallResult>> EvmRpc::Calls(std::vector<Call> calls, Deadline by) {
   return CallsAt(std::move(calls), std::nullopt, by);
-}
-
-Task<std::vector<CallResult>> EvmRpc::CallsOfTwo(std::vector<Call> calls, Deadline by) {
-  std::vector<std::vector<CallResult>> heard;
-  for (const size_t node : Order()) {
-    std::vector<Call> same = calls;
-    Result<std::vector<CallResult>> results = co_await CallsAt(std::move(same), node, by);
-    if (!results) continue;
-    if (std::ranges::find(heard, *results) != heard.end()) co_return results;
-    heard.push_back(*std::move(results));
-  }
-  co_return Fail(NoTwoAgree(heard.size()));
 }
 
 Task<std::vector<CallResult>> EvmRpc::CallsAt(std::vector<Call> calls, Only only, Deadline by) {
@@ -430,24 +359,6 @@ Task<std::vector<FoundLog>> EvmRpc::Logs(LogFilter filter, Deadline by) {
 Task<std::vector<std::optional<EvmReceipt>>> EvmRpc::Receipts(std::vector<crypto::Hash32> hashes,
                                                               Deadline by) {
   return ReceiptsAt(std::move(hashes), std::nullopt, by);
-}
-
-Task<std::optional<EvmReceipt>> EvmRpc::ReceiptOfTwo(crypto::Hash32 hash, Deadline by) {
-  std::vector<EvmReceipt> heard;
-  for (const size_t node : Order()) {
-    std::vector<crypto::Hash32> one{hash};
-    Result<std::vector<std::optional<EvmReceipt>>> found =
-        co_await ReceiptsAt(std::move(one), node, by);
-    if (!found || !(*found)[0]) continue;
-    for (const EvmReceipt& other : heard) {
-      const EvmReceipt& mine = *(*found)[0];
-      if (mine.ok == other.ok && mine.block == other.block && mine.logs == other.logs) {
-        co_return std::move((*found)[0]);
-      }
-    }
-    heard.push_back(*std::move((*found)[0]));
-  }
-  co_return std::optional<EvmReceipt>();
 }
 
 Task<std::vector<std::optional<EvmReceipt>>> EvmRpc::ReceiptsAt(std::vector<crypto::Hash32> hashes,
