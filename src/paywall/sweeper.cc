@@ -83,23 +83,27 @@ Task<bool> Sweeper::Finish(const ledger::Reservation& row) {
       PTG_CO_RUN(co_await ledger_.Expire(row.id, "used_elsewhere", By()));
       co_return true;
     case rail::Trace::kUnused:
-    case rail::Trace::kUnknown:
-      if (!doubted) {
-        // The work had not been answered when its process died, and before that nobody is asked to
-        // settle: nobody was served, nobody is charged.
-        PTG_CO_RUN(co_await ledger_.Expire(row.id, "interrupted", By()));
-        co_return true;
-      }
-      if (traced.trace == rail::Trace::kUnknown) break;
+      if (!doubted) co_return co_await GiveUp(row);
       // By the chain's time: with a wrong clock of ours it might still be mined.
       if (traced.as_of > row.valid_before + kAfterExpiry) {
         PTG_CO_RUN(co_await ledger_.Expire(row.id, "ran_out_unused", By()));
         co_return true;
       }
       break;
+    case rail::Trace::kUnknown:
+      // A chain that was asked says that it is used, and not yet by what.
+      if (!doubted && traced.as_of == UnixMs()) co_return co_await GiveUp(row);
+      break;
   }
   // Without a chain to ask, only settling again can tell.
   co_return co_await Collect(*rail, row);
+}
+
+// The work had not been answered when its process died, and before that nobody is asked to settle:
+// nobody was served, nobody is charged.
+Task<bool> Sweeper::GiveUp(const ledger::Reservation& row) {
+  PTG_CO_RUN(co_await ledger_.Expire(row.id, "interrupted", By()));
+  co_return true;
 }
 
 Task<bool> Sweeper::Collect(const rail::Rail& rail, const ledger::Reservation& row) {

@@ -16,7 +16,8 @@ namespace pontage::paywall {
 // Finishes what was left open: by a crash of ours or of another node, by a settlement whose end
 // nobody saw. Runs on one loop of each process that owns a ledger.
 //
-//   held, not answered   the chain says used: settled and owed; unused: expired, never charged
+//   held, not answered   the chain says used: settled and owed; unused, or there is no chain to
+//                        ask: expired, never charged
 //   held, answered       settled (asking again is safe), and owed
 //   in doubt             the chain is asked, then settling; gives up when the authorization ran out
 //   unused. Where there is no chain to ask and the facilitator does not say either, it stays in
@@ -48,6 +49,7 @@ class Sweeper {
   Task<> Beat();
   Task<> WorkOff(std::shared_ptr<Pass> pass);
   Task<bool> Finish(const ledger::Reservation& row);
+  Task<bool> GiveUp(const ledger::Reservation& row);
   Task<bool> Collect(const rail::Rail& rail, const ledger::Reservation& row);
   Task<bool> Close(const ledger::Reservation& row, const deal::Settlement& settlement);
   Task<> Measure();

@@ -364,7 +364,11 @@ Task<Settlement> LocalFacilitator::Finish(const Prepared& p, x402::SettleAnswer 
     co_return Settlement{Outcome::kSettled, std::move(answer)};
   }
   // Who may hear of it once only asks again if that cannot be written down.
-  PTG_CO_RUN(co_await std::move(note));
+  const Result<> noted = co_await std::move(note);
+  if (!noted) {
+    co_return Failed(Outcome::kUnknown, NotSeen(), p.version, p.payer, p.network,
+                     answer.transaction);
+  }
   co_return co_await Tell(p, std::move(answer), caller, by);
 }
 
@@ -379,6 +383,7 @@ Task<> LocalFacilitator::NoteFinished(std::string key, std::string result, std::
   if (!written) {
     Log(LogLevel::kError, "settle.result_not_stored",
         {{"chain", network}, {"transaction", transaction}});
+    co_return Fail(written.error());
   }
   co_return {};
 }

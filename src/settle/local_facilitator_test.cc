@@ -132,35 +132,6 @@ TEST_P(LocalFacilitatorTest, WhatWasJustVerifiedIsSettledOnTheWordOfTheSimulatio
   EXPECT_EQ(f.fake.sends, sends);
 }
 
-TEST_P(LocalFacilitatorTest, ASuccessThatDidNotArriveIsToldAgain) {
-  const Sale sale = f.Make(1);
-  EXPECT_EQ(f.SettleOnce(sale)->outcome, Outcome::kSettled);
-  EXPECT_EQ(f.SettleOnce(sale)->outcome, Outcome::kRefused);
-  EXPECT_THAT(f.loop.RunUntilDone(f.facilitator->Untell(sale.payment, sale.requirements,
-                                                        SettleFixture::In(Millis(1'000)))),
-              IsOk());
-  EXPECT_EQ(f.SettleOnce(sale)->outcome, Outcome::kSettled);
-}
-
-// Who names his sale hears of it as often as he asks; whoever asks for another one does not.
-TEST_P(LocalFacilitatorTest, OneSaleHearsItsSuccessAgain) {
-  const Sale sale = f.Make(1);
-  const auto settle = [&](const std::string& name) {
-    return f.loop.RunUntilDone(f.facilitator->SettleOnce(sale.payment, sale.requirements,
-                                                         SettleFixture::In(Millis(5'000)), name));
-  };
-  const auto first = settle("one");
-  ASSERT_EQ(first->outcome, Outcome::kSettled);
-  const auto again = settle("one");
-  EXPECT_EQ(again->outcome, Outcome::kSettled);
-  EXPECT_EQ(again->answer.transaction, first->answer.transaction);
-  EXPECT_EQ(settle("two")->outcome, Outcome::kRefused);
-  EXPECT_EQ(settle("")->outcome, Outcome::kRefused);
-  f.StartNode();
-  EXPECT_EQ(settle("one")->outcome, Outcome::kSettled) << "after a restart";
-  EXPECT_EQ(f.fake.transfers, 1U);
-}
-
 // The trace is no way around the depth that receipts must have.
 TEST_P(LocalFacilitatorTest, ATraceWaitsForConfirmationsAsAReceiptDoes) {
   SubmitterOptions options;

@@ -147,6 +147,8 @@ class FakeRail final : public rail::Rail {
   mutable std::vector<std::pair<std::string, bool>> asked;  // for which sale, and whether again
   std::function<void()> during;                             // while it settles
   bool away = false;                                        // what judges payments does not answer
+  bool chainless = false;                                   // nobody says where money stands
+  bool shallow = false;                                     // what moved is not deep enough yet
   Millis valid_for{300'000};
 
   std::string_view name() const override { return "fake"; }
@@ -208,9 +210,11 @@ class FakeRail final : public rail::Rail {
   Task<rail::Traced> Lookup(const std::string& payload, const std::string&,
                             Deadline) const override {
     rail::Traced traced;
+    if (chainless) co_return traced;
     traced.as_of = clock_.Now();
     const std::string nonce = NonceOf(payload);
     traced.trace = moved.contains(nonce) ? rail::Trace::kUsed : rail::Trace::kUnused;
+    if (shallow && traced.trace == rail::Trace::kUsed) traced.trace = rail::Trace::kUnknown;
     if (traced.trace == rail::Trace::kUsed) {
       traced.settlement.outcome = Outcome::kSettled;
       traced.settlement.transaction = "0x" + nonce;
