@@ -140,6 +140,7 @@ class Submitter {
   Task<> WriteTaken();
   std::vector<Open*> Oldest();
   Task<> Heal(std::string id);
+  Task<bool> StillMoves(chain::EvmTransaction tx, Deadline by);
   Task<> Tend();
   Task<> TendOne(std::string id, chain::EvmFees market, bool head);
   Task<> MendGap(uint64_t lowest);

@@ -25,6 +25,8 @@ constexpr Millis kLagOfNodes{60'000};
 // How often the receipts of a stale transaction are asked for, and are not there, before another
 // is made in its place: a wrong guess costs the gas of a transaction that is reverted.
 constexpr int kHealLooks = 5;
+// The same where what it was to do is done already: then it was hardly somebody else's nonce.
+constexpr int kHealLooksIfDone = 30;
 // Nonces of a gap that are filled in one go; more come with the next look.
 constexpr uint64_t kGapAtOnce = 16;
 constexpr uint64_t kTransferGas = 21'000;
@@ -157,6 +159,22 @@ Task<> Submitter::WriteTaken() {
   co_return co_await database_.Write(body, Deadline::In(loop_.clock(), kStoreTimeout));
 }
 
+// Whether any payment of the call would go through now.
+Task<bool> Submitter::StillMoves(chain::EvmTransaction tx, Deadline by) {
+  if (!tx.to) co_return true;
+  std::vector<chain::Call> calls(1);
+  calls[0].target = *tx.to;
+  calls[0].data = tx.data;
+  PTG_CO_TRY(const std::vector<chain::CallResult> results,
+             co_await view_.Calls(std::move(calls), by));
+  size_t members = 1;
+  if (tx.to == chain::Multicall3Address()) {
+    PTG_CO_TRY(const std::vector<chain::Call> inner, chain::ReadAggregate3(tx.data));
+    members = inner.size();
+  }
+  co_return std::ranges::count(Simulated(results[0], members), true) > 0;
+}
+
 // The node says that the nonce of this transaction was used. Either by one of its versions: then
 // that one's receipt comes. Or by another transaction, which somebody else made with our key: then
 // this one can never be mined, and the same call is signed again with a nonce that is free.
@@ -179,12 +197,16 @@ Task<> Submitter::Heal(std::string id) {
   ++still->second.stale_looks;
   const Millis stale = loop_.clock().Steady() - *still->second.stale_since;
   if (still->second.stale_looks < kHealLooks || stale < options_.heal) co_return {};
-  PTG_CO_TRY(const uint64_t pending, co_await view_.TransactionCount(key_.address(), true, by));
-  floor_ = std::max(floor_, pending);
-  const uint64_t floor = floor_;
   // The first version is what the payments asked for, whatever became of it later.
   PTG_CO_TRY(const chain::SignedEvmTransaction parsed,
              chain::ParseTransaction(old.versions.front().raw));
+  if (still->second.stale_looks < kHealLooksIfDone) {
+    PTG_CO_TRY(const bool moves, co_await StillMoves(parsed.tx, by));
+    if (!moves) co_return {};
+  }
+  PTG_CO_TRY(const uint64_t pending, co_await view_.TransactionCount(key_.address(), true, by));
+  floor_ = std::max(floor_, pending);
+  const uint64_t floor = floor_;
   const std::string new_id = NewIdText("tx", loop_.clock(), rng_);
   const UnixMs now = loop_.clock().Now();
   const auto body = [&](db::Tx& tx) {

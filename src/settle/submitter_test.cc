@@ -100,6 +100,28 @@ TEST_P(SubmitterTest, ANonceThatAnotherProgramUsedIsHealed) {
   EXPECT_NE(next->receipt, nullptr);
 }
 
+// It was mined, and of several nodes those that are asked for its receipt are all behind.
+TEST_P(SubmitterTest, WhatHasMovedIsNotSignedAgainForWantOfAReceipt) {
+  SubmitterOptions options;
+  options.rebroadcast = Millis(50);
+  options.heal = Millis(100);
+  f.StartNode(options);
+  f.fake.withholds_receipts = true;
+  int reverted = 0;
+  f.fake.mined = [&](const chain::TransferAuthorization&, bool ok) { reverted += ok ? 0 : 1; };
+  // Each wakes the submitter, which looks for the others.
+  for (uint16_t n = 1; n <= 12; ++n) {
+    const auto unseen = Submit(n, Millis(100));
+    ASSERT_THAT(unseen, IsOk());
+    EXPECT_EQ(unseen->receipt, nullptr);
+  }
+  EXPECT_EQ(f.fake.transfers, 12U);
+  f.fake.withholds_receipts = false;
+  for (int i = 0; i < 60 && f.submitter->load() > 0; ++i) f.Wait(Millis(50));
+  EXPECT_EQ(f.submitter->load(), 0U) << "its receipt closed it";
+  EXPECT_EQ(reverted, 0);
+}
+
 TEST_P(SubmitterTest, ATransactionThatGotLostOnTheWayIsSentAgain) {
   SubmitterOptions options;
   options.rebroadcast = Millis(300);

@@ -52,6 +52,7 @@ class FakeEvmChain : public chain::EvmView {
   codec::Uint256 base_fee{1'000};
   codec::Uint256 least_fee;  // what pays less for a unit of gas is taken and not mined
   int64_t now_s = 1'000'000;
+  bool withholds_receipts = false;    // as nodes that are blocks behind
   bool forgets_old_blocks = false;    // what it is asked about its first block is an error
   bool may_reorganise = false;        // it keeps what Reorganise goes back to
   std::optional<uint64_t> finalized;  // what it says of it; absent: nothing
@@ -283,7 +284,8 @@ class FakeEvmChain : public chain::EvmView {
     std::vector<std::optional<chain::EvmReceipt>> found;
     for (const crypto::Hash32& hash : hashes) {
       const auto at = receipts_.find(hash);
-      found.push_back(at == receipts_.end() ? std::nullopt : std::optional(at->second));
+      const bool known = at != receipts_.end() && !withholds_receipts;
+      found.push_back(known ? std::optional(at->second) : std::nullopt);
     }
     co_return found;
   }

@@ -22,9 +22,9 @@ constexpr db::Statement kAllowed{
     "SELECT (SELECT COUNT(*) FROM reservation WHERE once_key = $1) + (SELECT COUNT(*) FROM"
     " reservation_event JOIN reservation ON id = reservation WHERE once_key = $1 AND"
     " what = 'redeeming')"};
-constexpr db::Statement kLost{
-    "sim.lost",
-    "SELECT COUNT(*) FROM reservation_event WHERE reservation = $1 AND detail = 'node_lost'"};
+constexpr db::Statement kLost{"sim.lost",
+                              "SELECT COUNT(*) FROM reservation_event WHERE reservation = $1 AND"
+                              " (what = 'taken_over' OR detail = 'node_lost')"};
 constexpr db::Statement kHistory{
     "sim.history",
     "SELECT at_ms, what, detail FROM reservation_event WHERE reservation = $1 UNION ALL"
