@@ -1,113 +1,25 @@
 #include "ledger/ledger_store.h"
 
-#include <map>
-
 #include <gtest/gtest.h>
 
 #include "base/try.h"
 #include "db/migrate.h"
 #include "ledger/outbox.h"
-#include "testing/engines.h"
 #include "testing/expect.h"
+#include "testing/ledger_fixture.h"
 
 namespace pontage::ledger {
 namespace {
 
 using testing::FailsWith;
 using testing::IsOk;
+using testing::Sample;
+using testing::Settled;
 
-Reservation Sample(const std::string& id, uint8_t key = 7) {
-  Reservation r;
-  r.id = ReservationId(id);
-  r.once_key.fill(key);
-  r.request_id = RequestId("req_" + id);
-  r.tenant = "default";
-  r.route = "GET /v1/quotes/*";
-  r.method = "GET";
-  r.resource = "/v1/quotes/eur?a=1";
-  r.request_digest.fill(9);
-  r.rail = "x402";
-  r.protocol = 2;
-  r.scheme = "exact";
-  r.network = "eip155:84532";
-  r.asset = "0x036cbd53842c5426634e7929541ec2318f3dcf7e";
-  r.payer = "0xAbC0000000000000000000000000000000000001";
-  r.pay_to = "0xdef0000000000000000000000000000000000002";
-  r.nonce = "0x01";
-  r.amount = codec::Uint256::Max();
-  r.price = Money::Micros(1000);
-  r.payload = R"({"signature":"0x"})";
-  r.requirement = R"({"scheme":"exact"})";
-  r.valid_before = UnixMs(2'000'000'000'000);
-  return r;
-}
+class LedgerStoreTest : public testing::LedgerStoreFixture {};
 
-// Commit, for tests that only ask whether it was done.
-Result<> Settled(db::Tx& tx, const Author& author, const ReservationId& id,
-                 const Ledger::Settlement& settlement, const std::string& outbox_id) {
-  PTG_RUN(Commit(tx, author, id, settlement, outbox_id));
-  return {};
-}
-
-class LedgerStoreTest : public ::testing::TestWithParam<testing::EngineKind> {
- protected:
-  LedgerStoreTest() : engine_(GetParam()), database_(engine_.OpenMigrated()) {}
-
-  template <typename F>
-  auto Do(F body) {
-    return database_->WriteNow(body);
-  }
-  Author At(int64_t ms, std::string node = "node_a") const {
-    return {.node = std::move(node), .now = UnixMs(ms)};
-  }
-  Reservation Row(const std::string& id) {
-    const auto body = [&](db::Tx& tx) { return ReadReservation(tx, ReservationId(id)); };
-    const auto row = database_->ReadNow(body);
-    EXPECT_TRUE(row && *row) << id;
-    return row && *row ? **row : Reservation();
-  }
-  bool Held(const Reservation& r, const Author& author) {
-    const auto reserved = Do([&](db::Tx& tx) { return Reserve(tx, author, r); });
-    EXPECT_THAT(reserved, IsOk());
-    return reserved && reserved->held;
-  }
-  Result<> Settle(const std::string& id, const Author& author, const std::string& hash = "0xaa",
-                  Delivery delivery = Delivery::kPending) {
-    Ledger::Settlement settlement{.transaction = hash, .receipt = "{}", .delivery = delivery};
-    return Do([&](db::Tx& tx) {
-      return Settled(tx, author, ReservationId(id), settlement, "out_" + id + hash);
-    });
-  }
-  std::vector<std::string> History(const std::string& id) {
-    const auto body = [&](db::Tx& tx) { return ReadHistory(tx, ReservationId(id)); };
-    std::vector<std::string> what;
-    const auto events = database_->ReadNow(body);
-    EXPECT_THAT(events, IsOk());
-    if (events) {
-      for (const auto& event : *events) what.push_back(event.what);
-    }
-    return what;
-  }
-  std::vector<std::string> Orphans(const Author& author, size_t limit = 100) {
-    // Here the wall clock may say who is dead; Ledger goes by its steady one.
-    const UnixMs heard = author.now - Ledger::kNodeSilence;
-    EXPECT_THAT(Do([&](db::Tx& tx) { return ForgetOtherNodes(tx, author, heard); }), IsOk());
-    const auto rows = Do([&](db::Tx& tx) { return TakeOrphans(tx, author, {}, limit); });
-    EXPECT_THAT(rows, IsOk());
-    std::vector<std::string> ids;
-    if (rows) {
-      for (const Reservation& r : *rows) ids.push_back(r.id.str());
-    }
-    std::ranges::sort(ids);
-    return ids;
-  }
-  void Beat(const Author& author) {
-    EXPECT_THAT(Do([&](db::Tx& tx) { return Heartbeat(tx, author); }), IsOk());
-  }
-
-  testing::Engine engine_;
-  std::unique_ptr<db::Database> database_;
-};
+INSTANTIATE_TEST_SUITE_P(Engines, LedgerStoreTest, ::testing::ValuesIn(testing::EnginesHere()),
+                         testing::EngineName);
 
 TEST_P(LedgerStoreTest, ARowComesBackAsItWasWritten) {
   const Reservation r = Sample("pay_1");
@@ -501,130 +413,6 @@ TEST_P(LedgerStoreTest, AnswersThatBreakOffInTheirMiddleAreDueAFewTimesOnly) {
   EXPECT_THAT(redeem("red_late"), FailsWith(Code::kConflict));
 }
 
-TEST_P(LedgerStoreTest, OrphansAreWhatDeadNodesLeftBehind) {
-  Beat(At(100'000, "node_a"));
-  Beat(At(70'000, "node_dead"));
-  Beat(At(99'000, "node_b"));
-  ASSERT_TRUE(Held(Sample("pay_mine", 1), At(90'000, "node_a")));
-  ASSERT_TRUE(Held(Sample("pay_alive", 2), At(90'000, "node_b")));
-  ASSERT_TRUE(Held(Sample("pay_dead", 3), At(70'000, "node_dead")));
-  ASSERT_TRUE(Held(Sample("pay_unknown", 4), At(70'000, "node_never_seen")));
-  ASSERT_TRUE(Held(Sample("pay_done", 5), At(70'000, "node_dead")));
-  ASSERT_THAT(Do([&](db::Tx& tx) {
-                return Expire(tx, At(70'001, "node_dead"), ReservationId("pay_done"), "w");
-              }),
-              IsOk());
-  ASSERT_TRUE(Held(Sample("pay_sent", 6), At(70'000, "node_dead")));
-  ASSERT_THAT(Settle("pay_sent", At(70'001, "node_dead")), IsOk());
-  ASSERT_TRUE(Held(Sample("pay_sending", 7), At(70'000, "node_b")));
-  ASSERT_THAT(Settle("pay_sending", At(70'001, "node_b"), "0xcc"), IsOk());
-
-  const std::vector<std::string> want = {"pay_dead", "pay_unknown"};
-  EXPECT_EQ(Orphans(At(100'000)), want);
-  EXPECT_EQ(Row("pay_dead").node, "node_a");
-  EXPECT_EQ(Row("pay_sent").delivery, Delivery::kOwed);
-  EXPECT_EQ(Row("pay_sending").delivery, Delivery::kPending);
-  EXPECT_EQ(History("pay_sent").back(), "owed");
-  EXPECT_EQ(History("pay_dead").back(), "taken_over");
-  // They are node_a's now, for as long as it says that it lives.
-  Beat(At(100'000, "node_b"));
-  EXPECT_TRUE(Orphans(At(100'001, "node_b")).empty());
-  // What was taken over and still is not finished comes again.
-  Beat(At(165'000, "node_b"));
-  Beat(At(165'000, "node_a"));
-  EXPECT_EQ(Orphans(At(165'000)), want);
-}
-
-TEST_P(LedgerStoreTest, ARedemptionThatIsGivenBackIsDueAgain) {
-  ASSERT_TRUE(Held(Sample("pay_1"), At(1)));
-  const ReservationId id("pay_1");
-  Digest digest = Sample("pay_1").request_digest;
-  const auto body = [&](db::Tx& tx) -> Result<std::vector<Delivery>> {
-    std::vector<Delivery> seen;
-    const auto look = [&]() -> Result<> {
-      PTG_TRY(const auto row, ReadReservation(tx, id));
-      seen.push_back(row->delivery);
-      return {};
-    };
-    const Ledger::Settlement settlement{.transaction = "0x1", .delivery = Delivery::kOwed};
-    PTG_RUN(Commit(tx, At(2), id, settlement, "out_1"));
-    PTG_RUN(Redeem(tx, At(3), id, digest, "red_1"));
-    PTG_RUN(GiveBack(tx, At(4), id, "red_2"));
-    PTG_RUN(look());
-    PTG_RUN(GiveBack(tx, At(5), id, "red_1"));
-    PTG_RUN(look());
-    PTG_RUN(Redeem(tx, At(6), id, digest, "red_2"));
-    PTG_RUN(Deliver(tx, At(7), id, {Delivery::kDelivered}, "red_2"));
-    PTG_RUN(GiveBack(tx, At(8), id, "red_2"));
-    PTG_RUN(look());
-    return seen;
-  };
-  const auto seen = database_->WriteNow(body);
-  ASSERT_THAT(seen, testing::IsOk());
-  const std::vector<Delivery> want = {Delivery::kRedeeming, Delivery::kOwed, Delivery::kDelivered};
-  EXPECT_EQ(*seen, want);
-}
-
-TEST_P(LedgerStoreTest, WhoDiesWhileFinishingIsFollowedAtOnce) {
-  Beat(At(100'000, "node_a"));
-  ASSERT_TRUE(Held(Sample("pay_1"), At(70'000, "node_dead")));
-  const std::vector<std::string> want = {"pay_1"};
-  EXPECT_EQ(Orphans(At(100'000, "node_a")), want);
-  Beat(At(101'000, "node_b"));
-  EXPECT_TRUE(Orphans(At(101'000, "node_b")).empty());
-  EXPECT_EQ(Orphans(At(100'001 + Ledger::kNodeSilence.count(), "node_b")), want);
-}
-
-TEST_P(LedgerStoreTest, APaymentInDoubtIsLookedAtAgainAtGrowingSteps) {
-  Beat(At(0));
-  ASSERT_TRUE(Held(Sample("pay_1"), At(0)));
-  ASSERT_THAT(
-      Do([&](db::Tx& tx) { return Doubt(tx, At(0), ReservationId("pay_1"), "0xaa", "timeout"); }),
-      IsOk());
-  std::vector<int64_t> looks;
-  for (int64_t ms = 0; ms <= 300'000; ms += 1'000) {
-    Beat(At(ms));
-    if (!Orphans(At(ms)).empty()) looks.push_back(ms);
-  }
-  const std::vector<int64_t> want = {1'000,  3'000,   7'000,   15'000, 31'000,
-                                     63'000, 123'000, 183'000, 243'000};
-  EXPECT_EQ(looks, want);
-}
-
-// The process lives, but what should have closed the row failed (the database was away).
-TEST_P(LedgerStoreTest, ARowThatItsOwnNodeForgotIsTakenUpAgain) {
-  ASSERT_TRUE(Held(Sample("pay_1"), At(0)));
-  ASSERT_THAT(Do([&](db::Tx& tx) { return Answered(tx, At(1'000), ReservationId("pay_1"), 200); }),
-              IsOk());
-  Beat(At(120'000));
-  EXPECT_TRUE(Orphans(At(120'000)).empty());
-  const std::vector<std::string> want = {"pay_1"};
-  EXPECT_EQ(Orphans(At(121'001)), want);
-  EXPECT_TRUE(Orphans(At(121'002)).empty());
-}
-
-TEST_P(LedgerStoreTest, TheOnlyProcessNeedNotWaitForTheSilenceOfItsPredecessor) {
-  Beat(At(50'000, "node_before"));
-  ASSERT_TRUE(Held(Sample("pay_1"), At(50'000, "node_before")));
-  Beat(At(51'000, "node_now"));
-  EXPECT_TRUE(Orphans(At(51'000, "node_now")).empty());
-  ASSERT_THAT(
-      Do([&](db::Tx& tx) { return ForgetOtherNodes(tx, At(51'000, "node_now"), UnixMs(51'000)); }),
-      IsOk());
-  const std::vector<std::string> want = {"pay_1"};
-  EXPECT_EQ(Orphans(At(51'000, "node_now")), want);
-}
-
-TEST_P(LedgerStoreTest, TakesNoMoreThanItsLimit) {
-  for (uint8_t i = 0; i < 10; ++i) {
-    ASSERT_TRUE(Held(Sample("pay_" + std::to_string(i), i), At(0, "gone")));
-  }
-  Beat(At(60'000));
-  EXPECT_EQ(Orphans(At(60'000), 4).size(), 4U);
-  EXPECT_EQ(Orphans(At(60'000), 4).size(), 4U);
-  EXPECT_EQ(Orphans(At(60'000), 4).size(), 2U);
-}
-
 TEST_P(LedgerStoreTest, FindsByIdRequestAndTransactionAndFiltersLists) {
   ASSERT_TRUE(Held(Sample("pay_1", 1), At(1'000)));
   ASSERT_TRUE(Held(Sample("pay_2", 2), At(2'000)));
@@ -665,9 +453,6 @@ TEST_P(LedgerStoreTest, FindsByIdRequestAndTransactionAndFiltersLists) {
   EXPECT_EQ(totals->in_doubt, 0);
   EXPECT_EQ(totals->owed, 0);
 }
-
-INSTANTIATE_TEST_SUITE_P(Engines, LedgerStoreTest, ::testing::ValuesIn(testing::EnginesHere()),
-                         testing::EngineName);
 
 }  // namespace
 }  // namespace pontage::ledger
