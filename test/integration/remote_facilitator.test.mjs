@@ -51,6 +51,7 @@ async function startLossy(target) {
 
 describe("a remote facilitator without check_receipts", () => {
   let facilitator, lossy, upstream, gateway;
+  let hangs = false; // the upstream takes requests and answers none
   const toml = (more = "", timeout = "30s") => `${kServer}
 [x402]
 facilitator = "${lossy.url}"
@@ -66,7 +67,7 @@ price = "$0.001"
   before(async () => {
     facilitator = await startPontage(`${kServer}[facilitator]\n${kPayTo}${kChain}signer = "env:PONTAGE_EVM_KEY"\n`);
     lossy = await startLossy(facilitator.url);
-    upstream = await startUpstream();
+    upstream = await startUpstream((req, res) => hangs || res.end(`{"path":"${req.url}"}`));
     gateway = await startPontage(toml());
   });
   after(async () => {
@@ -161,4 +162,22 @@ price = "$0.001"
       gateway = await startPontage(toml(), { dir });
     });
   }
+
+  test("killed before the upstream answered: nothing is charged, and the buyer may sign anew", async () => {
+    const payment = await buyer(paymentV2);
+    const had = lossy.settles;
+    hangs = true;
+    const broken = payment.ask().catch(() => "broken off");
+    await rig.until(() => upstream.count(`/paid/${n}`) === 1, { label: "the upstream works" });
+    const { dir } = gateway;
+    await gateway.kill();
+    assert.equal(await broken, "broken off");
+    hangs = false;
+    gateway = await startPontage(toml(), { dir });
+    await rig.until(async () => (await payment.row()).state === "expired", { label: "given up" });
+    assert.equal(lossy.settles, had, "nobody was asked to settle");
+    const answer = await payment.ask();
+    assert.deepEqual([answer.status, answer.code, answer.offer], [402, "payment_lapsed", true]);
+    assert.equal(await payment.charged(), 0n);
+  });
 });
