@@ -11,7 +11,6 @@ namespace {
 using ledger::Delivery;
 using ledger::State;
 using testing::FakeRail;
-using testing::FakeWork;
 using testing::IsOk;
 
 class ExchangeTest : public testing::ExchangeFixture {};
