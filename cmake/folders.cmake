@@ -1,8 +1,9 @@
-# ptg_folder(name LINK libs… PRIVATE libs…): the library ptg_<name> out of src/<name>/**.cc, the test
-# binary <name>_test out of *_test.cc, one replayer (or libFuzzer target) per *_fuzz.cc and
-# <name>_bench out of *_bench.cc. A folder without sources yet is an interface library.
+# ptg_folder(name LINK libs… PRIVATE libs… [PARTS n]): the library ptg_<name> out of src/<name>/**.cc, the
+# test binary <name>_test out of *_test.cc (run in n parts beside each other), one replayer (or libFuzzer
+# target) per *_fuzz.cc and <name>_bench out of *_bench.cc. A folder without sources yet is an interface
+# library.
 function(ptg_folder name)
-  cmake_parse_arguments(A "" "" "LINK;PRIVATE" ${ARGN})
+  cmake_parse_arguments(A "" "PARTS" "LINK;PRIVATE" ${ARGN})
   file(GLOB_RECURSE all CONFIGURE_DEPENDS ${CMAKE_SOURCE_DIR}/src/${name}/*.cc)
   set(tests ${all})
   set(fuzzers ${all})
@@ -28,8 +29,7 @@ function(ptg_folder name)
     ptg_configure_target(${name}_test)
     target_link_libraries(${name}_test PRIVATE ${lib} ptg_testing_main)
     target_compile_definitions(${name}_test PRIVATE PTG_SOURCE_DIR="${CMAKE_SOURCE_DIR}")
-    add_test(NAME ${name}_test COMMAND ${name}_test)
-    set_tests_properties(${name}_test PROPERTIES LABELS unit TIMEOUT 300)
+    ptg_unit_test(${name}_test "${A_PARTS}")
   endif()
   foreach(source ${fuzzers})
     ptg_fuzz_target(${lib} ${source})
@@ -43,6 +43,26 @@ function(ptg_folder name)
     set_target_properties(${name}_bench PROPERTIES EXCLUDE_FROM_ALL ON)
     add_dependencies(bench ${name}_bench)
   endif()
+endfunction()
+
+# A gtest binary in ctest: whole, or as <name>_1 to <name>_<parts>, each with its share of the cases. The
+# parts start first: a binary that is split waits for long.
+function(ptg_unit_test name parts)
+  if(NOT parts)
+    add_test(NAME ${name} COMMAND ${name})
+    set_tests_properties(${name} PROPERTIES LABELS unit TIMEOUT 300)
+    return()
+  endif()
+  math(EXPR last "${parts} - 1")
+  foreach(index RANGE ${last})
+    math(EXPR number "${index} + 1")
+    set(part ${name}_${number})
+    # A name for each report: gtest would give them all the binary's.
+    add_test(NAME ${part}
+             COMMAND ${name} --gtest_output=xml:${CMAKE_BINARY_DIR}/results-unit/${part}.xml)
+    set_tests_properties(${part} PROPERTIES LABELS unit TIMEOUT 300 COST 100 ENVIRONMENT
+                         "GTEST_TOTAL_SHARDS=${parts};GTEST_SHARD_INDEX=${index}")
+  endforeach()
 endfunction()
 
 # src/<folder>/<name>_fuzz.cc, corpus in test/corpus/<name>/. As a libFuzzer target with PTG_FUZZER, else as
