@@ -49,6 +49,14 @@ void AppendCall(std::string& batch, size_t id, std::string_view method, std::str
   batch.append("}");
 }
 
+// What authorizationState returned.
+Result<bool> ReadState(const Json& result) {
+  PTG_TRY(const codec::Bytes word, ReadBytes(result));
+  const Result<bool> used = ReturnedBool(word);
+  if (used) return used;
+  return Fail(Code::kChainUnreachable, "authorizationState of the asset answered no boolean");
+}
+
 // What went wrong with the connection, without anything a node said.
 Error Unreachable(const ChainId& chain) {
   return Error(Code::kChainUnreachable, "no node of " + chain.Caip2() + " answered");
@@ -294,16 +302,28 @@ Task<bool> EvmRpc::NonceUsed(crypto::EvmAddress asset, crypto::EvmAddress payer,
   return NonceUsedAt(asset, payer, nonce, std::nullopt, by);
 }
 
+// Both in one batch, which one node answers.
+Task<bool> EvmRpc::NonceUsedSince(crypto::EvmAddress asset, crypto::EvmAddress payer,
+                                  codec::Bytes32 nonce, uint64_t since, Deadline by) {
+  std::vector<Ask> asks;
+  asks.push_back({"eth_blockNumber", "[]"});
+  asks.push_back(EthCall(asset, CallAuthorizationState(payer, nonce)));
+  PTG_CO_TRY(const std::vector<Reply> replies, co_await Batch(std::move(asks), by));
+  for (const Reply& reply : replies) {
+    if (reply.failed) co_return Fail(Outage("eth_call", reply));
+  }
+  PTG_CO_TRY(const uint64_t head, ReadQuantity64(replies[0].result));
+  if (head < since) {
+    co_return Fail(Code::kChainUnreachable, "the node has not got block " + std::to_string(since));
+  }
+  co_return ReadState(replies[1].result);
+}
+
 Task<bool> EvmRpc::NonceUsedAt(crypto::EvmAddress asset, crypto::EvmAddress payer,
                                codec::Bytes32 nonce, Only only, Deadline by) {
   std::string params = Params(CallObject(asset, CallAuthorizationState(payer, nonce)));
   PTG_CO_TRY(const Json result, co_await One("eth_call", std::move(params), by, only));
-  PTG_CO_TRY(const codec::Bytes word, ReadBytes(result));
-  const Result<bool> used = ReturnedBool(word);
-  if (!used) {
-    co_return Fail(Code::kChainUnreachable, "authorizationState of the asset answered no boolean");
-  }
-  co_return *used;
+  co_return ReadState(result);
 }
 
 Task<std::vector<CallResult>> EvmRpc::Calls(std::vector<Call> calls, Deadline by) {

@@ -44,6 +44,8 @@ class EvmRpc final : public EvmView {
   Task<TransferFacts> AskTransferOfTwo(TransferQuestion question, Deadline by) override;
   Task<bool> NonceUsed(crypto::EvmAddress asset, crypto::EvmAddress payer, codec::Bytes32 nonce,
                        Deadline by) override;
+  Task<bool> NonceUsedSince(crypto::EvmAddress asset, crypto::EvmAddress payer,
+                            codec::Bytes32 nonce, uint64_t since, Deadline by) override;
   Task<bool> NonceUsedOfTwo(crypto::EvmAddress asset, crypto::EvmAddress payer,
                             codec::Bytes32 nonce, Deadline by) override;
   Task<std::vector<CallResult>> Calls(std::vector<Call> calls, Deadline by) override;

@@ -119,6 +119,13 @@ class EvmView {
   // Only whether the authorization was used. One round trip.
   virtual Task<bool> NonceUsed(crypto::EvmAddress asset, crypto::EvmAddress payer,
                                codec::Bytes32 nonce, Deadline by) = 0;
+  // The same by a node that has the block `since`: what is unused there was unused in it. One that
+  // is behind fails with kChainUnreachable. A view with one source is never behind itself.
+  virtual Task<bool> NonceUsedSince(crypto::EvmAddress asset, crypto::EvmAddress payer,
+                                    codec::Bytes32 nonce, uint64_t since, Deadline by) {
+    (void)since;
+    return NonceUsed(asset, payer, nonce, by);
+  }
   // What two nodes say.
   virtual Task<bool> NonceUsedOfTwo(crypto::EvmAddress asset, crypto::EvmAddress payer,
                                     codec::Bytes32 nonce, Deadline by) {

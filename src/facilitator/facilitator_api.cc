@@ -245,11 +245,15 @@ Task<FacilitatorApi::Answer> FacilitatorApi::Decide(Call call, const net::Reques
   }
   Millis wait = WaitOf(head.headers.Get("prefer").value_or("")).value_or(options_.settle_timeout);
   wait = std::clamp(wait, kLeastSettleWait, kMostSettleWait);
+  const std::string sale = SaleOf(head.headers);
   const Result<settle::Facilitator::Settlement> settled = co_await facilitator_.SettleOnce(
-      request->payment, request->requirements, Deadline::In(clock_, wait), SaleOf(head.headers));
+      request->payment, request->requirements, Deadline::In(clock_, wait), sale);
   if (!settled) co_return refuse(settled.error(), version);
   answer.json = settled->answer.ToJson();
-  if (settled->outcome == settle::Facilitator::Outcome::kSettled) told = *std::move(request);
+  // A sale with a name hears of its success again by that name; another one must not.
+  if (settled->outcome == settle::Facilitator::Outcome::kSettled && sale.empty()) {
+    told = *std::move(request);
+  }
   co_return answer;
 }
 

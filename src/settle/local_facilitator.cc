@@ -8,8 +8,8 @@
 #include "base/try.h"
 #include "chain/evm_calls.h"
 #include "codec/hex.h"
+#include "settle/local_answers.h"
 #include "settle/trace.h"
-#include "wire/problem/error_map.h"
 
 namespace pontage::settle {
 namespace {
@@ -19,44 +19,8 @@ using Settlement = Facilitator::Settlement;
 using Trace = Facilitator::Trace;
 
 constexpr Millis kStoreTimeout{5'000};
-// Member of a stored answer: the sale whose seller has heard it.
-constexpr std::string_view kToldTo = "toldTo";
 // How often a second node is asked for a receipt that it does not have yet.
 constexpr Millis kConfirmEvery{300};
-
-x402::VerifyAnswer Invalid(const Error& error, int version, std::string payer) {
-  x402::VerifyAnswer answer;
-  answer.valid = false;
-  answer.reason = problem::Reason(error, version);
-  answer.message = error.detail();
-  answer.payer = std::move(payer);
-  answer.code = error.code();
-  answer.pointer = error.pointer();
-  answer.expected = error.expected();
-  return answer;
-}
-
-Settlement Failed(Outcome outcome, const Error& error, int version, std::string payer,
-                  std::string network, std::string transaction = "") {
-  Settlement s;
-  s.outcome = outcome;
-  s.answer.success = false;
-  s.answer.reason = problem::Reason(error, version);
-  s.answer.message = error.detail();
-  s.answer.payer = std::move(payer);
-  s.answer.network = std::move(network);
-  s.answer.transaction = std::move(transaction);
-  return s;
-}
-
-Error UsedBefore() {
-  return Error(Code::kPaymentReplayed, "the authorization was used on the chain before");
-}
-
-Error NotSeen() {
-  return Error(Code::kSettlePending,
-               "the transaction was sent and its receipt was not seen yet; ask again");
-}
 
 }  // namespace
 
@@ -142,6 +106,8 @@ Task<Settlement> LocalFacilitator::SettleFor(const x402::Payment& payment,
                                              std::string sale, Deadline by) {
   Result<Prepared> prepared = Prepare(payment, requirements);
   if (!prepared) {
+    // That it cannot be served here (any more) says nothing of a payment that was begun.
+    if (caller == Caller::kOwner) co_return Fail(std::move(prepared).error());
     co_return Failed(Outcome::kRefused, prepared.error(), requirements.version, "",
                      requirements.network);
   }
@@ -177,20 +143,10 @@ Settlement LocalFacilitator::Refused(const Prepared& p, const Error& why) {
   return Failed(Outcome::kRefused, why, p.version, p.payer, p.network);
 }
 
-// The settlement that was begun for it, if there is one that did not fail.
-Task<std::optional<Pending>> LocalFacilitator::Stored(const Prepared& p) {
-  const auto find = [&p](db::Tx& tx) { return FindPending(tx, p.key); };
-  const Deadline by = Deadline::In(clock_, kStoreTimeout);
-  PTG_CO_TRY(std::optional<Pending> row, co_await database_.Read(find, by));
-  if (row && row->state == PendingState::kFailed) row.reset();
-  if (PTG_PLANTED("settle_twice")) row.reset();
-  co_return row;
-}
-
 // For the owner of a payment that we cannot send (any more): it is refused with `why` unless
 // somebody else has sent it.
 Task<Settlement> LocalFacilitator::SettledElsewhere(const Prepared& p, Error why, Deadline by) {
-  Result<Traced> traced = co_await Trace(p, by);
+  Result<Traced> traced = co_await Trace(p, 0, by);
   if (!traced || traced->trace == Trace::kUnknown) {
     co_return Failed(Outcome::kUnknown, NotSeen(), p.version, p.payer, p.network);
   }
@@ -198,9 +154,9 @@ Task<Settlement> LocalFacilitator::SettledElsewhere(const Prepared& p, Error why
     co_return Settlement{Outcome::kSettled, std::move(traced->answer)};
   }
   // That it is late or early is the word of our clock, and another node's may let it send the
-  // payment.
-  if (traced->trace == Trace::kUnused && scheme::IsUntimely(why.code()) &&
-      !RanOut(p.check.payload.auth, traced->as_of)) {
+  // payment. And of two nodes that say "used" and "unused" one is behind.
+  const bool doubtful = scheme::IsUntimely(why.code()) || why.code() == Code::kPaymentReplayed;
+  if (traced->trace == Trace::kUnused && doubtful && !RanOut(p.check.payload.auth, traced->as_of)) {
     co_return Failed(Outcome::kUnknown, NotSeen(), p.version, p.payer, p.network);
   }
   co_return Refused(p, why);
@@ -266,6 +222,7 @@ Task<Settlement> LocalFacilitator::Resume(const Prepared& p, Pending row, Caller
       Log(LogLevel::kError, "settle.result_unreadable", {{"transaction", row.tx_hash}});
       co_return Failed(Outcome::kUnknown, NotSeen(), p.version, p.payer, p.network, row.tx_hash);
     }
+    if (!PaidThis(p, *json)) co_return co_await ByTheChain(p, caller, by);
     answer->network = p.network;
     co_return co_await Tell(p, *std::move(answer), caller, by);
   }
@@ -276,6 +233,17 @@ Task<Settlement> LocalFacilitator::Resume(const Prepared& p, Pending row, Caller
   PTG_CO_TRY(Submitter::Sent watched, co_await p.chain->signers->Await(*hash, by));
   PTG_CO_TRY(const Submitter::Sent sent, co_await Confirm(p, std::move(watched), by));
   co_return co_await Judge(p, sent, caller, by);
+}
+
+// Its nonce was used by a settlement of ours, which was another payment's, or of which the books do
+// not say what it paid.
+Task<Settlement> LocalFacilitator::ByTheChain(const Prepared& p, Caller caller, Deadline by) {
+  Result<Traced> traced = co_await Trace(p, 0, by);
+  if (traced && traced->trace == Trace::kUsed) {
+    co_return co_await Tell(p, std::move(traced->answer), caller, by);
+  }
+  if (traced && traced->trace == Trace::kUsedElsewhere) co_return Refused(p, UsedBefore());
+  co_return Failed(Outcome::kUnknown, NotSeen(), p.version, p.payer, p.network);
 }
 
 Task<Submitter::Sent> LocalFacilitator::Confirm(const Prepared& p, Submitter::Sent sent,
@@ -323,7 +291,7 @@ Task<Settlement> LocalFacilitator::Judge(const Prepared& p, const Submitter::Sen
   }
   // It was reverted, or moved nothing of ours. Whoever sent the authorization before us has paid
   // our payee all the same, if he paid him.
-  const Result<Traced> traced = co_await Trace(p, by);
+  const Result<Traced> traced = co_await Trace(p, sent.receipt->block, by);
   if (!traced || traced->trace == Trace::kUnknown) {
     co_return Failed(Outcome::kUnknown, NotSeen(), p.version, p.payer, p.network, hash);
   }
@@ -334,11 +302,20 @@ Task<Settlement> LocalFacilitator::Judge(const Prepared& p, const Submitter::Sen
   const Error why = sent.receipt->ok
                         ? Error(Code::kSettleTransfer, "the transaction did not move the payment")
                         : Error(Code::kSettleFailed, "the transaction was reverted");
-  const auto body = [&p, this](db::Tx& tx) {
-    return FinishPending(tx, p.key, PendingState::kFailed, "", clock_.Now());
-  };
+  // Where it used the nonce itself, it may have carried another payment that was signed with it:
+  // what became of that one is not for this one's call to write.
+  const bool used_it = traced->trace == Trace::kUsedElsewhere && traced->answer.transaction == hash;
+  const auto body = [&, this](db::Tx& tx) { return FailPending(tx, p.key, hash, clock_.Now()); };
   const Deadline store_by = Deadline::In(clock_, kStoreTimeout);
-  PTG_CO_RUN(co_await database_.Write(body, store_by));
+  bool failed = used_it;
+  if (!used_it) {
+    PTG_CO_TRY(failed, co_await database_.Write(body, store_by));
+  }
+  if (!failed) {
+    // Another call was here before, and perhaps another transaction carries it by now.
+    PTG_CO_TRY(std::optional<Pending> row, co_await Stored(p));
+    if (row && row->tx_hash != hash) co_return co_await Resume(p, *std::move(row), caller, by);
+  }
   Log(LogLevel::kWarn, "settle.failed",
       {{"chain", p.network}, {"transaction", hash}, {"reason", why.detail()}});
   ForgetGas(p);
@@ -352,99 +329,17 @@ Task<Settlement> LocalFacilitator::Judge(const Prepared& p, const Submitter::Sen
   co_return Failed(Outcome::kRefused, why, p.version, p.payer, p.network, hash);
 }
 
-Task<Settlement> LocalFacilitator::Finish(const Prepared& p, x402::SettleAnswer answer,
-                                          Caller caller, Deadline by) {
-  std::string result = codec::ToString(answer.ToJson());
-  PTG_KILL_POINT("tx_proved");
-  Task<> note = NoteFinished(p.key, std::move(result), p.network, answer.transaction);
-  if (caller == Caller::kOwner) {
-    // The owner's books are next in the writer's queue and share its commit. What is lost with both
-    // the chain tells again.
-    Loop::Current()->Spawn(std::move(note), "settle.finish");
-    co_return Settlement{Outcome::kSettled, std::move(answer)};
-  }
-  // Who may hear of it once only asks again if that cannot be written down.
-  const Result<> noted = co_await std::move(note);
-  if (!noted) {
-    co_return Failed(Outcome::kUnknown, NotSeen(), p.version, p.payer, p.network,
-                     answer.transaction);
-  }
-  co_return co_await Tell(p, std::move(answer), caller, by);
-}
-
-Task<> LocalFacilitator::NoteFinished(std::string key, std::string result, std::string network,
-                                      std::string transaction) {
-  const auto body = [key = std::move(key), result = std::move(result),
-                     now = clock_.Now()](db::Tx& tx) {
-    return FinishPending(tx, key, PendingState::kSettled, result, now);
-  };
-  const Result<bool> written = co_await database_.Write(body, Deadline::In(clock_, kStoreTimeout));
-  PTG_KILL_POINT("tx_finished");
-  if (!written) {
-    Log(LogLevel::kError, "settle.result_not_stored",
-        {{"chain", network}, {"transaction", transaction}});
-    co_return Fail(written.error());
-  }
-  co_return {};
-}
-
-Task<Settlement> LocalFacilitator::Tell(const Prepared& p, x402::SettleAnswer answer, Caller caller,
-                                        Deadline) {
-  if (caller == Caller::kOwner) co_return Settlement{Outcome::kSettled, std::move(answer)};
-  codec::Json told = answer.ToJson();
-  if (!p.sale.empty()) told.Set(std::string(kToldTo), p.sale);
-  const std::string result = codec::ToString(told);
-  const auto body = [&, this](db::Tx& tx) { return TellPending(tx, p.key, result, clock_.Now()); };
-  const Deadline store_by = Deadline::In(clock_, kStoreTimeout);
-  const Result<bool> first = co_await database_.Write(body, store_by);
-  if (!first) {
-    co_return Failed(Outcome::kUnknown, NotSeen(), p.version, p.payer, p.network,
-                     answer.transaction);
-  }
-  if (*first) co_return Settlement{Outcome::kSettled, std::move(answer)};
-  const Result<bool> same = co_await WasToldTo(p);
-  if (!same) {
-    co_return Failed(Outcome::kUnknown, NotSeen(), p.version, p.payer, p.network,
-                     answer.transaction);
-  }
-  if (!*same) {
-    co_return Failed(Outcome::kRefused, UsedBefore(), p.version, p.payer, p.network,
-                     answer.transaction);
-  }
-  co_return Settlement{Outcome::kSettled, std::move(answer)};
-}
-
-// Who asks for the same sale again is who was told, and may not have heard it.
-Task<bool> LocalFacilitator::WasToldTo(const Prepared& p) {
-  if (p.sale.empty()) co_return false;
-  PTG_CO_TRY(const std::optional<Pending> row, co_await Stored(p));
-  if (!row || row->state != PendingState::kTold) co_return false;
-  codec::JsonLimits limits;
-  limits.fault = Code::kStore;
-  PTG_CO_TRY(const codec::Json result, codec::ParseJson(row->result, limits));
-  const codec::Json* to = result.Find(kToldTo);
-  co_return to != nullptr && *to == codec::Json(p.sale);
-}
-
-Task<> LocalFacilitator::Untell(const x402::Payment& payment,
-                                const x402::Requirements& requirements, Deadline by) {
-  PTG_CO_TRY(const Prepared p, Prepare(payment, requirements));
-  const auto body = [&p, this](db::Tx& tx) { return UntellPending(tx, p.key, clock_.Now()); };
-  PTG_CO_RUN(co_await database_.Write(body, by));
-  co_return {};
-}
-
-Task<Facilitator::Traced> LocalFacilitator::Trace(const Prepared& p, Deadline by) {
+Task<Facilitator::Traced> LocalFacilitator::Trace(const Prepared& p, uint64_t since, Deadline by) {
   const chain::TransferAuthorization& auth = p.check.payload.auth;
-  const TraceRules rules{p.chain->confirmations, p.quorum};
+  const TraceRules rules{p.chain->confirmations, p.quorum, since};
   PTG_CO_TRY(const TracedTransfer found,
              co_await TraceTransfer(*p.chain->view, ClaimOf(auth, p.check.want),
                                     OldestOf(auth, p.check.want), rules, by));
   Traced traced;
   traced.trace = found.trace;
   traced.as_of = found.as_of;
-  if (found.trace == Trace::kUsed) {
-    traced.answer.success = true;
+  if (found.trace == Trace::kUsed || found.trace == Trace::kUsedElsewhere) {
+    traced.answer.success = found.trace == Trace::kUsed;
     traced.answer.payer = p.payer;
     traced.answer.network = p.network;
     traced.answer.transaction = codec::Hex0x(found.transaction);
@@ -456,7 +351,7 @@ Task<Facilitator::Traced> LocalFacilitator::Lookup(const x402::Payment& payment,
                                                    const x402::Requirements& requirements,
                                                    Deadline by) {
   PTG_CO_TRY(const Prepared p, Prepare(payment, requirements));
-  co_return co_await Trace(p, by);
+  co_return co_await Trace(p, 0, by);
 }
 
 Task<std::vector<Facilitator::Kind>> LocalFacilitator::Supported(Deadline) {

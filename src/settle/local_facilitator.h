@@ -115,6 +115,7 @@ class LocalFacilitator final : public Facilitator {
   enum class Alone : uint8_t { kNo, kYes };
   Task<Settlement> Begin(Prepared& p, Caller caller, Alone alone, Deadline by);
   Task<Settlement> Resume(const Prepared& p, Pending row, Caller caller, Deadline by);
+  Task<Settlement> ByTheChain(const Prepared& p, Caller caller, Deadline by);
   // The receipt as two nodes have it, waited for until `by`.
   Task<Submitter::Sent> Confirm(const Prepared& p, Submitter::Sent sent, Deadline by);
   std::shared_ptr<const scheme::TransferLogs> LogsOf(
@@ -123,12 +124,19 @@ class LocalFacilitator final : public Facilitator {
   Task<Settlement> Judge(const Prepared& p, const Submitter::Sent& sent, Caller caller,
                          Deadline by);
   Task<Settlement> Finish(const Prepared& p, x402::SettleAnswer answer, Caller caller, Deadline by);
+  // local_memory.cc. What is stored of a success: the answer and what it paid, to whom. The
+  // once-key does not tell: the nonce is the payer's choice, and he may sign another payment with
+  // it.
+  static std::string TermsOf(const Prepared& p);
+  static bool PaidThis(const Prepared& p, const codec::Json& result);
+  static codec::Json Remembered(const Prepared& p, const x402::SettleAnswer& answer);
   // The end of a settlement that moved the money, for the facilitator's own memory.
   Task<> NoteFinished(std::string key, std::string result, std::string network,
                       std::string transaction);
   Task<Settlement> Tell(const Prepared& p, x402::SettleAnswer answer, Caller caller, Deadline by);
   Task<bool> WasToldTo(const Prepared& p);
-  Task<Traced> Trace(const Prepared& p, Deadline by);
+  // By nodes that have the block `since`. kUsedElsewhere names the transaction as well.
+  Task<Traced> Trace(const Prepared& p, uint64_t since, Deadline by);
 
   std::vector<LocalChain> chains_;
   const chain::AssetRegistry& assets_;

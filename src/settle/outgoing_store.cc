@@ -307,8 +307,8 @@ Result<Outgoing> AddVersion(db::Tx& tx, const Signer& signer, const crypto::Priv
 Result<std::optional<Outgoing>> ReplaceTransaction(db::Tx& tx, const Signer& signer,
                                                    const crypto::PrivateKey& secret,
                                                    chain::EvmTransaction call, const Outgoing& old,
-                                                   const std::string& id, uint64_t floor,
-                                                   UnixMs now) {
+                                                   const std::string& id, const SigningRules& rules,
+                                                   Spent spent, UnixMs now) {
   PTG_TRY(const db::Rows gas, tx.Run(kGasOf, old.id));
   // A version that the caller does not know may be the one that was mined.
   const std::string newest = codec::Hex0x(old.versions.back().hash);
@@ -316,7 +316,7 @@ Result<std::optional<Outgoing>> ReplaceTransaction(db::Tx& tx, const Signer& sig
   if (replaced.empty() || gas.empty()) {
     return Fail(Code::kConflict, "the transaction is open no more, or has another version");
   }
-  PTG_RUN(AddGas(tx, signer, gas[0].Int(1), -gas[0].Int(0)));
+  if (spent == Spent::kNo) PTG_RUN(AddGas(tx, signer, gas[0].Int(1), -gas[0].Int(0)));
   // What the chain threw out had been told to be settled, and is to be so again.
   const bool gone = gas[0].Text(2) == "gone";
   const auto move = [&](const std::string& key, const std::string& hash) {
@@ -330,8 +330,9 @@ Result<std::optional<Outgoing>> ReplaceTransaction(db::Tx& tx, const Signer& sig
     if (waits) waiting.push_back(row.Text(0));
   }
   if (waiting.empty()) return std::optional<Outgoing>();
-  PTG_TRY(call.nonce, TakeNonce(tx, signer, floor));
+  PTG_TRY(call.nonce, TakeNonce(tx, signer, rules.floor));
   const chain::SignedEvmTransaction made = chain::SignTransaction(call, secret);
+  PTG_RUN(CheckBudget(tx, signer, rules, MostGwei(made.tx), now));
   for (const std::string& key : waiting) PTG_RUN(move(key, codec::Hex0x(made.hash)));
   PTG_TRY(Outgoing out,
           Insert(tx, signer, made, id, old.batch ? std::string() : waiting.front(), now));

@@ -30,8 +30,15 @@ constexpr db::Statement kMoveSettled{
     " UNION SELECT hash FROM outgoing_transaction WHERE id = $4) RETURNING key"};
 constexpr db::Statement kFinish{
     "settle.pending_finish",
-    "UPDATE pending_settlement SET state = $2, result = $3, updated_ms = $4"
+    "UPDATE pending_settlement SET state = 'settled', result = $2, updated_ms = $3"
     " WHERE key = $1 AND state IN ('sent', 'failed')"};
+// `tx_hash` may be a later version of the transaction that was judged.
+constexpr db::Statement kFail{
+    "settle.pending_fail",
+    "UPDATE pending_settlement SET state = 'failed', result = '', updated_ms = $3"
+    " WHERE key = $1 AND state IN ('sent', 'failed') AND (tx_hash = $2 OR tx_hash IN"
+    " (SELECT hash FROM outgoing_version WHERE outgoing IN"
+    " (SELECT outgoing FROM outgoing_version WHERE hash = $2)))"};
 constexpr db::Statement kTell{"settle.pending_tell",
                               "UPDATE pending_settlement SET state = 'told', result = $3,"
                               " updated_ms = $2"
@@ -52,8 +59,6 @@ Result<PendingState> ParseState(std::string_view text) {
   return Fail(Code::kStore, "a pending settlement in a state that does not exist");
 }
 
-std::string Text(PendingState state) { return std::string(kStates[static_cast<size_t>(state)]); }
-
 }  // namespace
 
 Result<std::optional<Pending>> FindPending(db::Tx& tx, const std::string& key) {
@@ -67,9 +72,14 @@ Result<std::optional<Pending>> FindPending(db::Tx& tx, const std::string& key) {
   return std::optional<Pending>(std::move(found));
 }
 
-Result<bool> FinishPending(db::Tx& tx, const std::string& key, PendingState state,
-                           const std::string& result, UnixMs now) {
-  PTG_TRY(const db::Rows rows, tx.Run(kFinish, key, Text(state), result, now.ms()));
+Result<bool> FinishPending(db::Tx& tx, const std::string& key, const std::string& result,
+                           UnixMs now) {
+  PTG_TRY(const db::Rows rows, tx.Run(kFinish, key, result, now.ms()));
+  return rows.changed > 0;
+}
+
+Result<bool> FailPending(db::Tx& tx, const std::string& key, const std::string& hash, UnixMs now) {
+  PTG_TRY(const db::Rows rows, tx.Run(kFail, key, hash, now.ms()));
   return rows.changed > 0;
 }
 

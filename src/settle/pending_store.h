@@ -24,14 +24,17 @@ enum class PendingState : uint8_t {
 struct Pending {
   std::string key;      // the once-key in hex
   std::string tx_hash;  // "0x…" of the transaction that carries it
-  std::string result;   // JSON of the settle answer, once there is one
+  std::string result;   // JSON of the settle answer, once there is one, and of what it paid
   PendingState state = PendingState::kSent;
 };
 
 Result<std::optional<Pending>> FindPending(db::Tx& tx, const std::string& key);
-// The result of a settlement that was begun. False when the row has gone on already.
-Result<bool> FinishPending(db::Tx& tx, const std::string& key, PendingState state,
-                           const std::string& result, UnixMs now);
+// kSettled: the result of a settlement that was begun. False when the row has gone on already.
+Result<bool> FinishPending(db::Tx& tx, const std::string& key, const std::string& result,
+                           UnixMs now);
+// kFailed: the transaction of that hash did not move it. False when the payment belongs to another
+// transaction by now, or has gone on.
+Result<bool> FailPending(db::Tx& tx, const std::string& key, const std::string& hash, UnixMs now);
 // kSettled -> kTold and back. Of any number of callers exactly one gets true. `result`: the answer
 // and, beside it, whom it was told.
 Result<bool> TellPending(db::Tx& tx, const std::string& key, const std::string& result, UnixMs now);

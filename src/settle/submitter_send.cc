@@ -26,7 +26,7 @@ constexpr Millis kLagOfNodes{60'000};
 // is made in its place: a wrong guess costs the gas of a transaction that is reverted.
 constexpr int kHealLooks = 5;
 // The same where what it was to do is done already: then it was hardly somebody else's nonce.
-constexpr int kHealLooksIfDone = 30;
+constexpr int kHealLooksIfDone = 60;
 // Nonces of a gap that are filled in one go; more come with the next look.
 constexpr uint64_t kGapAtOnce = 16;
 constexpr uint64_t kTransferGas = 21'000;
@@ -200,31 +200,33 @@ Task<> Submitter::Heal(std::string id) {
   // The first version is what the payments asked for, whatever became of it later.
   PTG_CO_TRY(const chain::SignedEvmTransaction parsed,
              chain::ParseTransaction(old.versions.front().raw));
-  if (still->second.stale_looks < kHealLooksIfDone) {
-    PTG_CO_TRY(const bool moves, co_await StillMoves(parsed.tx, by));
-    if (!moves) co_return {};
-  }
+  PTG_CO_TRY(const bool moves, co_await StillMoves(parsed.tx, by));
+  if (!moves && still->second.stale_looks < kHealLooksIfDone) co_return {};
   PTG_CO_TRY(const uint64_t pending, co_await view_.TransactionCount(key_.address(), true, by));
   floor_ = std::max(floor_, pending);
-  const uint64_t floor = floor_;
   const std::string new_id = NewIdText("tx", loop_.clock(), rng_);
   const UnixMs now = loop_.clock().Now();
+  const SigningRules rules = Rules();
+  // Where its own payments have moved, one of its versions was mined, and what it cost was spent.
+  const Spent spent = moves ? Spent::kNo : Spent::kYes;
   const auto body = [&](db::Tx& tx) {
-    return ReplaceTransaction(tx, signer_, key_, parsed.tx, old, new_id, floor, now);
+    return ReplaceTransaction(tx, signer_, key_, parsed.tx, old, new_id, rules, spent, now);
   };
   Result<std::optional<Outgoing>> made =
       co_await database_.Write(body, Deadline::In(loop_.clock(), kStoreTimeout));
-  if (!made) {
-    if (made.error().code() != Code::kConflict) co_return Fail(std::move(made).error());
+  if (!made && made.error().code() == Code::kOverloaded) {
+    CountRefusal("gas_per_hour");
     co_return {};
   }
+  if (!made && made.error().code() != Code::kConflict) co_return Fail(std::move(made).error());
+  // Replaced or raised by another node: what is open is found again in the database.
   Waiters waiters;
   if (const auto again = open_.find(id); again != open_.end()) {
     waiters = std::move(again->second.waiters);
     for (const Version& version : again->second.tx.versions) by_hash_.erase(version.hash);
     open_.erase(again);
   }
-  if (!*made) {
+  if (!made || !*made) {
     for (const std::shared_ptr<Waiter>& waiter : waiters) waiter->Deliver(nullptr);
     co_return {};
   }

@@ -64,9 +64,11 @@ Task<chain::EvmBlock> Latest(chain::EvmView& view, bool two, Deadline by) {
   return two ? view.LatestOfTwo(by) : view.Block(std::nullopt, by);
 }
 
-Task<bool> Used(chain::EvmView& view, const scheme::TransferClaim& claim, bool two, Deadline by) {
-  return two ? view.NonceUsedOfTwo(claim.asset, claim.payer, claim.nonce, by)
-             : view.NonceUsed(claim.asset, claim.payer, claim.nonce, by);
+Task<bool> Used(chain::EvmView& view, const scheme::TransferClaim& claim, TraceRules rules,
+                Deadline by) {
+  if (rules.two) return view.NonceUsedOfTwo(claim.asset, claim.payer, claim.nonce, by);
+  if (rules.since == 0) return view.NonceUsed(claim.asset, claim.payer, claim.nonce, by);
+  return view.NonceUsedSince(claim.asset, claim.payer, claim.nonce, rules.since, by);
 }
 
 Task<std::optional<chain::EvmReceipt>> ReceiptOf(chain::EvmView& view, crypto::Hash32 hash,
@@ -99,8 +101,12 @@ Task<TracedTransfer> TraceTransfer(chain::EvmView& view, scheme::TransferClaim c
   const uint64_t above = std::max<uint64_t>(rules.confirmations, 1) - 1;  // blocks on top of it
   // The time first: what is unused then was unused at that time at least.
   PTG_CO_TRY(chain::EvmBlock block, co_await Latest(view, rules.two, by));
+  if (block.number < rules.since) {
+    co_return Fail(Code::kChainUnreachable,
+                   "the chain has not got block " + std::to_string(rules.since) + " yet");
+  }
   traced.as_of = UnixMs::FromSeconds(block.time_s);
-  PTG_CO_TRY(const bool used, co_await Used(view, claim, rules.two, by));
+  PTG_CO_TRY(const bool used, co_await Used(view, claim, rules, by));
   if (!used) {
     if (above > 0) {
       // What is above may be thrown out, and with other blocks in its place it may yet be used at

@@ -33,6 +33,7 @@ bool WorthTwo(const codec::Uint256& amount, uint8_t decimals, const std::optiona
 struct TraceRules {
   uint64_t confirmations = 1;  // blocks that make a transaction count, its own included
   bool two = false;            // only what two nodes say
+  uint64_t since = 0;          // a node that has not got this block says nothing
 };
 
 // Looks for the transaction that used an authorization, backwards from the latest block. kUsed with

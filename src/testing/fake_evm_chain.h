@@ -52,6 +52,7 @@ class FakeEvmChain : public chain::EvmView {
   codec::Uint256 base_fee{1'000};
   codec::Uint256 least_fee;  // what pays less for a unit of gas is taken and not mined
   int64_t now_s = 1'000'000;
+  bool lags = false;                  // one of its nodes has not seen what was used lately
   bool withholds_receipts = false;    // as nodes that are blocks behind
   bool forgets_old_blocks = false;    // what it is asked about its first block is an error
   bool may_reorganise = false;        // it keeps what Reorganise goes back to
@@ -220,7 +221,12 @@ class FakeEvmChain : public chain::EvmView {
   Task<bool> NonceUsed(crypto::EvmAddress, crypto::EvmAddress payer, codec::Bytes32 nonce,
                        Deadline) override {
     PTG_CO_RUN(Up());
-    co_return used_.contains({payer, nonce});
+    co_return !lags && used_.contains({payer, nonce});
+  }
+  Task<bool> NonceUsedSince(crypto::EvmAddress asset, crypto::EvmAddress payer,
+                            codec::Bytes32 nonce, uint64_t since, Deadline by) override {
+    if (lags && since >= block_) co_return Fail(Code::kChainUnreachable, "no such block yet");
+    co_return co_await NonceUsed(asset, payer, nonce, by);
   }
   Task<std::vector<chain::CallResult>> Calls(std::vector<chain::Call> calls, Deadline) override {
     PTG_CO_RUN(Up());

@@ -7,7 +7,7 @@ import http from "node:http";
 import os from "node:os";
 import path from "node:path";
 import { after, before, describe, test } from "node:test";
-import { books, during as duringSale, offersOf, payHeader, paymentV1, paymentV2 } from "../rig/src/pay.mjs";
+import { books, during as duringSale, offersOf, payHeader, paymentV1, paymentV2, settleRequest } from "../rig/src/pay.mjs";
 import { receiptOf, startOfficialFacilitator } from "../rig/src/peers.mjs";
 import { sellerConfig, startPontage } from "../rig/src/pontage.mjs";
 import { request, talk, whole } from "../rig/src/raw.mjs";
@@ -615,4 +615,39 @@ describe("a client that breaks off", () => {
     assert.equal((await balance()) - had, 1000n, `never twice (${row.state} ${row.delivery}) ${again.text}`);
     assert.ok(again.statuses[0] === 200 || row.delivery === "delivered", `${row.delivery}: ${again.text.slice(0, 200)}`);
   });
+});
+
+// ------------------------------------------------------------------------------- one nonce, two payments
+
+test("a dear payment is not settled by a cheap one that was signed with the same nonce", { timeout: 60_000 }, async (t) => {
+  const upstream = await startUpstream((req, res) => res.end("goods"));
+  t.after(() => upstream.stop());
+  const routes = `[[route]]\nmatch = "POST /dear"\nprice = "$0.50"\n`;
+  const server = await startPontage(sellerConfig({ rpc: chain.rpc, upstream: upstream.url, routes }));
+  t.after(() => server.stop());
+  const nonce = `0x${"5e".repeat(32)}`;
+  const offers = await offersOf(`${server.url}/dear`, { method: "POST" });
+  const dear = payHeader(await paymentV2(offers, { auth: { nonce } }));
+  const cheap = await settleRequest(undefined, { amount: "1", auth: { nonce } });
+  const had = await balance();
+  // Verified with its head; its body comes when the other one has been settled.
+  const call = http.request(`${server.url}/dear`, { method: "POST", headers: { ...dear, "content-length": "4" } });
+  const answer = new Promise((resolve, reject) => call.once("response", resolve).once("error", reject));
+  call.write("go");
+  await sleep(700);
+  const settled = await fetch(`${server.url}/facilitator/settle`, {
+    method: "POST",
+    headers: { "content-type": "application/json" },
+    body: JSON.stringify(cheap),
+  });
+  assert.equal((await settled.json()).success, true);
+  call.end("on");
+  const response = await answer;
+  let text = "";
+  for await (const piece of response) text += piece;
+  assert.notEqual(response.statusCode, 200, text);
+  assert.doesNotMatch(text, /goods/);
+  assert.equal((await balance()) - had, 1n);
+  const row = (await books(server)).find((one) => one.resource === "/dear");
+  assert.notEqual(row.state, "settled");
 });
