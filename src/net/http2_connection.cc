@@ -145,7 +145,8 @@ void Connection::OnClosed(int32_t id, uint32_t error) {
   stream->closed_ = true;
   // What nobody has read yet must not count against the connection for ever.
   session_.Consume(0, stream->arrived_.size() + stream->given_.size());
-  if (error != 0) {
+  // Also when the client calls it no error, as some do by default.
+  if (error != 0 || !stream->answered_) {
     stream->Lose();
   } else {
     stream->Break(Error(Code::kConnection, "the client left before its body ended"));
@@ -156,6 +157,7 @@ void Connection::OnClosed(int32_t id, uint32_t error) {
 void Connection::OnAnswerEnd(int32_t id) {
   const auto found = streams_.find(id);
   if (found == streams_.end()) return;
+  found->second->answered_ = true;
   leaving_.push_back(found->second);
   // Nobody reads the rest of what was refused.
   const Stream& stream = *found->second;
@@ -253,6 +255,11 @@ void Connection::FlushSoon() {
 void Connection::Flush() {
   if (dead_) return;
   if (write_failed_) return Die();
+  if (all_out()) {
+    // Before it is filled again: who reads must not wait until there is nothing left to say.
+    drained_.Set();
+    if (dead_) return;
+  }
   while (!writing_ && !write_failed_) {
     if (out_at_ == out_.size()) {
       out_.clear();
@@ -292,6 +299,8 @@ void Connection::Flush() {
       out_at_ = 0;
     }
     drained_.Set();
+    // Whoever waited for that may have been the last, and our transport gone with him.
+    if (dead_) return;
     if (closing_ && !std::exchange(shut_, true)) {
       transport_.ShutdownWrite();
       shared_->loop.Watch(*this, Deadline::In(shared_->loop.clock(), kLastWords));

@@ -89,6 +89,7 @@ class Stream final : public BodySource,
   bool stalled_ = false;
   bool unsendable_ = false;       // through no fault of the client's
   bool closed_ = false;           // nghttp2 knows it no more
+  bool answered_ = false;         // the last frame of the answer was made
   bool gone_ = false;             // broken off by the client, or with its connection
   bool done_ = false;             // its handler has ended
   bool last_ = false;             // nothing follows what is in pending_

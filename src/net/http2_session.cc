@@ -197,6 +197,11 @@ struct Session::Callbacks {
       s.events_.OnBodyEnd(id, Headers());
     } else if (frame->hd.type == NGHTTP2_GOAWAY) {
       s.left_ = true;
+    } else if (frame->hd.type == NGHTTP2_RST_STREAM &&
+               frame->rst_stream.error_code == NGHTTP2_NO_ERROR &&
+               nghttp2_session_get_stream_local_close(s.session_, id) == 0) {
+      // An answer that is broken off costs the same whatever the reason is called.
+      if (!s.resets_.Spend(1, s.clock_.Steady())) s.Overrun("too many streams that are broken off");
     }
     return 0;
   }
@@ -439,6 +444,10 @@ void Session::Consume(int32_t id, size_t count) {
   } else {
     nghttp2_session_consume(session_, id, count);
   }
+}
+
+bool Session::Wants(int32_t id) const {
+  return nghttp2_session_get_stream_remote_window_size(session_, id) > 0;
 }
 
 void Session::GoAway() {

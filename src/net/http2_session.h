@@ -119,6 +119,8 @@ class Session {
   // `count` bytes of a body were used: the client may send as many more. `id` 0 for streams that
   // are over.
   void Consume(int32_t id, size_t count);
+  // Whether the client would take more of that stream.
+  bool Wants(int32_t id) const;
   // No further streams; those that are there go on.
   void GoAway();
 

@@ -161,9 +161,13 @@ Task<> Stream::Wait(Until until) {
     PTG_CO_RUN(Usable());
     writable_.Clear();
     const uint64_t before = progress_;
+    const uint64_t elsewhere = connection_.written_;
     const Deadline by = Deadline::In(shared.loop.clock(), shared.limits.write_timeout);
     const Result<> moved = co_await writable_.Wait(by);
     if (moved || there() || progress_ != before) continue;
+    // The client reads, and it was other streams' turn for all of that time.
+    const bool waits = !closed_ && connection_.written_ != elsewhere;
+    if (waits && connection_.session_.Wants(id_)) continue;
     stalled_ = aborted_ = true;
     co_return Fail(moved.error());
   }

@@ -59,6 +59,7 @@ function ask(session, headers = {}, body = undefined) {
 describe("HTTP/2", () => {
   let upstream, server, session;
   const waiting = [];
+  let left = 0; // answers without an end whose reader went away
   before(async () => {
     upstream = await startUpstream((req, res, body) => {
       const what = req.url.split("?")[0].split("/")[2];
@@ -79,6 +80,11 @@ describe("HTTP/2", () => {
         res.writeHead(200, { "content-type": "text/event-stream" });
         res.write("data: 1\n\n");
         return setTimeout(() => res.end("data: 2\n\n"), 300);
+      }
+      if (what === "endless") {
+        res.on("close", () => (left += 1));
+        res.writeHead(200, { "content-type": "text/event-stream" });
+        return res.write("data: 1\n\n");
       }
       if (what === "large") return res.end(Buffer.alloc(3 << 20, "pontage "));
       if (what === "together") {
@@ -242,6 +248,18 @@ describe("HTTP/2", () => {
     stream.on("error", () => {});
     await sleep(50);
     stream.close(http2.constants.NGHTTP2_CANCEL);
+    assert.equal((await ask(session)).status, 200);
+  });
+
+  test("a stream that the client breaks off without an error gives its upstream back", async () => {
+    for (let n = 0; n < 3; n += 1) {
+      const stream = session.request({ ":path": "/free/endless" });
+      await new Promise((resolve) => stream.once("data", resolve));
+      stream.close(http2.constants.NGHTTP2_NO_ERROR);
+    }
+    // A silent event stream is looked at every fifteen seconds.
+    for (let tries = 0; left < 3 && tries < 200; tries += 1) await sleep(100);
+    assert.equal(left, 3);
     assert.equal((await ask(session)).status, 200);
   });
 
