@@ -29,17 +29,6 @@ bool ParseAddress(std::string_view text, std::array<uint8_t, 16>& out) {
   return inet_pton(AF_INET, copy.c_str(), out.data() + 12) == 1;
 }
 
-// All values of a list field, as one: a proxy may add a line of its own instead of appending, and
-// what stands in the first line alone is then the client's word.
-std::string WholeList(const net::Headers& headers, std::string_view name) {
-  std::string list;
-  for (size_t i = 0; i < headers.size(); ++i) {
-    if (!EqualsNoCase(headers.at(i).name, name)) continue;
-    list.append(list.empty() ? "" : ", ").append(headers.at(i).value);
-  }
-  return list;
-}
-
 // For a value that is put together and gone with the next line.
 using Scratch = std::basic_string<char, std::char_traits<char>, Shelved<char>>;
 
@@ -55,6 +44,11 @@ void AppendForwardedNode(Scratch& to, std::string_view address) {
 constexpr net::NameSet kWrittenAnew("X-Forwarded-For", "X-Forwarded-Proto", "X-Forwarded-Host",
                                     "Forwarded", "Expect", "Content-Length", "Host");
 constexpr std::string_view kWebSocket = "websocket";
+// Where some servers take path or method from, in place of the request line's, by which the request
+// was priced.
+constexpr net::NameSet kOtherReading("X-Original-URL", "X-Original-URI", "X-Original-Method",
+                                     "X-Rewrite-URL", "X-HTTP-Method-Override", "X-HTTP-Method",
+                                     "X-Method-Override");
 
 // Ours by now, whatever the client had under these names and says of them in Connection.
 bool OurOwn(std::string_view name) {
@@ -73,7 +67,7 @@ void AddForwarding(net::RequestHead& to, const net::RequestHead& from,
   Scratch hop;
   hop.reserve(96);
   if (believe) {
-    const std::string list = WholeList(from.headers, "Forwarded");
+    const std::string list = paywall::ListOf(from.headers, "Forwarded");
     if (!list.empty()) hop.append(list).append(", ");
   }
   hop.append("for=");
@@ -86,9 +80,9 @@ void AddForwarding(net::RequestHead& to, const net::RequestHead& from,
     to.headers.Add("Forwarded", hop);
     return;
   }
-  const std::string their_proto = WholeList(from.headers, "X-Forwarded-Proto");
-  const std::string their_host = WholeList(from.headers, "X-Forwarded-Host");
-  std::string addresses = WholeList(from.headers, "X-Forwarded-For");
+  const std::string their_proto = paywall::ListOf(from.headers, "X-Forwarded-Proto");
+  const std::string their_host = paywall::ListOf(from.headers, "X-Forwarded-Host");
+  std::string addresses = paywall::ListOf(from.headers, "X-Forwarded-For");
   addresses.append(addresses.empty() ? "" : ", ").append(from.peer_address);
   to.headers.Add("X-Forwarded-For", addresses);
   to.headers.Add("X-Forwarded-Proto", their_proto.empty() ? proto : their_proto);
@@ -139,7 +133,7 @@ bool TrustedProxies::Trusts(std::string_view address) const {
 std::string ClientAddress(const net::RequestHead& head, const TrustedProxies& trusted) {
   std::string client = head.peer_address;
   if (!trusted.Trusts(client)) return client;
-  const std::string list = WholeList(head.headers, "X-Forwarded-For");
+  const std::string list = paywall::ListOf(head.headers, "X-Forwarded-For");
   std::string_view rest = list;
   while (trusted.Trusts(client) && !rest.empty()) {
     const size_t comma = rest.rfind(',');
@@ -155,11 +149,24 @@ std::string ClientAddress(const net::RequestHead& head, const TrustedProxies& tr
 }
 
 bool StaysHere(std::string_view name, const rail::RailSet& rails, const ForwardOptions& options) {
+  if (name.contains('_')) {
+    // CGI and what came after it make one name of both spellings.
+    std::string dashed(name);
+    std::ranges::replace(dashed, '_', '-');
+    return TrailerStaysHere(dashed, rails, options);
+  }
+  if (kOtherReading.Has(name)) return true;
   if (paywall::IsHopByHop(name) || paywall::IsPaymentField(name) || rails.IsOwnHeader(name)) {
     return true;
   }
   return !options.pass_authorization &&
          (EqualsNoCase(name, "Authorization") || EqualsNoCase(name, "X-API-Key"));
+}
+
+bool TrailerStaysHere(std::string_view name, const rail::RailSet& rails,
+                      const ForwardOptions& options) {
+  return kWrittenAnew.Has(name) || Claim(name) || OurOwn(name) ||
+         EqualsNoCase(name, "Idempotency-Key") || StaysHere(name, rails, options);
 }
 
 net::RequestHead UpstreamHead(const net::RequestHead& head, std::string target,

@@ -43,8 +43,12 @@ struct ForwardOptions {
   bool pass_upgrade = false;        // a protocol switch that the client asks for is asked for
 };
 // Whether a field of a request goes no further than here: what pays, what belongs to this
-// connection. Of heads and of trailers.
+// connection, what some upstreams would read in place of the request line; and what only an
+// underscore tells from such a name or from one that we write.
 bool StaysHere(std::string_view name, const rail::RailSet& rails, const ForwardOptions& options);
+// Of trailers, in which nothing that we write in heads may stand either.
+bool TrailerStaysHere(std::string_view name, const rail::RailSet& rails,
+                      const ForwardOptions& options);
 net::RequestHead UpstreamHead(const net::RequestHead& head, std::string target,
                               const rail::RailSet& rails, const TrustedProxies& trusted,
                               const ForwardOptions& options);

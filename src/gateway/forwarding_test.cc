@@ -52,15 +52,31 @@ TEST(UpstreamHeadTest, BuyersAndSellersHeadersStayApart) {
                                       {"TE", "trailers"},
                                       {"Expect", "100-continue"},
                                       {"Idempotency-Key", "mine"},
+                                      {"Idempotency_Key", "mine"},
+                                      {"X_Forwarded_For", "10.0.0.1"},
+                                      {"x_api_key", "k"},
+                                      {"X-Original-URL", "/dear"},
+                                      {"X-Rewrite-URL", "/dear"},
+                                      {"X-HTTP-Method-Override", "PUT"},
+                                      {"X_HTTP_Method_Override", "PUT"},
+                                      {"X_Mine", "1"},
                                       {"Accept", "text/plain"}});
   ForwardOptions options;
   options.idempotency_key = "pay_1";
   const net::RequestHead out = UpstreamHead(head, "/x", rails, nobody, options);
-  for (const char* gone : {"PAY", "Authorization", "X-API-Key", "PAYMENT-RESPONSE",
-                           "Settlement-Overrides", "X-Hop", "TE", "Expect", "Connection"}) {
+  for (const char* gone :
+       {"PAY", "Authorization", "X-API-Key", "PAYMENT-RESPONSE", "Settlement-Overrides", "X-Hop",
+        "TE", "Expect", "Connection", "Idempotency_Key", "X_Forwarded_For", "x_api_key",
+        "X-Original-URL", "X-Rewrite-URL", "X-HTTP-Method-Override", "X_HTTP_Method_Override"}) {
     EXPECT_FALSE(out.headers.Has(gone)) << gone;
   }
   EXPECT_EQ(out.headers.Get("Accept"), "text/plain");
+  EXPECT_EQ(out.headers.Get("X_Mine"), "1");
+  for (const char* name : {"X-Forwarded-For", "Forwarded", "X-Real-IP", "Idempotency-Key",
+                           "X_Request_Id", "traceparent", "X-Original-URL", "PAY"}) {
+    EXPECT_TRUE(TrailerStaysHere(name, rails, options)) << name;
+  }
+  EXPECT_FALSE(TrailerStaysHere("Digest", rails, options));
   EXPECT_EQ(out.headers.Get("Idempotency-Key"), "pay_1");
   EXPECT_EQ(out.target, "/x");
 }

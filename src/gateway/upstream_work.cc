@@ -92,7 +92,7 @@ Task<std::string_view> KeptApart::Read(Deadline by) {
     trailers_ = {};
     const net::Headers& all = body_.trailers();
     for (size_t i = 0; i < all.size(); ++i) {
-      if (!StaysHere(all.at(i).name, rails_, options_)) trailers_.AddFrom(all, i);
+      if (!TrailerStaysHere(all.at(i).name, rails_, options_)) trailers_.AddFrom(all, i);
     }
   }
   co_return piece;
