@@ -27,6 +27,7 @@ struct Quote {
   bool free = false;
   std::string method;        // as sent; HEAD stays HEAD
   std::string resource;      // canonical path and query: what the payment is bound to
+  std::string target;        // path and query as the seller's work gets them
   std::string resource_url;  // the same behind the configured public URL
 };
 

@@ -5,6 +5,7 @@
 #include "gateway/forward_auth.h"
 #include "gateway/status.h"
 #include "gateway/upstream_work.h"
+#include "paywall/fields.h"
 #include "wire/problem/error_map.h"
 
 namespace pontage::gateway {
@@ -32,7 +33,8 @@ deal::Quote QuoteOf(const Site& site, size_t index, const catalog::Target& targe
   quote.price = route.price;
   quote.method = std::move(method);
   quote.resource = target.key + target.query;
-  quote.resource_url = site.public_url + target.forward + target.query;
+  quote.target = target.forward + target.query;
+  quote.resource_url = site.public_url + quote.target;
   return quote;
 }
 
@@ -236,7 +238,7 @@ Task<> Gateway::Forward(const Site& site, const catalog::Route& route,
     // Free for this client this time: a shared cache must not make it free for everybody.
     net::Headers& fields = answer.response->head().headers;
     fields.Set("Cache-Control",
-               paywall::PrivateCacheControl(fields.Get("Cache-Control").value_or("")));
+               paywall::PrivateCacheControl(paywall::ListOf(fields, "Cache-Control")));
   }
   const std::optional<paywall::Receipt> none;
   (void)co_await paywall::Deliver(reply, answer, none, route.answer_timeout, deps_.clock);

@@ -65,6 +65,14 @@ Task<> Ledger::Expire(ReservationId id, std::string why, Deadline by) {
   co_return co_await database_.Write(std::move(body), by);
 }
 
+Task<> Ledger::GiveUp(ReservationId id, std::string why, Deadline by) {
+  const Author author{.node = node_, .now = clock_.Now()};
+  auto body = [author, id = std::move(id), why = std::move(why)](db::Tx& tx) {
+    return ledger::GiveUp(tx, author, id, why);
+  };
+  co_return co_await database_.Write(std::move(body), by);
+}
+
 Task<> Ledger::Deliver(ReservationId id, Ending ending, Deadline by, std::string attempt) {
   const Author author{.node = node_, .now = clock_.Now()};
   auto body = [author, id = std::move(id), ending, attempt = std::move(attempt)](db::Tx& tx) {
@@ -107,7 +115,12 @@ Task<std::optional<Ledger::StoredAnswer>> Ledger::Answer(ReservationId id, Deadl
 Task<> Ledger::Heartbeat(Deadline by) {
   const Author author{.node = node_, .now = clock_.Now()};
   auto body = [author](db::Tx& tx) { return ledger::Heartbeat(tx, author); };
-  co_return co_await database_.Write(std::move(body), by);
+  PTG_CO_RUN(co_await database_.Write(std::move(body), by));
+  // Who is silent is heard here as well: a sweep may take longer than a node may be silent.
+  auto look = [author](db::Tx& tx) { return OtherNodes(tx, author); };
+  PTG_CO_TRY(const std::vector<NodeBeat> others, co_await database_.Read(std::move(look), by));
+  (void)Listen(others);
+  co_return {};
 }
 
 Task<> Ledger::ForgetOtherNodes(UnixMs before, Deadline by) {
@@ -135,18 +148,15 @@ std::vector<NodeBeat> Ledger::Listen(const std::vector<NodeBeat>& others) {
   std::map<std::string, Heard> heard;
   const std::lock_guard lock(mutex_);
   const Millis since_last = now - listened_;
-  const Millis deaf = since_last > kHeartbeat ? since_last : Millis(0);
+  const Millis deaf = since_last > 2 * kHeartbeat ? since_last : Millis(0);
   listened_ = now;
   for (const NodeBeat& node : others) {
     const auto before = heard_.find(node.id);
     const bool still = before != heard_.end() && before->second.beat == node.at;
     Heard last{.beat = node.at, .since = now};
     if (still) last.since = std::min(now, before->second.since + deaf);
-    if (now - last.since > kNodeSilence) {
-      dead.push_back(node);
-    } else {
-      heard.emplace(node.id, last);
-    }
+    if (now - last.since > kNodeSilence) dead.push_back(node);
+    heard.emplace(node.id, last);
   }
   heard_ = std::move(heard);
   return dead;

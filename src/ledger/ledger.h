@@ -64,6 +64,9 @@ class Ledger {
   Task<> Doubt(ReservationId id, std::string transaction, std::string why, Deadline by);
   // held | in_doubt -> expired.
   Task<> Expire(ReservationId id, std::string why, Deadline by);
+  // The same for a row of this node that is held and not answered, so that nobody has been asked to
+  // settle it. kConflict when it is not so any more: its own node lived after all, and went on.
+  Task<> GiveUp(ReservationId id, std::string why, Deadline by);
 
   // settled: pending | redeeming -> delivered | broken | owed | redeemed; owed -> delivered.
   // `attempt` names the redemption that it is about; empty: the first delivery. `cut`: with owed or

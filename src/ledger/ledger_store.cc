@@ -64,6 +64,11 @@ constexpr db::Statement kExpire{
     "ledger.expire",
     "UPDATE reservation SET state = 'expired', failure = $2, updated_ms = $3"
     " WHERE id = $1 AND state IN ('held', 'in_doubt') RETURNING id"};
+// As kAnswered: only while it is the caller's to give up, and nobody has asked to settle.
+constexpr db::Statement kGiveUp{
+    "ledger.give_up",
+    "UPDATE reservation SET state = 'expired', failure = $2, updated_ms = $3 WHERE id = $1"
+    " AND state = 'held' AND stage = 'reserved' AND node = $4"};
 // The first delivery, the usual end: its line of history stands in the row.
 constexpr db::Statement kDelivered{
     "ledger.delivered",
@@ -345,6 +350,12 @@ Result<> Doubt(db::Tx& tx, const Author& author, const ReservationId& id,
 Result<> Expire(db::Tx& tx, const Author& author, const ReservationId& id, const std::string& why) {
   PTG_TRY(const db::Rows rows, tx.Run(kExpire, id.str(), why, author.now.ms()));
   if (!rows.empty()) return AddEvent(tx, author, id.str(), kAfterAnswered, "expired", why);
+  return HappenedBefore(tx, id, [](const Reservation& r) { return r.state == State::kExpired; });
+}
+
+Result<> GiveUp(db::Tx& tx, const Author& author, const ReservationId& id, const std::string& why) {
+  PTG_TRY(const db::Rows rows, tx.Run(kGiveUp, id.str(), why, author.now.ms(), author.node));
+  if (rows.changed > 0) return AddEvent(tx, author, id.str(), kAfterAnswered, "expired", why);
   return HappenedBefore(tx, id, [](const Reservation& r) { return r.state == State::kExpired; });
 }
 

@@ -33,6 +33,7 @@ Result<> Void(db::Tx& tx, const Author& author, const ReservationId& id, const s
 Result<> Doubt(db::Tx& tx, const Author& author, const ReservationId& id,
                const std::string& transaction, const std::string& why);
 Result<> Expire(db::Tx& tx, const Author& author, const ReservationId& id, const std::string& why);
+Result<> GiveUp(db::Tx& tx, const Author& author, const ReservationId& id, const std::string& why);
 Result<> Deliver(db::Tx& tx, const Author& author, const ReservationId& id, Ledger::Ending ending,
                  const std::string& attempt);
 // Exactly one attempt wins; `attempt` is its name, unique in the world, by which it may ask again.

@@ -364,6 +364,30 @@ TEST_P(LedgerStoreTest, RedeemTellsWhatItWasAndHasOneWinner) {
   EXPECT_THAT(redeem("pay_none", "node_a"), FailsWith(Code::kConflict));
 }
 
+// The node that holds it may have been taken for dead and live: what it went on with is not given
+// up.
+TEST_P(LedgerStoreTest, OnlyWhatIsOursAndNotAnsweredIsGivenUp) {
+  const auto give_up = [&](const std::string& id, const std::string& node) {
+    return Do(
+        [&](db::Tx& tx) { return GiveUp(tx, At(9, node), ReservationId(id), "interrupted"); });
+  };
+  for (uint8_t i = 1; i <= 3; ++i) {
+    ASSERT_TRUE(Held(Sample("pay_" + std::to_string(i), i), At(1)));
+  }
+  ASSERT_THAT(Do([&](db::Tx& tx) { return Answered(tx, At(2), ReservationId("pay_2"), 200); }),
+              IsOk());
+  ASSERT_THAT(Do([&](db::Tx& tx) { return Doubt(tx, At(2), ReservationId("pay_3"), "", "why"); }),
+              IsOk());
+  EXPECT_THAT(give_up("pay_1", "node_b"), FailsWith(Code::kConflict));
+  EXPECT_THAT(give_up("pay_2", "node_a"), FailsWith(Code::kConflict));
+  EXPECT_THAT(give_up("pay_3", "node_a"), FailsWith(Code::kConflict));
+  EXPECT_EQ(Row("pay_3").state, State::kInDoubt);
+  EXPECT_THAT(give_up("pay_1", "node_a"), IsOk());
+  EXPECT_THAT(give_up("pay_1", "node_a"), IsOk()) << "its commit's answer was lost";
+  EXPECT_EQ(Row("pay_1").state, State::kExpired);
+  EXPECT_EQ(Row("pay_1").failure, "interrupted");
+}
+
 // Who is told that it was settled before must know what has become of the goods since.
 TEST_P(LedgerStoreTest, CommitTellsWhatStandsInTheBooks) {
   const ReservationId id("pay_1");

@@ -223,6 +223,28 @@ TEST_P(LedgerTest, ANodeThatWasTakenForDeadIsToldSo) {
   EXPECT_THAT(loop.RunUntilDone(live()), IsOk());
 }
 
+// A sweep that waits for a silent chain takes longer than a node may be silent.
+TEST_P(LedgerTest, WhoIsSilentIsHeardBetweenTheSweeps) {
+  const auto database = engine_.OpenMigrated();
+  Ledger theirs(*database, "node_b", clock_, Rng::System());
+  Ledger ours(*database, "node_a", clock_, Rng::System());
+  Loop loop;
+  const auto live = [&]() -> Task<> {
+    PTG_CO_RUN(co_await theirs.Heartbeat(never_));
+    PTG_CO_TRY(const Ledger::Reserved reserved, co_await theirs.Reserve(Sample(1), never_));
+    for (Millis heard{0}; heard <= Ledger::kNodeSilence + Ledger::kHeartbeat;
+         heard += Ledger::kHeartbeat) {
+      PTG_CO_RUN(co_await ours.Heartbeat(never_));
+      clock_.Advance(Ledger::kHeartbeat + Millis(40));
+    }
+    PTG_CO_TRY(const std::vector<Reservation> rows, co_await ours.Orphans(10, never_));
+    EXPECT_EQ(rows.size(), 1U);
+    if (!rows.empty()) EXPECT_EQ(rows.front().id, reserved.row.id);
+    co_return {};
+  };
+  EXPECT_THAT(loop.RunUntilDone(live()), IsOk());
+}
+
 // kill -9 between any two calls: what a call returned from is there afterwards.
 TEST_P(LedgerTest, WhatWasAnsweredSurvivesTheProcess) {
   ReservationId id;

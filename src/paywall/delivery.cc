@@ -1,5 +1,7 @@
 #include "paywall/delivery.h"
 
+#include <algorithm>
+
 #include "base/try.h"
 #include "paywall/fields.h"
 #include "paywall/tunnel.h"
@@ -23,11 +25,10 @@ bool IsTimeout(const Error& error) {
 
 void AddReceipt(net::ResponseHead& head, const Receipt& receipt) {
   head.headers.Set(receipt.name, receipt.value);
-  head.headers.Set("Cache-Control",
-                   PrivateCacheControl(head.headers.Get("Cache-Control").value_or("")));
-  const auto vary = head.headers.Get("Vary");
-  head.headers.Set("Vary", (vary ? std::string(*vary) + ", " : std::string()) +
-                               "PAYMENT-SIGNATURE, X-PAYMENT, SIGN-IN-WITH-X");
+  head.headers.Set("Cache-Control", PrivateCacheControl(ListOf(head.headers, "Cache-Control")));
+  const std::string vary = ListOf(head.headers, "Vary");
+  head.headers.Set(
+      "Vary", vary + (vary.empty() ? "" : ", ") + "PAYMENT-SIGNATURE, X-PAYMENT, SIGN-IN-WITH-X");
 }
 
 }  // namespace
@@ -135,13 +136,17 @@ Task<ledger::Ledger::Ending> Deliver(Reply& reply, Answer& answer,
   co_return ledger::Ledger::Ending{};
 }
 
-ledger::Ledger::StoredAnswer ToStored(const Answer& answer) {
+std::optional<ledger::Ledger::StoredAnswer> ToStored(const Answer& answer) {
   ledger::Ledger::StoredAnswer stored;
   const net::ResponseHead& head = answer.response->head();
   stored.status = head.status;
   Json fields = Json::Array();
   for (size_t i = 0; i < head.headers.size(); ++i) {
     const net::Headers::Field field = head.headers.at(i);
+    // The books keep text, and field values may be any bytes.
+    if (std::ranges::any_of(field.value, [](char c) { return static_cast<uint8_t>(c) > 0x7e; })) {
+      return std::nullopt;
+    }
     fields.Push(Json::Array({Json(field.name), Json(field.value)}));
   }
   stored.head = codec::ToString(fields);

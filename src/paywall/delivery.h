@@ -53,8 +53,9 @@ Task<ledger::Ledger::Ending> Deliver(Reply& reply, Answer& answer,
 // leaves.
 std::string PrivateCacheControl(std::string_view theirs);
 
-// The stored form of a whole answer, for routes with replay = "answer".
-ledger::Ledger::StoredAnswer ToStored(const Answer& answer);
+// The stored form of a whole answer, for routes with replay = "answer". None of one whose fields
+// are not ASCII: it cannot be kept.
+std::optional<ledger::Ledger::StoredAnswer> ToStored(const Answer& answer);
 // Sends a stored answer again.
 Task<> SendStored(Reply& reply, const ledger::Ledger::StoredAnswer& stored, const Receipt& receipt);
 

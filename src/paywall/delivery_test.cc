@@ -70,6 +70,16 @@ TEST(FieldsTest, WhatIsOursNeverComesFromTheUpstream) {
   EXPECT_EQ(headers.at(0).name, "X-Kept");
 }
 
+TEST(FieldsTest, AListIsAllItsLines) {
+  net::Headers headers;
+  headers.Add("Cache-Control", "max-age=600");
+  headers.Add("Vary", "Origin");
+  headers.Add("cache-control", "no-store");
+  EXPECT_EQ(ListOf(headers, "Cache-Control"), "max-age=600, no-store");
+  EXPECT_EQ(ListOf(headers, "Vary"), "Origin");
+  EXPECT_EQ(ListOf(headers, "Age"), "");
+}
+
 TEST(DeliveryTest, SharedCachesNeverKeepAPaidAnswer) {
   EXPECT_EQ(PrivateCacheControl(""), "private");
   EXPECT_EQ(PrivateCacheControl("public, max-age=60"), "private, max-age=60");

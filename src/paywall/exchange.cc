@@ -30,7 +30,7 @@ ledger::Reservation RowOf(const Call& call, const deal::Grant& grant, const Capt
   row.route = call.route.match;
   row.method = call.quote.method;
   row.resource = call.quote.resource;
-  row.request_digest = RequestDigest(row.method, row.resource, call.head.headers, captured);
+  row.request_digest = RequestDigest(row.method, call.quote.target, call.head.headers, captured);
   row.rail = grant.rail;
   row.protocol = grant.version;
   row.scheme = grant.scheme;
@@ -119,8 +119,7 @@ Task<> Exchange::Run(Call call) {
   Result<ledger::Ledger::Reserved> reserved =
       co_await ledger_.Reserve(row, In(options_.store_timeout));
   if (!reserved) {
-    // Perhaps it was written and only its confirmation was lost: nobody works on it.
-    NoteVoid(row, Slug(reserved.error()), 0);
+    NoteUnreserved(row, reserved.error());
     co_return co_await call.reply.Problem(reserved.error());
   }
   if (!reserved->held && !PTG_PLANTED("skip_reserve")) {

@@ -86,6 +86,7 @@ class Exchange {
 
   void NoteSettled(const Held& held, const std::string& transaction);
   void NoteVoid(const ledger::Reservation& row, std::string why, int status);
+  void NoteUnreserved(const ledger::Reservation& row, const Error& why);
   void NoteExpired(const ledger::Reservation& row, std::string why);
   void NoteDoubt(const ledger::Reservation& row, std::string transaction);
   // `uncommitted` is written first.
@@ -105,6 +106,8 @@ class Exchange {
   RefusalCache offers_;
   obs::Counter* unpaid_ = nullptr;  // of refusals for want of any payment
   ExchangeOptions options_;
+  // Notes of reservations that were not confirmed; they may outlive this.
+  std::shared_ptr<size_t> unreserved_ = std::make_shared<size_t>(0);
 };
 
 // Whether there is still time to do `work` and to collect then. kPaymentExpired otherwise.

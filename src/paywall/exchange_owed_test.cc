@@ -83,5 +83,16 @@ TEST_F(ExchangeOwedTest, WhatIsOwedIsOwedToTheSameRequestOnly) {
   EXPECT_EQ(Buy("n1")->status, 200);
 }
 
+// Routes are matched without regard to case and parameters; the seller's work may tell them apart.
+TEST_F(ExchangeOwedTest, WhatIsOwedIsOwedToTheSameTargetOnly) {
+  target_ = "/goods;page=1";
+  Buy("n1", "/goods", 2);
+  EXPECT_EQ(Row("n1").delivery, Delivery::kBroken);
+  target_ = "/Goods;page=2";
+  EXPECT_EQ(Buy("n1")->status, 402);
+  target_ = "/goods;page=1";
+  EXPECT_EQ(Buy("n1")->status, 200);
+}
+
 }  // namespace
 }  // namespace pontage::paywall

@@ -232,6 +232,17 @@ TEST_F(ExchangeTest, AStoredAnswerGoesOutAgainToAnEqualRequestOnly) {
   EXPECT_EQ(work_.keys.size(), 1U);
 }
 
+// The books keep text: what cannot be kept is sold all the same, and not given again.
+TEST_F(ExchangeTest, AnAnswerThatCannotBeStoredIsSoldOnce) {
+  route_.replay_answer = true;
+  work_.content_type = "text/plain; name=\"caf\xe9\"";
+  EXPECT_EQ(Buy("n1")->out.body, "goods");
+  EXPECT_EQ(Row("n1").state, State::kSettled);
+  EXPECT_EQ(Row("n1").delivery, Delivery::kDelivered);
+  EXPECT_EQ(Buy("n1")->status, 402);
+  EXPECT_EQ(work_.keys.size(), 1U);
+}
+
 // While the chain is silent the books still know what was bought here.
 TEST_F(ExchangeTest, WhenNobodyCanJudgeAPaymentTheBooksAreAsked) {
   rail_->says = FakeRail::Outcome::kUnknown;

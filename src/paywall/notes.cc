@@ -6,6 +6,7 @@
 #include "base/try.h"
 #include "io/timer.h"
 #include "paywall/exchange.h"
+#include "wire/problem/error_map.h"
 
 namespace pontage::paywall {
 namespace {
@@ -13,7 +14,8 @@ namespace {
 using ledger::Delivery;
 
 // A store that is away for longer than this has been restored from somewhere else. How many wait is
-// bounded by the requests that ran when it went: without it nothing new is reserved.
+// bounded by the requests that ran when it went: without it nothing new is reserved, and of what
+// was not confirmed to be kMostUnreserved wait at most.
 constexpr Millis kInsistFor{3'600'000};
 constexpr Millis kFirstPause{250};
 constexpr Millis kLongestPause{4'000};
@@ -22,6 +24,8 @@ bool IsOutage(const Error& error) {
   return error.code() == Code::kStore || error.code() == Code::kTimeout ||
          error.code() == Code::kOverloaded;
 }
+
+constexpr size_t kMostUnreserved = 256;
 
 using Write = std::function<Task<>(Deadline)>;
 
@@ -83,6 +87,19 @@ void Exchange::NoteVoid(const ledger::Reservation& row, std::string why, int sta
   if (PTG_PLANTED("drop_void")) return;
   NoteLater([&l = ledger_, id = row.id, why = std::move(why),
              status](Deadline by) { return l.Void(id, why, status, by); },
+            "ledger.void");
+}
+
+// A reservation that was not confirmed: perhaps it was written all the same, and nobody works on
+// it. Whoever sends one payment again and again while the store is away brings one such note each
+// time, so they are few; what has none the sweeper finds after some minutes.
+void Exchange::NoteUnreserved(const ledger::Reservation& row, const Error& why) {
+  if (PTG_PLANTED("drop_void")) return;
+  if (why.code() == Code::kOverloaded || *unreserved_ >= kMostUnreserved) return;
+  ++*unreserved_;
+  const std::shared_ptr<void> place(nullptr, [count = unreserved_](void*) { --*count; });
+  NoteLater([&l = ledger_, id = row.id, slug = std::string(problem::RowOf(why.code()).slug),
+             place](Deadline by) { return l.Void(id, slug, 0, by); },
             "ledger.void");
 }
 

@@ -80,7 +80,7 @@ Task<> Exchange::Recall(Call& call, const rail::Rail& rail, const deal::Grant& c
                                       std::to_string(options_.body_hold) +
                                       " bytes does not run again");
     }
-    if (RequestDigest(row.method, row.resource, call.head.headers, *captured) ==
+    if (RequestDigest(row.method, call.quote.target, call.head.headers, *captured) ==
         row.request_digest) {
       Held held{call, rail, std::move(row), std::move(captured->body), std::nullopt};
       co_return co_await Redeem(std::move(held));
@@ -118,7 +118,7 @@ Task<bool> Exchange::Replay(Call& call, const rail::Rail& rail, const ledger::Re
       co_await Capture(call.body, options_.body_hold, In(call.route.answer_timeout));
   if (!captured) co_return false;
   const ledger::Digest asked =
-      RequestDigest(row.method, row.resource, call.head.headers, *captured);
+      RequestDigest(row.method, call.quote.target, call.head.headers, *captured);
   if (!captured->whole || asked != row.request_digest) co_return false;
   PTG_CO_TRY(const std::optional<ledger::Ledger::StoredAnswer> stored,
              co_await ledger_.Answer(row.id, In(options_.store_timeout)));

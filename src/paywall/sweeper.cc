@@ -102,7 +102,7 @@ Task<bool> Sweeper::Finish(const ledger::Reservation& row) {
 // The work had not been answered when its process died, and before that nobody is asked to settle:
 // nobody was served, nobody is charged.
 Task<bool> Sweeper::GiveUp(const ledger::Reservation& row) {
-  PTG_CO_RUN(co_await ledger_.Expire(row.id, "interrupted", By()));
+  PTG_CO_RUN(co_await ledger_.GiveUp(row.id, "interrupted", By()));
   co_return true;
 }
 

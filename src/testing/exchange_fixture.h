@@ -62,6 +62,7 @@ class ExchangeFixture : public ::testing::Test {
       quote.price = t.route_.price;
       quote.method = "GET";
       quote.resource = r;
+      quote.target = t.target_.empty() ? r : t.target_;
       quote.resource_url = "https://shop.example" + r;
       paywall::Exchange exchange(*t.ledger_, t.metrics_, t.clock_, t.rng_);
       paywall::Call call{t.route_, quote, *t.rails_, head, body, t.work_, reply};
@@ -127,6 +128,7 @@ class ExchangeFixture : public ::testing::Test {
   FakeWork work_;
   catalog::Route route_;
   paywall::HeaderList fields_;          // of the requests to come
+  std::string target_;                  // where they go, if elsewhere than their resource
   net::BodySource* request_ = nullptr;  // the body of the next one
 };
 

@@ -134,7 +134,7 @@ Task<> Node::ServeOne(std::shared_ptr<Request> request) {
   quote.route_name = route.match;
   quote.price = route.price;
   quote.method = head.method;
-  quote.resource = request->resource;
+  quote.resource = quote.target = request->resource;
   quote.resource_url = "https://shop.example" + request->resource;
   Work work(ground_.upstream, request->payment, ground_.dice, ground_.weather);
   paywall::Call call{route, quote, *rails_, head, body, work, reply};
