@@ -83,7 +83,7 @@ const kSite = (port) => `server {
 // long. With `keep` the folder with the books and the log stays.
 export async function surround({ payers: count, keep }) {
   const dir = fs.mkdtempSync(path.join(os.tmpdir(), "ptg-soak-"));
-  const chain = await rig.up({ blockTime: 1, states: 128 });
+  const chain = await rig.up({ blockTime: 1, states: 16 });
   await rig.rpcCall(chain.rpc, "evm_setBlockGasLimit", "0x5f5e100");
   const payers = payersOf(count);
   await rig.fund(chain.rpc, { mint: Object.fromEntries(payers.map((p) => [p.address, 10_000_000_000n])) });

@@ -85,8 +85,9 @@ export async function startAnvil({ port = 0, blockTime = 0, states } = {}) {
   const args = ["--host", "127.0.0.1", "--port", `${port}`, "--chain-id", `${config.CHAIN_ID}`];
   args.push("--accounts", "1", "--hardfork", "prague");
   if (blockTime) args.push("--block-time", `${blockTime}`);
-  // Each transaction that is kept costs anvil a tenth of a megabyte: an hour of them is more than a machine has.
-  if (states) args.push("--prune-history", `${states}`, "--transaction-block-keeper", `${4 * states}`);
+  // Each transaction that is kept costs anvil a tenth of a megabyte, and each state a kilobyte for each payment that was
+  // ever made: an hour of either is more than a machine has.
+  if (states) args.push("--prune-history", `${states}`, "--transaction-block-keeper", "512");
   const anvil = spawn(anvilBinary(), args, {
     stdio: ["ignore", "pipe", "inherit"],
     env: { PATH: process.env.PATH, HOME: os.tmpdir() },
