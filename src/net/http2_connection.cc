@@ -84,8 +84,8 @@ Task<Connection::End> Connection::ReadFrames() {
   Deadline by = Deadline::Never();
   for (size_t reads = 1;; ++reads) {
     while (!dead_ && !closing_ && out_.size() - out_at_ >= kOut) {
-      drained_.Clear();
-      PTG_CO_RUN(co_await drained_.Wait(Deadline::Never()));
+      room_.Clear();
+      PTG_CO_RUN(co_await room_.Wait(Deadline::Never()));
     }
     if (dead_) co_return End::kBroken;
     const Result<size_t> count = co_await transport_.Read(block, by);
@@ -257,7 +257,7 @@ void Connection::Flush() {
   if (write_failed_) return Die();
   if (all_out()) {
     // Before it is filled again: who reads must not wait until there is nothing left to say.
-    drained_.Set();
+    room_.Set();
     if (dead_) return;
   }
   while (!writing_ && !write_failed_) {
@@ -298,6 +298,7 @@ void Connection::Flush() {
       std::string().swap(out_);
       out_at_ = 0;
     }
+    room_.Set();
     drained_.Set();
     // Whoever waited for that may have been the last, and our transport gone with him.
     if (dead_) return;
@@ -379,6 +380,7 @@ void Connection::Die() {
   for (const auto& stream : std::exchange(leaving_, {})) stream->Lose();
   transport_.socket().Abort();
   Wake();
+  room_.Set();
   drained_.Set();
 }
 

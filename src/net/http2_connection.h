@@ -176,7 +176,8 @@ class Connection final : public Session::Events,
   bool shut_ = false;  // our end of the stream is sent
   bool dead_ = false;
   bool complained_ = false;
-  Event drained_;   // there is room in out_ again
+  Event room_;      // there is room in out_ again
+  Event drained_;   // all that was to be said has left
   Event finished_;  // no handler runs
   Fork writer_;     // last: it uses the others and ends first
 };
