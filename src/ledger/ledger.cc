@@ -116,6 +116,10 @@ Task<> Ledger::Heartbeat(Deadline by) {
   const Author author{.node = node_, .now = clock_.Now()};
   auto body = [author](db::Tx& tx) { return ledger::Heartbeat(tx, author); };
   PTG_CO_RUN(co_await database_.Write(std::move(body), by));
+  {
+    const std::lock_guard lock(mutex_);
+    beat_ = clock_.Steady();
+  }
   // Who is silent is heard here as well: a sweep may take longer than a node may be silent.
   auto look = [author](db::Tx& tx) { return OtherNodes(tx, author); };
   PTG_CO_TRY(const std::vector<NodeBeat> others, co_await database_.Read(std::move(look), by));
@@ -140,15 +144,16 @@ Task<std::vector<Reservation>> Ledger::Orphans(size_t limit, Deadline by) {
 }
 
 // A node is dead when its heartbeat has stood still for kNodeSilence by our own steady clock: what
-// its wall clock or ours says does not matter. While we ourselves could not listen (the store was
-// away, for the others too) nobody was silent.
+// its wall clock or ours says does not matter. While we ourselves could not listen, or not be heard
+// (the store was away, or took no writes, for the others too), nobody was silent.
 std::vector<NodeBeat> Ledger::Listen(const std::vector<NodeBeat>& others) {
   const SteadyMs now = clock_.Steady();
   std::vector<NodeBeat> dead;
   std::map<std::string, Heard> heard;
   const std::lock_guard lock(mutex_);
   const Millis since_last = now - listened_;
-  const Millis deaf = since_last > 2 * kHeartbeat ? since_last : Millis(0);
+  const bool mute = beat_ && now - *beat_ > 2 * kHeartbeat;
+  const Millis deaf = mute || since_last > 2 * kHeartbeat ? since_last : Millis(0);
   listened_ = now;
   for (const NodeBeat& node : others) {
     const auto before = heard_.find(node.id);

@@ -156,6 +156,7 @@ class Ledger {
   std::mutex mutex_;
   std::map<std::string, Heard> heard_;
   SteadyMs listened_;
+  std::optional<SteadyMs> beat_;  // when our own heartbeat was last written
 };
 
 }  // namespace pontage::ledger

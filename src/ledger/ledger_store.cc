@@ -5,6 +5,7 @@
 #include "base/fault.h"
 #include "base/try.h"
 #include "codec/json.h"
+#include "ledger/history.h"
 #include "ledger/outbox.h"
 #include "ledger/reservation_row.h"
 
@@ -47,10 +48,11 @@ constexpr db::Statement kSale{
     "ledger.sale",
     "SELECT request_id, tenant, route, resource, rail, scheme, network, asset, amount,"
     " price_micros, payer, pay_to FROM reservation WHERE id = $1"};
+// As kAnswered: whoever took the row over may be settling it, and nothing leads out of 'voided'.
 constexpr db::Statement kVoid{
     "ledger.void",
     "UPDATE reservation SET state = 'voided', failure = $2, upstream_status = $3, updated_ms = $4"
-    " WHERE id = $1 AND state = 'held' RETURNING id"};
+    " WHERE id = $1 AND state = 'held' AND node = $5 RETURNING id"};
 // Writes nothing when it would say what is known already: a payment in doubt for a week is looked
 // at ten thousand times.
 constexpr db::Statement kDoubt{
@@ -108,75 +110,6 @@ constexpr db::Statement kKeepAnswer{
 constexpr db::Statement kReadAnswer{
     "ledger.read_answer", "SELECT status, head, body FROM stored_answer WHERE reservation = $1"};
 
-// Lines of history that every sale has, reserved, answered, settled, delivered, are times of its
-// row: a line for each would be three more statements of every paid call. What else happens has a
-// line in reservation_event, whose seq says where it stands among them: those after settling above
-// kAfterSettled. (Payments of older versions have all their lines there, from 1 on.)
-constexpr int64_t kAfterAnswered = 1;
-constexpr int64_t kAfterSettled = 1'000'000;
-// The row of the reservation is written before its history in every transaction, so two writers of
-// one history never meet. $5 what its seq is above.
-constexpr db::Statement kEvent{
-    "ledger.event",
-    "INSERT INTO reservation_event (reservation, seq, at_ms, what, detail) VALUES ($1,"
-    " (SELECT COALESCE(MAX(seq), $5) + 1 FROM reservation_event WHERE reservation = $1"
-    "  AND seq > $5), $2, $3, $4)"};
-constexpr db::Statement kHistory{
-    "ledger.history",
-    "SELECT at_ms, what, detail FROM (SELECT 0 AS seq, created_ms AS at_ms, 'reserved' AS what,"
-    " '' AS detail FROM reservation WHERE id = $1 AND NOT EXISTS (SELECT 1 FROM reservation_event"
-    " WHERE reservation = $1 AND what = 'reserved')"
-    " UNION ALL SELECT 1, answered_ms, 'answered', CAST(upstream_status AS TEXT)"
-    " FROM reservation WHERE id = $1 AND answered_ms > 0"
-    " UNION ALL SELECT 1000000, settled_ms, 'settled', tx_hash"
-    " FROM reservation WHERE id = $1 AND settled_ms > 0"
-    " UNION ALL SELECT 2000000, delivered_ms, 'delivered', ''"
-    " FROM reservation WHERE id = $1 AND delivered_ms > 0"
-    " UNION ALL SELECT seq, at_ms, what, detail"
-    " FROM reservation_event WHERE reservation = $1) AS lines ORDER BY seq, at_ms"};
-
-constexpr db::Statement kHeartbeat{
-    "ledger.heartbeat",
-    "INSERT INTO node (id, heartbeat_ms) VALUES ($1, $2)"
-    " ON CONFLICT (id) DO UPDATE SET heartbeat_ms = excluded.heartbeat_ms"};
-constexpr db::Statement kForgetNodes{"ledger.forget_nodes",
-                                     "DELETE FROM node WHERE id <> $1 AND heartbeat_ms < $2"};
-constexpr db::Statement kNodes{"ledger.nodes", "SELECT id, heartbeat_ms FROM node WHERE id <> $1"};
-constexpr db::Statement kForgetNode{"ledger.forget_node",
-                                    "DELETE FROM node WHERE id = $1 AND heartbeat_ms = $2"};
-
-// Whose node stands not in the table is dead. What dead nodes were delivering is owed from now on.
-// $1 me, $2 now, $3 how many.
-constexpr db::Statement kOweOrphans{
-    "ledger.owe_orphans",
-    "UPDATE reservation SET delivery = 'owed', node = $1, updated_ms = $2, failure = 'node_lost'"
-    " WHERE delivery IN ('pending', 'redeeming') AND id IN"
-    " (SELECT id FROM reservation WHERE delivery IN ('pending', 'redeeming') AND node <> $1"
-    "  AND node NOT IN (SELECT id FROM node) LIMIT $3)"
-    " AND node <> $1 AND node NOT IN (SELECT id FROM node)"
-    " RETURNING id"};
-
-// Open rows that nobody works on: of dead nodes; due for another look, or put off for so long that
-// the clock it was done by was wrong; and those that this node lost sight of itself. The condition
-// stands twice, in the choice and in the update, so that a row which another node takes at the same
-// moment is left to it. $1 me, $2 now, $3 an answered row of ours that is older was forgotten, $4
-// the same for one that was only reserved, $5 how many, $6 when to look at a held row again.
-#define PTG_NEEDS_FINISHING                                                    \
-  " state IN ('held', 'in_doubt')"                                             \
-  " AND ((look_ms > 0 AND (look_ms <= $2 OR look_ms > $2 + 120000))"           \
-  " OR (node <> $1 AND (look_ms = 0 OR state = 'held')"                        \
-  "     AND node NOT IN (SELECT id FROM node))"                                \
-  " OR (node = $1 AND look_ms = 0 AND stage = 'answered' AND updated_ms < $3)" \
-  " OR (node = $1 AND look_ms = 0 AND updated_ms < $4 AND valid_before_ms < $4))"
-constexpr db::Statement kTakeOrphans{
-    "ledger.take_orphans",
-    "UPDATE reservation SET node = $1, looks = looks + 1,"
-    " look_ms = CASE WHEN state = 'held' THEN $6 ELSE $2 + CASE looks WHEN 0 THEN 2000 WHEN 1 THEN"
-    " 4000 WHEN 2 THEN 8000 WHEN 3 THEN 16000 WHEN 4 THEN 32000 ELSE 60000 END END"
-    " WHERE id IN (SELECT id FROM reservation WHERE" PTG_NEEDS_FINISHING
-    "  ORDER BY look_ms, id LIMIT $5) AND" PTG_NEEDS_FINISHING " RETURNING " PTG_RESERVATION_COLUMNS
-    ", looks"};
-
 constexpr db::Statement kFind{
     "ledger.find", "SELECT " PTG_RESERVATION_COLUMNS
                    " FROM reservation WHERE id = $1 OR request_id = $1"
@@ -196,24 +129,8 @@ constexpr db::Statement kCountDue{"ledger.count_due",
                                   "SELECT delivery, COUNT(*) FROM reservation"
                                   " WHERE delivery IN ('owed', 'broken') GROUP BY delivery"};
 
-// A settling that began this long ago has passed every closing deadline we allow.
-constexpr Millis kAnsweredForgotten{120'000};
-// An upstream may work for long, but its payment does not stay good that long.
-constexpr Millis kReservedForgotten{3'600'000};
-// How long whoever took over a held row has for finishing it.
-constexpr Millis kFinishing{60'000};
 // The first look at a payment in doubt.
 constexpr Millis kFirstLook{1'000};
-// One dead node leaves at most its open connections behind; more than this comes with the next
-// call.
-constexpr int64_t kMostOwed = 1'000;
-
-// `after` is where the line stands: kAfterAnswered or kAfterSettled.
-Result<> AddEvent(db::Tx& tx, const Author& author, const std::string& id, int64_t after,
-                  std::string_view what, std::string detail) {
-  PTG_RUN(tx.Run(kEvent, id, author.now.ms(), std::string(what), std::move(detail), after));
-  return {};
-}
 
 Error WrongState(const Reservation& row) {
   std::string detail = "the payment is ";
@@ -331,7 +248,7 @@ Result<Delivery> Commit(db::Tx& tx, const Author& author, const ReservationId& i
 Result<> Void(db::Tx& tx, const Author& author, const ReservationId& id, const std::string& why,
               int upstream_status) {
   PTG_TRY(const db::Rows rows,
-          tx.Run(kVoid, id.str(), why, int64_t{upstream_status}, author.now.ms()));
+          tx.Run(kVoid, id.str(), why, int64_t{upstream_status}, author.now.ms(), author.node));
   if (!rows.empty()) return AddEvent(tx, author, id.str(), kAfterAnswered, "voided", why);
   return HappenedBefore(tx, id, [](const Reservation& r) { return r.state == State::kVoided; });
 }
@@ -410,43 +327,6 @@ Result<> GiveBack(db::Tx& tx, const Author& author, const ReservationId& id,
   return AddEvent(tx, author, id.str(), kAfterSettled, rows.front().Text(0), "given_back");
 }
 
-Result<> Heartbeat(db::Tx& tx, const Author& author) {
-  PTG_RUN(tx.Run(kHeartbeat, author.node, author.now.ms()));
-  return {};
-}
-
-Result<> ForgetOtherNodes(db::Tx& tx, const Author& author, UnixMs before) {
-  PTG_RUN(tx.Run(kForgetNodes, author.node, before.ms()));
-  return {};
-}
-
-Result<std::vector<NodeBeat>> OtherNodes(db::Tx& tx, const Author& author) {
-  PTG_TRY(const db::Rows rows, tx.Run(kNodes, author.node));
-  std::vector<NodeBeat> nodes;
-  for (const db::Row& row : rows) nodes.push_back({row.Text(0), UnixMs(row.Int(1))});
-  return nodes;
-}
-
-Result<std::vector<Reservation>> TakeOrphans(db::Tx& tx, const Author& author,
-                                             const std::vector<NodeBeat>& dead, size_t limit) {
-  const int64_t now = author.now.ms();
-  for (const NodeBeat& node : dead) PTG_RUN(tx.Run(kForgetNode, node.id, node.at.ms()));
-  PTG_TRY(const db::Rows owed, tx.Run(kOweOrphans, author.node, now, int64_t{kMostOwed}));
-  for (const db::Row& row : owed) {
-    PTG_RUN(AddEvent(tx, author, row.Text(0), kAfterSettled, "owed", "node_lost"));
-  }
-  PTG_TRY(const db::Rows rows,
-          tx.Run(kTakeOrphans, author.node, now, (author.now - kAnsweredForgotten).ms(),
-                 (author.now - kReservedForgotten).ms(), static_cast<int64_t>(limit),
-                 (author.now + kFinishing).ms()));
-  for (const db::Row& row : rows) {
-    // Only the first time: the looks that follow change nothing.
-    if (row.Int(row.size() - 1) != 1) continue;
-    PTG_RUN(AddEvent(tx, author, row.Text(0), kAfterAnswered, "taken_over", author.node));
-  }
-  return FromRows(rows);
-}
-
 Result<std::optional<Ledger::StoredAnswer>> ReadAnswer(db::Tx& tx, const ReservationId& id) {
   PTG_TRY(const db::Rows rows, tx.Run(kReadAnswer, id.str()));
   if (rows.empty()) return std::nullopt;
@@ -483,16 +363,6 @@ Result<std::vector<Reservation>> ListReservations(db::Tx& tx, const Ledger::Filt
   PTG_TRY(const db::Rows rows, tx.Run(kList, since, state, filter.payer, filter.route,
                                       filter.transaction, static_cast<int64_t>(filter.limit)));
   return FromRows(rows);
-}
-
-Result<std::vector<Ledger::Event>> ReadHistory(db::Tx& tx, const ReservationId& id) {
-  PTG_TRY(const db::Rows rows, tx.Run(kHistory, id.str()));
-  std::vector<Ledger::Event> events;
-  events.reserve(rows.size());
-  for (const db::Row& row : rows) {
-    events.push_back({.at = UnixMs(row.Int(0)), .what = row.Text(1), .detail = row.Text(2)});
-  }
-  return events;
 }
 
 Result<Ledger::Totals> CountReservations(db::Tx& tx) {

@@ -379,6 +379,11 @@ TEST_P(LedgerStoreTest, OnlyWhatIsOursAndNotAnsweredIsGivenUp) {
   ASSERT_THAT(Do([&](db::Tx& tx) { return Doubt(tx, At(2), ReservationId("pay_3"), "", "why"); }),
               IsOk());
   EXPECT_THAT(give_up("pay_1", "node_b"), FailsWith(Code::kConflict));
+  // Nor does who lost it void it: the other one may be settling it.
+  EXPECT_THAT(Do([&](db::Tx& tx) {
+                return Void(tx, At(9, "node_b"), ReservationId("pay_2"), "refused", 0);
+              }),
+              FailsWith(Code::kConflict));
   EXPECT_THAT(give_up("pay_2", "node_a"), FailsWith(Code::kConflict));
   EXPECT_THAT(give_up("pay_3", "node_a"), FailsWith(Code::kConflict));
   EXPECT_EQ(Row("pay_3").state, State::kInDoubt);

@@ -6,7 +6,7 @@
 #include "db/db.h"
 #include "ledger/reservation.h"
 
-// Between a Reservation and its row. Used by ledger_store.cc alone.
+// Between a Reservation and its row. For those who write the SQL of the books.
 namespace pontage::ledger {
 
 // The columns in the order in which ToValues writes and FromRow reads them, without what only the
