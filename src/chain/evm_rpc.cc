@@ -57,6 +57,9 @@ Result<bool> ReadState(const Json& result) {
   return Fail(Code::kChainUnreachable, "authorizationState of the asset answered no boolean");
 }
 
+// JSON-RPC 2.0 §5.1.
+constexpr int64_t kNoSuchMethod = -32601;
+
 // What went wrong with the connection, without anything a node said.
 Error Unreachable(const ChainId& chain) {
   return Error(Code::kChainUnreachable, "no node of " + chain.Caip2() + " answered");
@@ -423,11 +426,17 @@ Task<EvmFees> EvmRpc::Fees(Deadline by) {
   PTG_CO_TRY(const EvmBlock block, ReadBlock(replies[0].result));
   EvmFees fees;
   fees.base_fee = block.base_fee;
-  // Nodes without a suggestion of their own take what wallets use then: one gwei.
-  fees.priority_fee = codec::Uint256(1'000'000'000);
   if (!replies[1].failed) {
     PTG_CO_TRY(fees.priority_fee, ReadQuantity(replies[1].result));
+    co_return fees;
   }
+  if (replies[1].code != kNoSuchMethod) {
+    co_return Fail(Outage("eth_maxPriorityFeePerGas", replies[1]));
+  }
+  // Nodes without a suggestion of their own take what wallets use then, one gwei; where gas is
+  // cheaper than that, as much again.
+  const codec::Uint256 gwei(1'000'000'000);
+  fees.priority_fee = fees.base_fee.IsZero() ? gwei : std::min(fees.base_fee, gwei);
   co_return fees;
 }
 

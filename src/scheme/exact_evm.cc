@@ -228,6 +228,11 @@ Result<> CheckTerms(const ExactEvm& p) {
                     .At(At("to"))
                     .Want(p.want.pay_to.ToChecksum()));
   }
+  if (auth.value.IsZero()) {
+    return Fail(Error(Code::kPaymentAmount, "a payment of nothing costs its gas and pays nobody")
+                    .At(At("value"))
+                    .Want("at least 1"));
+  }
   if (auth.value != p.want.amount) {
     return Fail(Error(Code::kPaymentAmount, "the payment is not of the price")
                     .At(At("value"))

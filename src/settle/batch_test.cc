@@ -118,6 +118,34 @@ TEST_P(BatchTest, BehindATransactionThatIsNotMinedPaymentsWaitForEachOther) {
   }
 }
 
+// Of payments that are together more than their payer has one is settled, and no gas goes into the
+// others: each is good by itself until that one is mined.
+TEST_P(BatchTest, MoreThanThePayerHasCostsNoGas) {
+  for (const bool multicall : {true, false}) {
+    SCOPED_TRACE(multicall);
+    f.fake.multicall = multicall;
+    f.StartNode();
+    f.fake.balance[f.payer.address()] = codec::Uint256(1'500);
+    const size_t transfers = f.fake.transfers;
+    const auto sent = [&] {
+      return f.loop
+          .RunUntilDone(f.fake.TransactionCount(f.signer.address(), false, Deadline::Never()))
+          .value_or(0);
+    };
+    const uint64_t before = sent();
+    Run run;
+    Begin(run, multicall ? 1 : 101, 12);
+    for (int i = 0; i < 100 && run.ended < run.sales.size(); ++i) {
+      f.Wait(Millis(50));
+      if (i % 4 == 3) f.fake.Mine();
+    }
+    End(run);
+    EXPECT_EQ(Settled(run), 1U);
+    EXPECT_EQ(f.fake.transfers - transfers, 1U);
+    EXPECT_EQ(sent() - before, 1U);
+  }
+}
+
 // One payee, one payer, one amount: every payment has its own proof all the same.
 TEST_P(BatchTest, AQueueIsSettledTogether) {
   Run run;

@@ -20,6 +20,12 @@ std::optional<Uint256> EighthMore(const Uint256& n) {
 
 }  // namespace
 
+chain::EvmFees Believed(chain::EvmFees market) {
+  const Uint256 most = std::max(Uint256(50'000'000'000), market.base_fee);
+  market.priority_fee = std::min(market.priority_fee, most);
+  return market;
+}
+
 Result<GasPrice> FirstPrice(const chain::EvmFees& market, const Uint256& cap) {
   PTG_TRY(const Uint256 needed, Add(market.base_fee, market.priority_fee));
   if (needed > cap) return Fail(Code::kOverloaded, "gas costs more than we pay");
@@ -43,8 +49,9 @@ std::optional<GasPrice> RaisedPrice(const GasPrice& last, const chain::EvmFees& 
 }
 
 Step NextStep(const Unmined& tx, const chain::EvmFees& market, Millis patience) {
-  if (tx.age < patience || tx.versions >= kMaxVersions) return Step::kWait;
+  if (tx.age < patience) return Step::kWait;
   if (!tx.wanted && !tx.canceled) return Step::kCancel;
+  if (tx.versions >= kMaxVersions) return Step::kWait;
   const Result<Uint256> needed = Add(market.base_fee, market.priority_fee);
   const bool left_behind = tx.underpriced || !needed || tx.price.most < *needed;
   return tx.head || left_behind ? Step::kRaise : Step::kWait;

@@ -17,6 +17,10 @@ struct GasPrice {
   friend bool operator==(const GasPrice&, const GasPrice&) = default;
 };
 
+// What of a node's word is believed: a tip of at most 50 gwei, or the base fee where that is more.
+// No chain has asked more for days together, and one node's mistake should not empty the signer.
+chain::EvmFees Believed(chain::EvmFees market);
+
 // For a first version: twice the base fee, which keeps it good through six full blocks, and the
 // tip; at most `cap`. kOverloaded when not even the next block is to be had for `cap`.
 Result<GasPrice> FirstPrice(const chain::EvmFees& market, const codec::Uint256& cap);

@@ -22,6 +22,14 @@ TEST(FeePolicy, AFirstVersionPaysTwiceTheBaseFeeWithinTheCap) {
   EXPECT_THAT(FirstPrice(Market(100, 7), Uint256(106)), FailsWith(Code::kOverloaded));
 }
 
+TEST(FeePolicy, ATipThatNobodyAsksIsANodesMistake) {
+  constexpr uint64_t kGwei = 1'000'000'000;
+  EXPECT_EQ(Believed(Market(kGwei / 100, 900 * kGwei)).priority_fee, Uint256(50 * kGwei));
+  EXPECT_EQ(Believed(Market(300 * kGwei, 200 * kGwei)).priority_fee, Uint256(200 * kGwei));
+  EXPECT_EQ(Believed(Market(300 * kGwei, 900 * kGwei)).priority_fee, Uint256(300 * kGwei));
+  EXPECT_EQ(Believed(Market(100, 7)).priority_fee, Uint256(7));
+}
+
 TEST(FeePolicy, ARaiseIsAnEighthOrTheMarketAndNeverAboveTheCap) {
   const GasPrice last{Uint256(800), Uint256(80)};
   const struct {
@@ -88,6 +96,13 @@ TEST(FeePolicy, WhatIsDoneAboutATransactionThatNoBlockHas) {
       {"nobody wants it any more", Step::kCancel,
        [](Unmined t) {
          t.wanted = false;
+         return t;
+       },
+       Market(1, 1)},
+      {"raised too often, and nobody wants it any more", Step::kCancel,
+       [](Unmined t) {
+         t.wanted = false;
+         t.versions = kMaxVersions;
          return t;
        },
        Market(1, 1)},

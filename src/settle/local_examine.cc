@@ -19,6 +19,9 @@ constexpr Millis kGasKnown{5 * 60 * 1000};
 // How long what Verify heard is good for settling. Most sales settle within a second; what has
 // changed meanwhile, the simulation finds.
 constexpr Millis kVerifiedKnown{30'000};
+// A wallet that was reverted may try again then.
+constexpr Millis kNotAskedFor{10 * 60 * 1000};
+constexpr size_t kMaxBrokenWords = 10'000;
 // Payees of one facilitator; with more, notes are made anew.
 constexpr size_t kMaxGasNotes = 10'000;
 
@@ -89,7 +92,25 @@ codec::Bytes LocalFacilitator::CallOf(const Prepared& p) const {
   return chain::CallTransferWithAuthorization(auth, SignatureOf(p.check));
 }
 
+bool LocalFacilitator::BrokeItsWord(const crypto::EvmAddress& wallet) {
+  const std::lock_guard lock(mutex_);
+  const auto at = broken_words_.find(wallet);
+  return at != broken_words_.end() && clock_.Steady() < at->second;
+}
+
+void LocalFacilitator::NoteBrokenWord(const crypto::EvmAddress& wallet) {
+  const std::lock_guard lock(mutex_);
+  const SteadyMs now = clock_.Steady();
+  std::erase_if(broken_words_, [now](const auto& one) { return one.second <= now; });
+  if (broken_words_.size() >= kMaxBrokenWords) broken_words_.clear();
+  broken_words_[wallet] = now + kNotAskedFor;
+}
+
 Task<> LocalFacilitator::AskWallet(Prepared& p, Deadline by) {
+  if (BrokeItsWord(p.check.payload.auth.from)) {
+    p.check.wallet = false;
+    co_return {};
+  }
   std::vector<chain::Call> calls(1);
   calls[0].target = p.check.payload.auth.from;
   calls[0].data = chain::CallIsValidSignature(scheme::DigestOf(p.check), p.check.payload.signature);

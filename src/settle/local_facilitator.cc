@@ -120,15 +120,16 @@ Task<Settlement> LocalFacilitator::SettleFor(const x402::Payment& payment,
   const bool untimely = !good && scheme::IsUntimely(good.error().code());
   // One that was begun in time is brought to its end after its time as well; but only for who shows
   // the whole payment.
-  if (!good && !(untimely && WasGood(p.check))) co_return Refused(p, good.error());
-  if (!untimely) RecallVerified(p);
+  const bool never = !good && !(untimely && WasGood(p.check));
+  if (never && caller == Caller::kStranger) co_return Refused(p, good.error());
+  if (good) RecallVerified(p);
   // Just verified: hardly begun by anybody, and if it was, the store refuses to begin it twice.
   if (p.check.facts) co_return co_await Begin(p, caller, Alone::kNo, by);
   const Result<std::optional<Pending>> row = co_await Stored(p);
   // An earlier call may have sent it: without the store nobody can tell.
   if (!row) co_return Failed(Outcome::kUnknown, NotSeen(), p.version, p.payer, p.network);
   if (*row) co_return co_await Resume(p, **row, caller, by);
-  if (!untimely) co_return co_await Begin(p, caller, Alone::kNo, by);
+  if (good) co_return co_await Begin(p, caller, Alone::kNo, by);
   // Nothing of ours is under way, and whether somebody else settled it only its owner may ask.
   if (caller == Caller::kStranger) co_return Refused(p, good.error());
   co_return co_await SettledElsewhere(p, good.error(), by);
@@ -175,10 +176,7 @@ Task<Settlement> LocalFacilitator::Begin(Prepared& p, Caller caller, Alone alone
     const Result<std::optional<Pending>> row = co_await Stored(p);
     if (!row) co_return Failed(Outcome::kUnknown, NotSeen(), p.version, p.payer, p.network);
     if (*row) co_return co_await Resume(p, **row, caller, by);
-    const Code code = good.error().code();
-    if ((code == Code::kPaymentReplayed || scheme::IsUntimely(code)) && caller == Caller::kOwner) {
-      co_return co_await SettledElsewhere(p, good.error(), by);
-    }
+    if (caller == Caller::kOwner) co_return co_await SettledElsewhere(p, good.error(), by);
     co_return Refused(p, good.error());
   }
   Submitter::Job job;
@@ -186,6 +184,9 @@ Task<Settlement> LocalFacilitator::Begin(Prepared& p, Caller caller, Alone alone
   job.to = p.check.want.asset;
   job.data = CallOf(p);
   job.gas = p.check.facts->gas;
+  job.payer = p.check.payload.auth.from;
+  job.value = p.check.payload.auth.value;
+  job.balance = p.check.facts->balance;
   // A contract may do otherwise when it is mined, and should not take others with it.
   job.alone = alone == Alone::kYes || p.check.wallet.has_value();
   job.unproven = recalled;
@@ -319,6 +320,7 @@ Task<Settlement> LocalFacilitator::Judge(const Prepared& p, const Submitter::Sen
   Log(LogLevel::kWarn, "settle.failed",
       {{"chain", p.network}, {"transaction", hash}, {"reason", why.detail()}});
   ForgetGas(p);
+  if (p.check.wallet && !sent.receipt->ok) NoteBrokenWord(p.check.payload.auth.from);
   if (sent.batch && traced->trace == Trace::kUnused) {
     // Perhaps by the batch's fault (its gas, another payment of the same payer): it is judged anew
     // and, if it is still good, tried by itself.

@@ -86,6 +86,10 @@ class LocalFacilitator final : public Facilitator {
   // For a payer with code: asks his contract about the signature (ERC-1271). A payer whose key has
   // not signed is asked for code first. Changes nothing for anybody else.
   Task<> AskWallet(Prepared& p, Deadline by);
+  // A contract wallet whose yes the chain did not keep is not asked for a while: what it says in a
+  // simulation may be another thing than it does, and the gas is ours.
+  bool BrokeItsWord(const crypto::EvmAddress& wallet);
+  void NoteBrokenWord(const crypto::EvmAddress& wallet);
   // Notes whose key signed, if the terms are such that it is worth the work.
   void Recognise(Prepared& p);
   Task<> MeetPayer(Prepared& p, Deadline by);
@@ -131,7 +135,7 @@ class LocalFacilitator final : public Facilitator {
   static bool PaidThis(const Prepared& p, const codec::Json& result);
   static codec::Json Remembered(const Prepared& p, const x402::SettleAnswer& answer);
   // The end of a settlement that moved the money, for the facilitator's own memory.
-  Task<> NoteFinished(std::string key, std::string result, std::string network,
+  Task<> NoteFinished(std::string key, PendingState state, std::string result, std::string network,
                       std::string transaction);
   Task<Settlement> Tell(const Prepared& p, x402::SettleAnswer answer, Caller caller, Deadline by);
   Task<bool> WasToldTo(const Prepared& p);
@@ -162,6 +166,7 @@ class LocalFacilitator final : public Facilitator {
     SteadyMs until{INT64_MIN};
   };
   std::vector<VerifiedNote> verified_;
+  std::map<crypto::EvmAddress, SteadyMs> broken_words_;  // until when
   // Of the receipt that was judged last.
   std::shared_ptr<const chain::EvmReceipt> last_receipt_;
   std::shared_ptr<const scheme::TransferLogs> last_logs_;

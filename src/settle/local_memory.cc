@@ -15,16 +15,25 @@ using Outcome = Facilitator::Outcome;
 using Settlement = Facilitator::Settlement;
 
 constexpr Millis kStoreTimeout{5'000};
-// Member of a stored answer: the sale whose seller has heard it.
+// Members of a stored answer: the sale whose seller has heard it; what was paid, to whom.
 constexpr std::string_view kToldTo = "toldTo";
-// And what was paid, to whom: the nonce is the payer's choice, and he may sign another payment with
-// it.
 constexpr std::string_view kPaid = "paid";
 
 }  // namespace
 
 std::string LocalFacilitator::TermsOf(const Prepared& p) {
   return p.check.want.pay_to.ToLower() + " " + p.check.want.amount.ToDecimal();
+}
+
+bool LocalFacilitator::PaidThis(const Prepared& p, const codec::Json& result) {
+  const codec::Json* paid = result.Find(kPaid);
+  return paid != nullptr && *paid == codec::Json(TermsOf(p));
+}
+
+codec::Json LocalFacilitator::Remembered(const Prepared& p, const x402::SettleAnswer& answer) {
+  codec::Json json = answer.ToJson();
+  json.Set(std::string(kPaid), TermsOf(p));
+  return json;
 }
 
 // The settlement that was begun for it, if there is one that did not fail.
@@ -37,17 +46,14 @@ Task<std::optional<Pending>> LocalFacilitator::Stored(const Prepared& p) {
   co_return row;
 }
 
-bool LocalFacilitator::PaidThis(const Prepared& p, const codec::Json& result) {
-  const codec::Json* paid = result.Find(kPaid);
-  return paid != nullptr && *paid == codec::Json(TermsOf(p));
-}
-
 Task<Settlement> LocalFacilitator::Finish(const Prepared& p, x402::SettleAnswer answer,
                                           Caller caller, Deadline by) {
   std::string result = codec::ToString(Remembered(p, answer));
   PTG_KILL_POINT("tx_proved");
-  Task<> note = NoteFinished(p.key, std::move(result), p.network, answer.transaction);
-  if (caller == Caller::kOwner) {
+  const bool owner = caller == Caller::kOwner;
+  const PendingState state = owner ? PendingState::kTold : PendingState::kSettled;
+  Task<> note = NoteFinished(p.key, state, std::move(result), p.network, answer.transaction);
+  if (owner) {
     // The owner's books are next in the writer's queue and share its commit. What is lost with both
     // the chain tells again.
     Loop::Current()->Spawn(std::move(note), "settle.finish");
@@ -62,16 +68,10 @@ Task<Settlement> LocalFacilitator::Finish(const Prepared& p, x402::SettleAnswer 
   co_return co_await Tell(p, std::move(answer), caller, by);
 }
 
-codec::Json LocalFacilitator::Remembered(const Prepared& p, const x402::SettleAnswer& answer) {
-  codec::Json json = answer.ToJson();
-  json.Set(std::string(kPaid), TermsOf(p));
-  return json;
-}
-
-Task<> LocalFacilitator::NoteFinished(std::string key, std::string result, std::string network,
-                                      std::string transaction) {
-  const auto body = [key = std::move(key), result = std::move(result), now = clock_.Now()](
-                        db::Tx& tx) { return FinishPending(tx, key, result, now); };
+Task<> LocalFacilitator::NoteFinished(std::string key, PendingState state, std::string result,
+                                      std::string network, std::string transaction) {
+  const auto body = [key = std::move(key), state, result = std::move(result), now = clock_.Now()](
+                        db::Tx& tx) { return FinishPending(tx, key, state, result, now); };
   const Result<bool> written = co_await database_.Write(body, Deadline::In(clock_, kStoreTimeout));
   PTG_KILL_POINT("tx_finished");
   if (!written) {
@@ -84,6 +84,8 @@ Task<> LocalFacilitator::NoteFinished(std::string key, std::string result, std::
 
 Task<Settlement> LocalFacilitator::Tell(const Prepared& p, x402::SettleAnswer answer, Caller caller,
                                         Deadline) {
+  // Whoever was told before him: his buyer has paid, and anybody who sees the transaction on its
+  // way could ask for its outcome first.
   if (caller == Caller::kOwner) co_return Settlement{Outcome::kSettled, std::move(answer)};
   codec::Json told = Remembered(p, answer);
   if (!p.sale.empty()) told.Set(std::string(kToldTo), p.sale);

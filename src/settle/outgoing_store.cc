@@ -308,7 +308,7 @@ Result<std::optional<Outgoing>> ReplaceTransaction(db::Tx& tx, const Signer& sig
                                                    const crypto::PrivateKey& secret,
                                                    chain::EvmTransaction call, const Outgoing& old,
                                                    const std::string& id, const SigningRules& rules,
-                                                   Spent spent, UnixMs now) {
+                                                   UnixMs now) {
   PTG_TRY(const db::Rows gas, tx.Run(kGasOf, old.id));
   // A version that the caller does not know may be the one that was mined.
   const std::string newest = codec::Hex0x(old.versions.back().hash);
@@ -316,7 +316,6 @@ Result<std::optional<Outgoing>> ReplaceTransaction(db::Tx& tx, const Signer& sig
   if (replaced.empty() || gas.empty()) {
     return Fail(Code::kConflict, "the transaction is open no more, or has another version");
   }
-  if (spent == Spent::kNo) PTG_RUN(AddGas(tx, signer, gas[0].Int(1), -gas[0].Int(0)));
   // What the chain threw out had been told to be settled, and is to be so again.
   const bool gone = gas[0].Text(2) == "gone";
   const auto move = [&](const std::string& key, const std::string& hash) {
@@ -342,7 +341,9 @@ Result<std::optional<Outgoing>> ReplaceTransaction(db::Tx& tx, const Signer& sig
 }
 
 Result<Outgoing> StoreFiller(db::Tx& tx, const Signer& signer, const crypto::PrivateKey& secret,
-                             const chain::EvmTransaction& call, const std::string& id, UnixMs now) {
+                             const chain::EvmTransaction& call, const std::string& id,
+                             const SigningRules& rules, UnixMs now) {
+  PTG_RUN(CheckBudget(tx, signer, rules, MostGwei(call), now));
   return Insert(tx, signer, chain::SignTransaction(call, secret), id, "", now);
 }
 
@@ -407,11 +408,14 @@ Result<bool> MarkMined(db::Tx& tx, const Signer& signer, const Mined& mined, Uni
   PTG_TRY(const db::Rows open, tx.Run(kGasOf, mined.id));
   if (open.empty()) return false;
   const int64_t cost = mined.gwei.value_or(open[0].Int(0));
-  PTG_RUN(AddGas(tx, signer, open[0].Int(1), cost - open[0].Int(0)));
   const bool named = mined.block_hash != crypto::Hash32{};
   const std::string block_hash = named ? codec::Hex0x(mined.block_hash) : std::string();
-  PTG_RUN(tx.Run(kMined, mined.id, codec::Hex0x(mined.hash), static_cast<int64_t>(mined.block),
+  PTG_TRY(const db::Rows closed,
+          tx.Run(kMined, mined.id, codec::Hex0x(mined.hash), static_cast<int64_t>(mined.block),
                  int64_t{mined.ok}, now.ms(), cost, block_hash));
+  // Another node has seen it too, and was first.
+  if (closed.changed == 0) return false;
+  PTG_RUN(AddGas(tx, signer, open[0].Int(1), cost - open[0].Int(0)));
   PTG_RUN(tx.Run(kPruneGas, signer.chain, signer.address, now.ms() - 24 * kHour));
   if (open[0].Text(2) != "gone") return false;
   const std::string where =

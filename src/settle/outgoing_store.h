@@ -70,18 +70,20 @@ Result<Outgoing> AddVersion(db::Tx& tx, const Signer& signer, const crypto::Priv
                             const SigningRules& rules, UnixMs now);
 // For a transaction whose nonce somebody else has used: it is replaced by a new one with another
 // nonce, and its payments follow it. Nothing when none of its payments waits for it any more; it is
-// closed all the same. `spent`: whether what `old` may cost counts as paid. kConflict when `old` is
-// open no more, kOverloaded when the hour's gas does not cover it: nothing has changed.
-enum class Spent : uint8_t { kNo, kYes };
+// closed all the same. What `old` may cost counts as spent: that it never will be mined is the word
+// of nodes. kConflict when `old` is open no more, kOverloaded when the hour's gas does not cover
+// it: nothing has changed.
 Result<std::optional<Outgoing>> ReplaceTransaction(db::Tx& tx, const Signer& signer,
                                                    const crypto::PrivateKey& secret,
                                                    chain::EvmTransaction call, const Outgoing& old,
                                                    const std::string& id, const SigningRules& rules,
-                                                   Spent spent, UnixMs now);
+                                                   UnixMs now);
 // A transaction for a nonce that no stored one has: a transfer of nothing to the signer itself
-// (`call` is whole). kConflict when there is one.
+// (`call` is whole). kConflict when there is one, kOverloaded when the hour's gas does not cover
+// it.
 Result<Outgoing> StoreFiller(db::Tx& tx, const Signer& signer, const crypto::PrivateKey& secret,
-                             const chain::EvmTransaction& call, const std::string& id, UnixMs now);
+                             const chain::EvmTransaction& call, const std::string& id,
+                             const SigningRules& rules, UnixMs now);
 // A transaction that counts as mined, in the block of that hash ("" when the node did not name it).
 struct CountedMined {
   Outgoing tx;

@@ -30,7 +30,7 @@ constexpr db::Statement kMoveSettled{
     " UNION SELECT hash FROM outgoing_transaction WHERE id = $4) RETURNING key"};
 constexpr db::Statement kFinish{
     "settle.pending_finish",
-    "UPDATE pending_settlement SET state = 'settled', result = $2, updated_ms = $3"
+    "UPDATE pending_settlement SET state = $2, result = $3, updated_ms = $4"
     " WHERE key = $1 AND state IN ('sent', 'failed')"};
 // `tx_hash` may be a later version of the transaction that was judged.
 constexpr db::Statement kFail{
@@ -72,9 +72,10 @@ Result<std::optional<Pending>> FindPending(db::Tx& tx, const std::string& key) {
   return std::optional<Pending>(std::move(found));
 }
 
-Result<bool> FinishPending(db::Tx& tx, const std::string& key, const std::string& result,
-                           UnixMs now) {
-  PTG_TRY(const db::Rows rows, tx.Run(kFinish, key, result, now.ms()));
+Result<bool> FinishPending(db::Tx& tx, const std::string& key, PendingState state,
+                           const std::string& result, UnixMs now) {
+  std::string text(kStates[static_cast<size_t>(state)]);
+  PTG_TRY(const db::Rows rows, tx.Run(kFinish, key, std::move(text), result, now.ms()));
   return rows.changed > 0;
 }
 

@@ -17,7 +17,7 @@ namespace pontage::settle {
 enum class PendingState : uint8_t {
   kSent,     // a transaction for it is signed; what became of it is not written down yet
   kSettled,  // the money moved; `result` is the answer
-  kTold,     // likewise, and a caller who may serve only once has been told so
+  kTold,     // likewise, and somebody serves on it: its owner, or one who may only once
   kFailed,   // the transaction did not move it and the authorization was unused: may be tried again
 };
 
@@ -29,9 +29,10 @@ struct Pending {
 };
 
 Result<std::optional<Pending>> FindPending(db::Tx& tx, const std::string& key);
-// kSettled: the result of a settlement that was begun. False when the row has gone on already.
-Result<bool> FinishPending(db::Tx& tx, const std::string& key, const std::string& result,
-                           UnixMs now);
+// kSettled or kTold: the result of a settlement that was begun. False when the row has gone on
+// already.
+Result<bool> FinishPending(db::Tx& tx, const std::string& key, PendingState state,
+                           const std::string& result, UnixMs now);
 // kFailed: the transaction of that hash did not move it. False when the payment belongs to another
 // transaction by now, or has gone on.
 Result<bool> FailPending(db::Tx& tx, const std::string& key, const std::string& hash, UnixMs now);

@@ -287,7 +287,7 @@ Task<std::vector<Verdict>> ReorgWatch::Verdicts(const WatchedTransaction& moved,
     std::optional<Facilitator::Trace> trace;
     if (proof != scheme::Proof::kPaid) {
       const int64_t oldest = loop_.clock().Now().seconds() - kLongestS;
-      const TraceRules rules{options_.confirmations, false};
+      const TraceRules rules{options_.confirmations, false, receipt.block};
       const Result<TracedTransfer> traced = co_await TraceTransfer(
           view_, claim, oldest, rules, Deadline::In(loop_.clock(), kRpcTimeout));
       if (traced) trace = traced->trace;

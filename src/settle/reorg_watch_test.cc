@@ -176,6 +176,19 @@ TEST_P(ReorgWatchTest, AnAuthorizationThatSomebodyElseUsedMeanwhileIsPaidElsewhe
   EXPECT_EQ(f.fake.transfers, 1U);
 }
 
+// A node that has not got the block yet says "unused" of what was used in it.
+TEST_P(ReorgWatchTest, ANodeThatIsBehindMakesNothingLost) {
+  const SettleFixture::Sale sale = Settled(1);
+  f.fake.lags = true;
+  f.fake.Reorganise(1, Thrown::kForgotten);
+  f.fake.FrontRun(sale.auth);
+  EXPECT_TRUE(Tells(sale, "left back"));
+  f.Wait(Millis(300));
+  EXPECT_EQ(Told(sale), "left back");
+  f.fake.lags = false;
+  EXPECT_TRUE(Tells(sale, "left back paid_elsewhere"));
+}
+
 TEST_P(ReorgWatchTest, APaymentThatCannotBeCollectedAgainIsLostAndSaidToBe) {
   const SettleFixture::Sale sale = Settled(1);
   f.fake.Reorganise(1, Thrown::kForgotten);

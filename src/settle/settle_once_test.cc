@@ -42,6 +42,15 @@ TEST_P(SettleOnceTest, ASuccessThatDidNotArriveIsToldAgain) {
   EXPECT_EQ(f.SettleOnce(sale)->outcome, Outcome::kSettled);
 }
 
+// What its owner has sold nobody else may serve on; the owner hears of it as often as he asks.
+TEST_P(SettleOnceTest, WhatTheOwnerWasToldIsUsedForEverybodyElse) {
+  const Sale sale = f.Make(1);
+  EXPECT_EQ(f.Settle(sale)->outcome, Outcome::kSettled);
+  EXPECT_EQ(f.SettleOnce(sale)->outcome, Outcome::kRefused);
+  EXPECT_EQ(f.Settle(sale)->outcome, Outcome::kSettled);
+  EXPECT_EQ(f.fake.transfers, 1U);
+}
+
 // Who names his sale hears of it as often as he asks; whoever asks for another one does not.
 TEST_P(SettleOnceTest, OneSaleHearsItsSuccessAgain) {
   const Sale sale = f.Make(1);
@@ -130,7 +139,11 @@ TEST_P(SettleOnceTest, OnlyTheTransactionThatCarriesAPaymentCanFailIt) {
 // The money has moved and the books did not take it: nobody is told "used before" of his own
 // payment.
 TEST_P(SettleOnceTest, WhatCouldNotBeWrittenDownIsPendingAndNotUsed) {
-  ASSERT_EQ(f.Settle(f.Make(1))->outcome, Outcome::kSettled);
+  const Sale first = f.Make(1);
+  ASSERT_EQ(f.SettleOnce(first)->outcome, Outcome::kSettled);
+  ASSERT_THAT(f.loop.RunUntilDone(f.facilitator->Untell(first.payment, first.requirements,
+                                                        SettleFixture::In(Millis(1'000)))),
+              IsOk());
   // One settled row there is; from here on no second one can be written.
   Do({"test.one", "CREATE UNIQUE INDEX one ON pending_settlement (state) WHERE state = 'settled'"});
   const Sale sale = f.Make(2);

@@ -34,6 +34,21 @@ std::vector<chain::Call> CallsOf(std::span<const SettleJob* const> jobs) {
 
 }  // namespace
 
+std::vector<size_t> Affordable(std::span<const SettleJob* const> queue,
+                               std::map<Purse, codec::Uint256> under_way) {
+  std::vector<size_t> may;
+  for (size_t i = 0; i < queue.size(); ++i) {
+    const SettleJob& job = *queue[i];
+    codec::Uint256& others = under_way[PurseOf(job)];
+    const Result<codec::Uint256> all = Add(others, job.value);
+    // The only one is judged by the chain: what was seen may be old.
+    if (!others.IsZero() && (!all || *all > job.balance)) continue;
+    others = all.value_or(codec::Uint256::Max());
+    may.push_back(i);
+  }
+  return may;
+}
+
 std::vector<std::vector<size_t>> PlanGroups(std::span<const SettleJob* const> queue,
                                             const QueueLimits& limits, size_t in_flight) {
   const bool batching = limits.batch > 1;

@@ -2,14 +2,17 @@
 
 #include <cstddef>
 #include <cstdint>
+#include <map>
 #include <span>
 #include <string>
+#include <utility>
 #include <vector>
 
 #include "base/time.h"
 #include "chain/evm_transaction.h"
 #include "chain/view.h"
 #include "codec/bytes.h"
+#include "codec/uint256.h"
 #include "crypto/evm_address.h"
 
 // Which of the payments that wait become which transactions, and what such a transaction is. Pure.
@@ -47,7 +50,20 @@ struct SettleJob {
   bool alone = false;
   // The chain was not asked about it just now: it is simulated also when it is by itself.
   bool unproven = false;
+  crypto::EvmAddress payer;  // of the asset `to`
+  codec::Uint256 value;
+  codec::Uint256 balance;  // of the payer, when it was verified
 };
+
+// Whose money it is: an asset and who has it.
+using Purse = std::pair<crypto::EvmAddress, crypto::EvmAddress>;
+inline Purse PurseOf(const SettleJob& job) { return {job.to, job.payer}; }
+
+// The places in `queue` of the payments that may go now. One waits whose payer has others under way
+// (`under_way`: what they move) or before it in the queue, and was not seen to have enough for all
+// of them: it could but fail beside them, and its gas is ours. When they are mined the chain tells.
+std::vector<size_t> Affordable(std::span<const SettleJob* const> queue,
+                               std::map<Purse, codec::Uint256> under_way);
 
 // Jobs by their place in `queue`, in its order, and each group one transaction. Empty while
 // `in_flight` transactions are as many as may be; never more groups than may still be sent. One key

@@ -172,5 +172,42 @@ TEST(SettlementQueue, ASimulationTellsWhichFail) {
   EXPECT_EQ(Simulated({.success = false, .data = {1}}, 1), (std::vector{false}));
 }
 
+SettleJob PaidBy(uint8_t payer, uint64_t value, uint64_t balance) {
+  SettleJob job;
+  job.payer.bytes[0] = payer;
+  job.value = codec::Uint256(value);
+  job.balance = codec::Uint256(balance);
+  return job;
+}
+
+TEST(Affordable, WhatItsPayerWasNotSeenToHaveForAllOfThemWaits) {
+  const struct {
+    const char* name;
+    std::vector<SettleJob> queue;
+    uint64_t under_way;  // of payer 1
+    std::vector<size_t> want;
+  } cases[] = {
+      {"nobody", {}, 0, {}},
+      {"enough for both", {PaidBy(1, 5, 10), PaidBy(1, 5, 10)}, 0, {0, 1}},
+      {"enough for one", {PaidBy(1, 6, 10), PaidBy(1, 6, 10), PaidBy(2, 6, 10)}, 0, {0, 2}},
+      {"the first goes whatever was seen", {PaidBy(1, 6, 0), PaidBy(1, 6, 0)}, 0, {0}},
+      {"beside what is under way", {PaidBy(1, 6, 11), PaidBy(1, 5, 11)}, 6, {1}},
+      {"nothing is left", {PaidBy(1, 1, 6)}, 6, {}},
+  };
+  for (const auto& c : cases) {
+    std::vector<const SettleJob*> queue;
+    for (const SettleJob& job : c.queue) queue.push_back(&job);
+    std::map<Purse, codec::Uint256> under_way;
+    if (c.under_way > 0) under_way[PurseOf(PaidBy(1, 0, 0))] = codec::Uint256(c.under_way);
+    EXPECT_EQ(Affordable(queue, std::move(under_way)), c.want) << c.name;
+  }
+  // Another asset is another purse.
+  SettleJob other = PaidBy(1, 6, 10);
+  other.to.bytes[0] = 9;
+  const SettleJob first = PaidBy(1, 6, 10);
+  const SettleJob* both[] = {&first, &other};
+  EXPECT_EQ(Affordable(both, {}), (std::vector<size_t>{0, 1}));
+}
+
 }  // namespace
 }  // namespace pontage::settle

@@ -108,29 +108,57 @@ size_t Submitter::InFlight() const {
   return static_cast<size_t>(std::ranges::count_if(open_, ours));
 }
 
+// What open transactions are about to take out of whose purse.
+std::map<Purse, codec::Uint256> Submitter::UnderWay() const {
+  std::map<Purse, codec::Uint256> sums;
+  for (const auto& [id, open] : open_) {
+    for (const auto& [purse, value] : open.moves) {
+      codec::Uint256& sum = sums[purse];
+      sum = Add(sum, value).value_or(codec::Uint256::Max());
+    }
+  }
+  return sums;
+}
+
+// What leaves the queue now, each group as one transaction.
+std::vector<Submitter::Waiters> Submitter::NextGroups() {
+  std::vector<Waiters> groups;
+  if (!ready_ || queue_.empty()) return groups;
+  std::vector<const SettleJob*> all;
+  for (const std::shared_ptr<Waiter>& waiter : queue_) all.push_back(&waiter->job);
+  const std::vector<size_t> places = Affordable(all, UnderWay());
+  // What was seen of the payers of the others is old when their turn comes.
+  for (size_t i = 0, next = 0; i < queue_.size(); ++i) {
+    const bool goes = next < places.size() && places[next] == i;
+    if (goes) ++next;
+    if (!goes) queue_[i]->job.unproven = true;
+  }
+  if (places.empty()) return groups;
+  std::vector<const SettleJob*> jobs;
+  for (const size_t place : places) jobs.push_back(all[place]);
+  QueueLimits limits = options_.queue;
+  if (!batching_) limits.batch = 1;
+  const size_t in_flight = InFlight();
+  const Millis waited = loop_.clock().Steady() - queue_[places.front()]->since;
+  if (!WaitForMore(jobs, limits, in_flight, waited)) {
+    for (std::vector<size_t> group : PlanGroups(jobs, limits, in_flight)) {
+      for (size_t& place : group) place = places[place];
+      groups.push_back(TakeOut(group));
+    }
+  } else if (!gathering_) {
+    gathering_ = true;
+    ++running_;
+    loop_.Spawn(EndGather(limits.gather - waited), "submitter.gather");
+  }
+  return groups;
+}
+
 // Turns what waits into transactions. One round at a time: what comes meanwhile is the next one's.
 Task<> Submitter::Pack() {
   while (!stopping_) {
     pack_.Clear();
     std::erase_if(queue_, [](const auto& w) { return w->state == Waiter::State::kDone; });
-    std::vector<Waiters> groups;
-    if (ready_ && !queue_.empty()) {
-      std::vector<const SettleJob*> jobs;
-      for (const std::shared_ptr<Waiter>& waiter : queue_) jobs.push_back(&waiter->job);
-      QueueLimits limits = options_.queue;
-      if (!batching_) limits.batch = 1;
-      const size_t in_flight = InFlight();
-      const Millis waited = loop_.clock().Steady() - queue_.front()->since;
-      if (!WaitForMore(jobs, limits, in_flight, waited)) {
-        for (const std::vector<size_t>& group : PlanGroups(jobs, limits, in_flight)) {
-          groups.push_back(TakeOut(group));
-        }
-      } else if (!gathering_) {
-        gathering_ = true;
-        ++running_;
-        loop_.Spawn(EndGather(limits.gather - waited), "submitter.gather");
-      }
-    }
+    std::vector<Waiters> groups = NextGroups();
     if (groups.empty()) {
       (void)co_await pack_.Wait(Deadline::In(loop_.clock(), Millis(1'000)));
       continue;
@@ -222,8 +250,10 @@ void Submitter::StoredAs(const Stored& stored, const Waiters& group) {
   }
   if (!stored.made) return;
   Waiters waiters;
+  std::vector<std::pair<Purse, codec::Uint256>> moves;
   for (const size_t i : stored.claimed) {
     const std::shared_ptr<Waiter>& waiter = group[i];
+    moves.emplace_back(PurseOf(waiter->job), waiter->job.value);
     waiter->state = Waiter::State::kStored;
     waiter->hash = stored.made->versions.back().hash;
     waiter->batch = stored.made->batch;
@@ -235,6 +265,8 @@ void Submitter::StoredAs(const Stored& stored, const Waiters& group) {
     waiters.push_back(waiter);
   }
   Adopt(*stored.made, true, std::move(waiters));
+  const auto open = open_.find(stored.made->id);
+  if (open != open_.end()) open->second.moves = std::move(moves);
 }
 
 // Runs the batch where nothing changes. Each payment was good by itself; beside the others one may
@@ -277,9 +309,9 @@ Task<chain::EvmFees> Submitter::Market() {
   if (market_at_.ms() != INT64_MIN && now - market_at_ < kFeeAge) co_return market_;
   PTG_CO_TRY(const chain::EvmFees fees,
              co_await view_.Fees(Deadline::In(loop_.clock(), kRpcTimeout)));
-  market_ = fees;
+  market_ = Believed(fees);
   market_at_ = loop_.clock().Steady();
-  co_return fees;
+  co_return market_;
 }
 
 // The most that is paid for a unit of gas, and the tip in it.

@@ -112,9 +112,11 @@ class Submitter {
     bool ours = false;       // its bytes are at hand and it is not known to be closed
     bool broadcast = false;  // a node took it
     bool underpriced = false;
-    SteadyMs sent_at;                     // last handed to a node
-    std::optional<SteadyMs> stale_since;  // a node says that its nonce is used
-    int stale_looks = 0;                  // and it was looked for, and no version was mined
+    bool unfunded = false;  // a node says that the signer cannot pay for it
+    std::vector<std::pair<Purse, codec::Uint256>> moves;  // where it was made by this node
+    SteadyMs sent_at;                                     // last handed to a node
+    std::optional<SteadyMs> stale_since;                  // a node says that its nonce is used
+    int stale_looks = 0;  // and it was looked for, and no version was mined
     Waiters waiters;
   };
 
@@ -132,6 +134,8 @@ class Submitter {
   SigningRules Rules() const;
   void CountRefusal(std::string_view why) const;
   size_t InFlight() const;
+  std::map<Purse, codec::Uint256> UnderWay() const;
+  std::vector<Waiters> NextGroups();
   void Adopt(Outgoing tx, bool ours, Waiters waiters);
 
   // submitter_send.cc: what becomes of stored ones until they are mined.

@@ -29,6 +29,8 @@ constexpr int kHealLooks = 5;
 constexpr int kHealLooksIfDone = 60;
 // Nonces of a gap that are filled in one go; more come with the next look.
 constexpr uint64_t kGapAtOnce = 16;
+// Wider than what may be in flight none can come to be; to fill it would cost gas for nothing.
+constexpr uint64_t kWidestGap = 1'024;
 constexpr uint64_t kTransferGas = 21'000;
 // Transactions whose taking is not written down yet: between two looks come some tens.
 constexpr size_t kMaxTaken = 1'000;
@@ -117,6 +119,7 @@ Task<> Submitter::BroadcastDue() {
     open.sent_at = loop_.clock().Steady();
     last_sent_ = open.sent_at;
     open.underpriced = sent[i] == chain::Sent::kUnderpriced;
+    open.unfunded = sent[i] == chain::Sent::kNoFunds;
     if (sent[i] == chain::Sent::kNonceTooLow) {
       stale.push_back(ids[i]);
       continue;
@@ -194,23 +197,21 @@ Task<> Submitter::Heal(std::string id) {
   const auto still = open_.find(id);
   if (still == open_.end() || !still->second.stale_since) co_return {};
   // One look may have been at a node that is blocks behind.
-  ++still->second.stale_looks;
+  const int looks = ++still->second.stale_looks;
   const Millis stale = loop_.clock().Steady() - *still->second.stale_since;
-  if (still->second.stale_looks < kHealLooks || stale < options_.heal) co_return {};
+  if (looks < kHealLooks || stale < options_.heal) co_return {};
   // The first version is what the payments asked for, whatever became of it later.
   PTG_CO_TRY(const chain::SignedEvmTransaction parsed,
              chain::ParseTransaction(old.versions.front().raw));
   PTG_CO_TRY(const bool moves, co_await StillMoves(parsed.tx, by));
-  if (!moves && still->second.stale_looks < kHealLooksIfDone) co_return {};
+  if (!moves && looks < kHealLooksIfDone) co_return {};
   PTG_CO_TRY(const uint64_t pending, co_await view_.TransactionCount(key_.address(), true, by));
   floor_ = std::max(floor_, pending);
   const std::string new_id = NewIdText("tx", loop_.clock(), rng_);
   const UnixMs now = loop_.clock().Now();
   const SigningRules rules = Rules();
-  // Where its own payments have moved, one of its versions was mined, and what it cost was spent.
-  const Spent spent = moves ? Spent::kNo : Spent::kYes;
   const auto body = [&](db::Tx& tx) {
-    return ReplaceTransaction(tx, signer_, key_, parsed.tx, old, new_id, rules, spent, now);
+    return ReplaceTransaction(tx, signer_, key_, parsed.tx, old, new_id, rules, now);
   };
   Result<std::optional<Outgoing>> made =
       co_await database_.Write(body, Deadline::In(loop_.clock(), kStoreTimeout));
@@ -221,8 +222,10 @@ Task<> Submitter::Heal(std::string id) {
   if (!made && made.error().code() != Code::kConflict) co_return Fail(std::move(made).error());
   // Replaced or raised by another node: what is open is found again in the database.
   Waiters waiters;
+  std::vector<std::pair<Purse, codec::Uint256>> purses;
   if (const auto again = open_.find(id); again != open_.end()) {
     waiters = std::move(again->second.waiters);
+    purses = std::move(again->second.moves);
     for (const Version& version : again->second.tx.versions) by_hash_.erase(version.hash);
     open_.erase(again);
   }
@@ -240,7 +243,11 @@ Task<> Submitter::Heal(std::string id) {
   for (const std::shared_ptr<Waiter>& waiter : waiters) {
     waiter->hash = fresh.versions.back().hash;
   }
+  const std::string fresh_id = fresh.id;
   Adopt(std::move(fresh), true, std::move(waiters));
+  if (const auto now_open = open_.find(fresh_id); now_open != open_.end()) {
+    now_open->second.moves = std::move(purses);
+  }
   co_return {};
 }
 
@@ -270,7 +277,8 @@ Task<> Submitter::Tend() {
 
 Task<> Submitter::TendOne(std::string id, chain::EvmFees market, bool head) {
   const auto at = open_.find(id);
-  if (at == open_.end()) co_return {};
+  // Whoever cannot pay the price cannot pay a higher one.
+  if (at == open_.end() || at->second.unfunded) co_return {};
   const Outgoing old = at->second.tx;
   PTG_CO_TRY(const chain::SignedEvmTransaction last,
              chain::ParseTransaction(old.versions.back().raw));
@@ -353,6 +361,15 @@ Task<> Submitter::MendGap(uint64_t lowest) {
   const Deadline by = Deadline::In(loop_.clock(), kRpcTimeout);
   PTG_CO_TRY(const uint64_t count, co_await view_.TransactionCount(key_.address(), false, by));
   if (count >= lowest) co_return {};
+  if (lowest - count > kWidestGap) {
+    // Not one that we left: some node was wrong about the count, and what is signed waits for ever.
+    Log(LogLevel::kError, "settle.gap_too_wide",
+        {{"chain", signer_.chain},
+         {"signer", signer_.address},
+         {"mined", static_cast<int64_t>(count)},
+         {"lowest", static_cast<int64_t>(lowest)}});
+    co_return {};
+  }
   const uint64_t to = std::min(lowest, count + kGapAtOnce);
   PTG_CO_TRY(const std::optional<std::vector<CountedMined>> gone, co_await GoneOf(count, to));
   if (!gone) co_return {};
@@ -365,6 +382,7 @@ Task<> Submitter::MendGap(uint64_t lowest) {
   call.gas_limit = kTransferGas;
   call.to = key_.address();
   std::vector<std::string> ids;
+  const SigningRules rules = Rules();
   for (uint64_t n = count; n < to; ++n) ids.push_back(NewIdText("tx", loop_.clock(), rng_));
   const auto body = [&](db::Tx& tx) -> Result<std::vector<Outgoing>> {
     std::vector<Outgoing> mended;
@@ -378,7 +396,7 @@ Task<> Submitter::MendGap(uint64_t lowest) {
       if (std::ranges::any_of(open, is)) continue;
       chain::EvmTransaction filler = call;
       filler.nonce = n;
-      PTG_TRY(Outgoing made, StoreFiller(tx, signer_, key_, filler, ids[n - count], now));
+      PTG_TRY(Outgoing made, StoreFiller(tx, signer_, key_, filler, ids[n - count], rules, now));
       mended.push_back(std::move(made));
     }
     return mended;
@@ -387,6 +405,10 @@ Task<> Submitter::MendGap(uint64_t lowest) {
       co_await database_.Write(body, Deadline::In(loop_.clock(), kStoreTimeout));
   if (!mended) {
     if (mended.error().code() == Code::kConflict) co_return {};  // another node was first
+    if (mended.error().code() == Code::kOverloaded) {
+      CountRefusal("gas_per_hour");
+      co_return {};
+    }
     co_return Fail(std::move(mended).error());
   }
   for (Outgoing& one : *mended) {

@@ -11,6 +11,7 @@
 #include <vector>
 
 #include "base/try.h"
+#include "chain/evm_calls.h"
 #include "chain/evm_transaction.h"
 #include "chain/evm_typed_data.h"
 #include "chain/view.h"
@@ -34,6 +35,10 @@ class FakeEvmChain : public chain::EvmView {
   // Likewise, though a reorganisation may have undone it.
   bool EverMoved(const crypto::EvmAddress& payer, const codec::Bytes32& nonce) const {
     return ever_moved_.contains({payer, nonce});
+  }
+  // What a node says of it that has not got the last block (where the chain may reorganise).
+  bool WasUsed(const crypto::EvmAddress& payer, const codec::Bytes32& nonce) const {
+    return (past_.empty() ? used_ : past_.back().used).contains({payer, nonce});
   }
   // Authorizations that the token takes without moving anything.
   std::set<codec::Bytes32> eaten;
@@ -213,8 +218,8 @@ class FakeEvmChain : public chain::EvmView {
     facts.payer_has_code = accounts_with_code.contains(q.payer);
     facts.nonce_used = used_.contains({q.payer, q.nonce});
     facts.balance = balance[q.payer];
-    PTG_CO_TRY(const chain::TransferAuthorization auth, Decode(q.calldata));
-    facts.succeeds = WouldRun(auth);
+    const auto auth = chain::AsTransferWithAuthorization(q.calldata);
+    facts.succeeds = auth && WouldRun(*auth);
     if (facts.succeeds && q.estimate) facts.gas = 90'000;
     co_return facts;
   }
@@ -357,19 +362,6 @@ class FakeEvmChain : public chain::EvmView {
     return chain::Sent::kAccepted;
   }
 
-  static Result<chain::TransferAuthorization> Decode(codec::ByteView calldata) {
-    if (calldata.size() < 4) return Fail(Code::kBadRequest, "no call");
-    const codec::AbiDecoder words(calldata.subspan(4));
-    chain::TransferAuthorization auth;
-    PTG_TRY(auth.from.bytes, words.Address(0));
-    PTG_TRY(auth.to.bytes, words.Address(1));
-    PTG_TRY(auth.value, words.Uint(2));
-    PTG_TRY(auth.valid_after, words.Uint(3));
-    PTG_TRY(auth.valid_before, words.Uint(4));
-    PTG_TRY(auth.nonce, words.Word(5));
-    return auth;
-  }
-
   bool WouldRun(const chain::TransferAuthorization& auth) {
     const codec::Uint256 now(static_cast<uint64_t>(now_s));
     return !used_.contains({auth.from, auth.nonce}) && balance[auth.from] >= auth.value &&
@@ -410,7 +402,7 @@ class FakeEvmChain : public chain::EvmView {
     std::map<crypto::EvmAddress, codec::Uint256> left = balance;
     std::vector<codec::Bytes> rows;
     for (const chain::Call& call : *calls) {
-      const Result<chain::TransferAuthorization> auth = Decode(call.data);
+      const auto auth = chain::AsTransferWithAuthorization(call.data);
       const bool good = auth && WouldRun(*auth) && left[auth->from] >= auth->value;
       if (good) left[auth->from] = *Sub(left[auth->from], auth->value);
       rows.push_back(codec::AbiEncoder().Bool(good).Dynamic({}).Finish());
@@ -426,13 +418,13 @@ class FakeEvmChain : public chain::EvmView {
       if (!calls || revert_batches) return false;
       ++batches;
       for (const chain::Call& call : *calls) {
-        const Result<chain::TransferAuthorization> auth = Decode(call.data);
+        const auto auth = chain::AsTransferWithAuthorization(call.data);
         if (auth) Carry(*auth, logs, !fails_in_batch.contains(auth->nonce));
       }
       return true;
     }
     if (tx.data.empty()) return true;
-    const Result<chain::TransferAuthorization> auth = Decode(tx.data);
+    const auto auth = chain::AsTransferWithAuthorization(tx.data);
     return auth && Carry(*auth, logs, true);
   }
 
