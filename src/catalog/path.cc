@@ -1,7 +1,8 @@
 #include "catalog/path.h"
 
+#include <algorithm>
 #include <cstdint>
-#include <optional>
+#include <iterator>
 #include <utility>
 #include <vector>
 
@@ -17,6 +18,14 @@ int HexValue(char c) {
   if (c >= 'a' && c <= 'f') return c - 'a' + 10;
   if (c >= 'A' && c <= 'F') return c - 'A' + 10;
   return -1;
+}
+
+// The octet of the escape that begins at `i`; -1 where none does.
+int EscapedAt(std::string_view s, size_t i) {
+  if (s[i] != '%' || i + 2 >= s.size()) return -1;
+  const int high = HexValue(s[i + 1]);
+  const int low = HexValue(s[i + 2]);
+  return high < 0 || low < 0 ? -1 : high * 16 + low;
 }
 
 char Lower(char c) { return c >= 'A' && c <= 'Z' ? static_cast<char>(c + 32) : c; }
@@ -72,6 +81,7 @@ bool IsUtf8(std::string_view s) {
 
 struct Segment {
   std::string key;
+  std::string whole;  // the key with its parameters
   std::string forward;
 };
 
@@ -91,10 +101,9 @@ Result<Segment> ReadSegment(std::string_view raw) {
     char c = raw[i];
     const bool escaped = c == '%';
     if (escaped) {
-      const int high = i + 1 < raw.size() ? HexValue(raw[i + 1]) : -1;
-      const int low = i + 2 < raw.size() ? HexValue(raw[i + 2]) : -1;
-      if (high < 0 || low < 0) return Fail(Bad("a malformed escape in the path"));
-      c = static_cast<char>(high * 16 + low);
+      const int octet = EscapedAt(raw, i);
+      if (octet < 0) return Fail(Bad("a malformed escape in the path"));
+      c = static_cast<char>(octet);
       i += 2;
     }
     const auto u = static_cast<uint8_t>(c);
@@ -102,13 +111,12 @@ Result<Segment> ReadSegment(std::string_view raw) {
     decoded.push_back(c);
     // Upstreams disagree on whether "%3B" begins parameters, so the key drops them either way.
     if (c == ';') in_parameters = true;
-    if (!in_parameters) {
-      if (escaped && (c == '/' || c == '\\')) {
-        Escape(s.key, c);
-      } else {
-        s.key.push_back(Lower(c));
-      }
+    if (escaped && (c == '/' || c == '\\')) {
+      Escape(s.whole, c);
+    } else {
+      s.whole.push_back(Lower(c));
     }
+    if (!in_parameters) s.key = s.whole;
     if (Unreserved(c) || (!escaped && Delimiter(c))) {
       s.forward.push_back(c);
     } else {
@@ -119,26 +127,56 @@ Result<Segment> ReadSegment(std::string_view raw) {
   return s;
 }
 
-// `path` with its escaped slashes and backslashes as slashes; nothing when it has none.
-std::optional<std::string> WithoutEscapedSlashes(std::string_view path) {
+// `path` as a server reads it that takes these escapes for slashes.
+std::string WithSlashes(std::string_view path, bool slash, bool backslash) {
   std::string out;
-  bool found = false;
   for (size_t i = 0; i < path.size(); ++i) {
-    if (path[i] == '%' && i + 2 < path.size()) {
-      const int high = HexValue(path[i + 1]);
-      const int low = HexValue(path[i + 2]);
-      const int octet = high < 0 || low < 0 ? -1 : high * 16 + low;
-      if (octet == '/' || octet == '\\') {
-        out.push_back('/');
-        found = true;
-        i += 2;
-        continue;
-      }
-    }
-    out.push_back(path[i]);
+    const int octet = EscapedAt(path, i);
+    const bool taken = (slash && octet == '/') || (backslash && octet == '\\');
+    out.push_back(taken ? '/' : path[i]);
+    if (taken) i += 2;
   }
-  if (!found) return std::nullopt;
   return out;
+}
+
+// Whether one of its segments, between slashes of every kind, climbs or stays: before parameters,
+// escaped or not.
+bool HasDotSegment(std::string_view path) {
+  while (!path.empty()) {
+    const size_t end = path.find_first_of("/\\");
+    const std::string_view raw = path.substr(0, end);
+    std::string segment;
+    for (size_t i = 0; i < raw.size(); ++i) {
+      const int octet = EscapedAt(raw, i);
+      segment.push_back(octet < 0 ? raw[i] : static_cast<char>(octet));
+      if (octet >= 0) i += 2;
+    }
+    segment.resize(std::min(segment.size(), segment.find(';')));
+    if (segment == "." || segment == "..") return true;
+    path.remove_prefix(end == path.npos ? path.size() : end + 1);
+  }
+  return false;
+}
+
+void AddKey(Target& to, std::string key) {
+  if (key == to.key || std::ranges::find(to.other_keys, key) != to.other_keys.end()) return;
+  to.other_keys.push_back(std::move(key));
+}
+
+// The readings of `path` in which escaped slashes are slashes.
+Result<std::vector<std::string>> LooseKeys(std::string_view path) {
+  std::vector<std::string> keys;
+  const std::string loosest = WithSlashes(path, true, true);
+  if (loosest == path) return keys;
+  if (HasDotSegment(loosest)) return Fail(Bad("a dot segment beside an escaped slash"));
+  for (const std::string& reading :
+       {loosest, WithSlashes(path, true, false), WithSlashes(path, false, true)}) {
+    if (reading == path) continue;
+    PTG_TRY(Target read, Canonicalize(reading));
+    keys.push_back(std::move(read.key));
+    std::ranges::move(read.other_keys, std::back_inserter(keys));
+  }
+  return keys;
 }
 
 // A path of plain segments, as nearly all are, is its own canonical form but for case and a slash
@@ -172,10 +210,7 @@ Result<Target> Canonicalize(std::string_view target) {
     for (const char c : path) out.key.push_back(Lower(c));
     return out;
   }
-  if (const std::optional<std::string> loose = WithoutEscapedSlashes(path)) {
-    PTG_TRY(Target other, Canonicalize(*loose));
-    out.loose_key = std::move(other.key);
-  }
+  PTG_TRY(std::vector<std::string> loose, LooseKeys(path));
   std::vector<Segment> segments;
   bool trailing = false;
   while (!path.empty()) {
@@ -200,11 +235,15 @@ Result<Target> Canonicalize(std::string_view target) {
       segments.push_back(std::move(segment));
     }
   }
+  std::string whole;
   for (const Segment& s : segments) {
     out.key.append("/").append(s.key);
+    whole.append("/").append(s.whole);
     out.forward.append("/").append(s.forward);
   }
-  if (out.key.empty()) out.key = "/";
+  if (out.key.empty()) out.key = whole = "/";
+  AddKey(out, std::move(whole));
+  for (std::string& key : loose) AddKey(out, std::move(key));
   if (out.forward.empty()) {
     out.forward = "/";
   } else if (trailing) {

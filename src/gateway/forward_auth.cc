@@ -91,7 +91,7 @@ class Collected {
       target_ = std::move(target);
       return {};
     }
-    const bool same = target_->key == target.key && target_->loose_key == target.loose_key &&
+    const bool same = target_->key == target.key && target_->other_keys == target.other_keys &&
                       target_->query == target.query;
     if (!same) return Fail(Bad("the original path is named twice, and not the same"));
     return {};
@@ -204,30 +204,36 @@ Result<Question> ReadQuestion(const net::RequestHead& head, std::string_view raw
   return std::move(collected).Done();
 }
 
+namespace {
+
+bool Dearer(const catalog::Route& a, const catalog::Route& b) {
+  return !a.free && (b.free || b.price < a.price);
+}
+
+}  // namespace
+
 std::optional<size_t> RouteOf(const Site& site, std::string_view method,
                               const catalog::Target& target) {
-  const std::optional<size_t> plain = site.table.Match(method, target.key);
-  if (target.loose_key.empty() || !plain) return plain;
-  const std::optional<size_t> loose = site.table.Match(method, target.loose_key);
-  if (!loose || site.routes[*loose].free) return plain;
-  const catalog::Route& here = site.routes[*plain];
-  return here.free || here.price < site.routes[*loose].price ? loose : plain;
+  std::optional<size_t> dearest = site.table.Match(method, target.key);
+  if (!dearest) return dearest;
+  for (const std::string& key : target.other_keys) {
+    const std::optional<size_t> other = site.table.Match(method, key);
+    if (other && Dearer(site.routes[*other], site.routes[*dearest])) dearest = other;
+  }
+  return dearest;
 }
 
 std::optional<size_t> RouteOfQuestion(const Site& site, const Question& question) {
   if (!question.method.empty()) return RouteOf(site, question.method, question.target);
   // No route names the method "*", so this finds those that name none.
   std::optional<size_t> dearest = RouteOf(site, "*", question.target);
-  for (const std::string_view key :
-       {std::string_view(question.target.key), std::string_view(question.target.loose_key)}) {
-    if (key.empty()) continue;
+  std::vector<std::string_view> keys{question.target.key};
+  keys.insert(keys.end(), question.target.other_keys.begin(), question.target.other_keys.end());
+  for (const std::string_view key : keys) {
     for (const std::string& method : site.table.MethodsOf(key)) {
       const std::optional<size_t> one = RouteOf(site, method, question.target);
       if (!one) continue;
-      const catalog::Route& route = site.routes[*one];
-      const bool dearer = !dearest || (!route.free && (site.routes[*dearest].free ||
-                                                       site.routes[*dearest].price < route.price));
-      if (dearer) dearest = one;
+      if (!dearest || Dearer(site.routes[*one], site.routes[*dearest])) dearest = one;
     }
   }
   return dearest;

@@ -67,7 +67,7 @@ void AddForwarding(net::RequestHead& to, const net::RequestHead& from,
   Scratch hop;
   hop.reserve(96);
   if (believe) {
-    const std::string list = paywall::ListOf(from.headers, "Forwarded");
+    const std::string list = from.headers.List("Forwarded");
     if (!list.empty()) hop.append(list).append(", ");
   }
   hop.append("for=");
@@ -80,9 +80,9 @@ void AddForwarding(net::RequestHead& to, const net::RequestHead& from,
     to.headers.Add("Forwarded", hop);
     return;
   }
-  const std::string their_proto = paywall::ListOf(from.headers, "X-Forwarded-Proto");
-  const std::string their_host = paywall::ListOf(from.headers, "X-Forwarded-Host");
-  std::string addresses = paywall::ListOf(from.headers, "X-Forwarded-For");
+  const std::string their_proto = from.headers.List("X-Forwarded-Proto");
+  const std::string their_host = from.headers.List("X-Forwarded-Host");
+  std::string addresses = from.headers.List("X-Forwarded-For");
   addresses.append(addresses.empty() ? "" : ", ").append(from.peer_address);
   to.headers.Add("X-Forwarded-For", addresses);
   to.headers.Add("X-Forwarded-Proto", their_proto.empty() ? proto : their_proto);
@@ -133,7 +133,7 @@ bool TrustedProxies::Trusts(std::string_view address) const {
 std::string ClientAddress(const net::RequestHead& head, const TrustedProxies& trusted) {
   std::string client = head.peer_address;
   if (!trusted.Trusts(client)) return client;
-  const std::string list = paywall::ListOf(head.headers, "X-Forwarded-For");
+  const std::string list = head.headers.List("X-Forwarded-For");
   std::string_view rest = list;
   while (trusted.Trusts(client) && !rest.empty()) {
     const size_t comma = rest.rfind(',');

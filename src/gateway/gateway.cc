@@ -5,7 +5,6 @@
 #include "gateway/forward_auth.h"
 #include "gateway/status.h"
 #include "gateway/upstream_work.h"
-#include "paywall/fields.h"
 #include "wire/problem/error_map.h"
 
 namespace pontage::gateway {
@@ -236,9 +235,7 @@ Task<> Gateway::Forward(const Site& site, const catalog::Route& route,
   answer.response = *std::move(response);
   if (!route.free) {
     // Free for this client this time: a shared cache must not make it free for everybody.
-    net::Headers& fields = answer.response->head().headers;
-    fields.Set("Cache-Control",
-               paywall::PrivateCacheControl(paywall::ListOf(fields, "Cache-Control")));
+    paywall::KeepPrivate(answer.response->head().headers);
   }
   const std::optional<paywall::Receipt> none;
   (void)co_await paywall::Deliver(reply, answer, none, route.answer_timeout, deps_.clock);

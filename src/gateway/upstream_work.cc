@@ -3,6 +3,7 @@
 #include "base/log.h"
 #include "base/try.h"
 #include "io/socket.h"
+#include "net/tls.h"
 #include "paywall/fields.h"
 #include "wire/problem/error_map.h"
 
@@ -21,7 +22,10 @@ Task<> PassOn(net::ResponseWriter& out, net::ResponseHead head) {
   // 100 is the server's own business: it told the client to go on when we began to read.
   if (head.status == 100) co_return {};
   paywall::CleanAnswer(head.headers);
-  co_return co_await out.Interim(head);
+  // Whoever has gone, or does not read, is found out by the answer itself: nothing that the
+  // upstream could be blamed for, and no reason to ask it again.
+  (void)co_await out.Interim(head);
+  co_return {};
 }
 
 // Out of an upstream's answer what is not the buyer's to see.
@@ -140,10 +144,14 @@ Task<std::optional<size_t>> UpstreamWork::Choose(size_t from) {
     // Whether somebody listens again is found out before anything is paid for it.
     if (may == Ask::kTry && one.health->for_connects()) {
       const Deadline by = Deadline::In(deps_.clock, upstream_.connect_timeout);
-      const Result<Socket> socket =
-          co_await Connect(*Loop::Current(), one.url.host, one.url.port, by);
-      Heard(i, socket ? Outcome::kGood : Outcome::kNoConnect);
-      if (!socket) continue;
+      Result<Socket> socket = co_await Connect(*Loop::Current(), one.url.host, one.url.port, by);
+      bool there = socket.has_value();
+      // That somebody listens is not enough where it is his certificate that failed.
+      if (there && one.url.tls && upstream_.tls) {
+        there = (co_await upstream_.tls->Connect(*socket, one.url.host, by)).has_value();
+      }
+      Heard(i, there ? Outcome::kGood : Outcome::kNoConnect);
+      if (!there) continue;
     }
     co_return i;
   }

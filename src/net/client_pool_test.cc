@@ -294,6 +294,27 @@ TEST_F(ClientPoolTest, AnUnreadAnswerClosesItsConnection) {
   Run(run());
 }
 
+// Between a hint and the answer a connection is nobody else's: the next one would hear the answer.
+TEST_F(ClientPoolTest, AConnectionWhoseAnswerIsStillToComeIsNotUsedAgain) {
+  Upstream([](RawPeer& peer, int number) -> Task<> {
+    PTG_CO_RUN(co_await peer.ReadUntil("\r\n\r\n"));
+    PTG_CO_RUN(co_await peer.Send("HTTP/1.1 103 Early Hints\r\nLink: </a>\r\n\r\n"));
+    if (number == 1) PTG_CO_RUN(co_await Sleep(Millis(120)));
+    co_return co_await peer.Send(kHello);
+  });
+  Client client(loop_);
+  const auto run = [&]() -> Task<> {
+    const Deadline soon = Deadline::In(loop_.clock(), Millis(60));
+    const auto late = co_await client.Fetch(ToUpstream(), Get(), "", 100, soon);
+    EXPECT_FALSE(late.has_value());
+    PTG_CO_TRY(const auto whole, co_await client.Fetch(ToUpstream(), Get(), "", 100, Soon()));
+    EXPECT_EQ(whole.body, "hello");
+    EXPECT_EQ(connections_, 2);
+    co_return {};
+  };
+  Run(run());
+}
+
 TEST_F(ClientPoolTest, IdleConnectionsAreFewAndNotOld) {
   AlwaysAnswers(std::string(kHello));
   Client client(loop_, {.idle_per_host = 2, .idle_timeout = 200ms});

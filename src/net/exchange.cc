@@ -269,6 +269,8 @@ Result<> Exchange::Accept(size_t head_size) {
     answer_.framing = http1::Framing::kUntilClose;
     answer_.keep_alive = false;
   }
+  // The answer itself is still to come: until then nothing has ended.
+  if (answer_.head.status < 200 && answer_.head.status != 101) return {};
   left_ = answer_.framing == http1::Framing::kLength ? answer_.length : 0;
   state_ = answer_.framing == http1::Framing::kNone ? State::kEnd : State::kBody;
   if (answer_.framing == http1::Framing::kChunked) {

@@ -103,6 +103,8 @@ Parsed<> ReadTarget(std::string_view target, RequestHead& head, std::string& aut
     return Refuse(400, "a request target with characters that must be escaped");
   }
   if (head.method == "CONNECT") return Refuse(501, "CONNECT is not offered here");
+  // Its answer is the request as the upstream got it, the seller's own fields among the others.
+  if (head.method == "TRACE") return Refuse(501, "TRACE is not offered here");
   if (target.front() == '/') {
     head.target = target;
     return {};

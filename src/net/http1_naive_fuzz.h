@@ -173,7 +173,7 @@ inline bool ReadTarget(Message& m, std::string& authority) {
   for (const char c : m.target) {
     if (c <= 32 || c >= 127 || c == '#') return false;
   }
-  if (m.target.empty() || m.method == "CONNECT") return false;
+  if (m.target.empty() || m.method == "CONNECT" || m.method == "TRACE") return false;
   if (m.target[0] == '/') return true;
   if (m.target == "*") return m.method == "OPTIONS";
   const std::string lower = Lower(m.target);

@@ -126,6 +126,7 @@ TEST(Http1RequestTest, SmugglingShapesAreRefused) {
       {"target without a slash", "GET a HTTP/1.1\r\nHost: a\r\n\r\n"sv, 400},
       {"star for GET", "GET * HTTP/1.1\r\nHost: a\r\n\r\n"sv, 400},
       {"CONNECT", "CONNECT a:443 HTTP/1.1\r\nHost: a:443\r\n\r\n"sv, 501},
+      {"TRACE", "TRACE / HTTP/1.1\r\nHost: a\r\n\r\n"sv, 501},
       {"absolute form of another scheme", "GET ftp://a/ HTTP/1.1\r\nHost: a\r\n\r\n"sv, 400},
       {"absolute form with a user", "GET http://u@a/ HTTP/1.1\r\nHost: a\r\n\r\n"sv, 400},
       {"absolute form without a host", "GET http:///x HTTP/1.1\r\nHost: a\r\n\r\n"sv, 400},
@@ -483,6 +484,16 @@ TEST(HeadersTest, WhatNobodyJudgedIsJudgedWhenItIsWritten) {
   EXPECT_TRUE(WriteLastChunk(&on, out));
   on.Set("e\r\n", "f");
   EXPECT_FALSE(WriteLastChunk(&on, out));
+}
+
+TEST(HeadersTest, AListIsAllItsLines) {
+  Headers headers;
+  headers.Add("Cache-Control", "max-age=600");
+  headers.Add("Vary", "Origin");
+  headers.Add("cache-control", "no-store");
+  EXPECT_EQ(headers.List("Cache-Control"), "max-age=600, no-store");
+  EXPECT_EQ(headers.List("Vary"), "Origin");
+  EXPECT_EQ(headers.List("Age"), "");
 }
 
 TEST(HeadersTest, AddTakesItsOwnViews) {

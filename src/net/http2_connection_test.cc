@@ -1,6 +1,7 @@
 #include "net/http2_connection.h"
 
 #include <gtest/gtest.h>
+#include <sys/socket.h>
 
 #include "net/connection.h"
 #include "testing/http_fixtures.h"
@@ -62,6 +63,10 @@ class Http2ConnectionTest : public ::testing::Test {
   }
   Task<> Serve() {
     PTG_CO_TRY(Socket socket, co_await listener_.Accept());
+    if (narrow_) {
+      constexpr int kLeast = 1;  // the kernel makes some kilobytes of it
+      ::setsockopt(socket.fd(), SOL_SOCKET, SO_SNDBUF, &kLeast, sizeof kLeast);
+    }
     Transport transport(std::move(socket));
     IoLink parked;
     auto connection =
@@ -79,17 +84,31 @@ class Http2ConnectionTest : public ::testing::Test {
     constexpr uint8_t kAck = 1;
     co_return co_await peer_.Send(Frame(kSettings, kAck, 0));
   }
+  Task<Seen> Any() {
+    PTG_CO_TRY(const std::string head, co_await peer_.ReadCount(9));
+    const auto byte = [&head](size_t i) { return static_cast<uint8_t>(head[i]); };
+    const size_t size = size_t{byte(0)} << 16 | size_t{byte(1)} << 8 | byte(2);
+    Seen seen{
+        .type = byte(3), .flags = byte(4), .id = uint32_t{byte(7)} << 8 | byte(8), .payload = {}};
+    PTG_CO_TRY(seen.payload, co_await peer_.ReadCount(size));
+    co_return seen;
+  }
   // The next frame of that type and stream; others are passed over.
   Task<Seen> Next(uint8_t type, uint32_t id) {
     while (true) {
-      PTG_CO_TRY(const std::string head, co_await peer_.ReadCount(9));
-      const auto byte = [&head](size_t i) { return static_cast<uint8_t>(head[i]); };
-      const size_t size = size_t{byte(0)} << 16 | size_t{byte(1)} << 8 | byte(2);
-      Seen seen{
-          .type = byte(3), .flags = byte(4), .id = uint32_t{byte(7)} << 8 | byte(8), .payload = {}};
-      PTG_CO_TRY(seen.payload, co_await peer_.ReadCount(size));
+      PTG_CO_TRY(Seen seen, co_await Any());
       if (seen.type == type && seen.id == id) co_return seen;
     }
+  }
+  // A client with windows that never close asks for more than the connection carries, on streams 1,
+  // 3 and 5, and reads nothing yet.
+  Task<> Overload() {
+    PTG_CO_RUN(co_await Connect(std::string("\x00\x04\x7f\xff\xff\xff", 6)));
+    PTG_CO_RUN(co_await peer_.Send(Frame(kWindow, 0, 0, Number(0x7ff00000))));
+    for (const uint32_t id : {1U, 3U, 5U}) {
+      PTG_CO_RUN(co_await peer_.Send(Request(id, "GET", "/endless", false)));
+    }
+    co_return co_await Sleep(Millis(50));
   }
   Task<> Over() {
     while (!over_) PTG_CO_RUN(co_await Sleep(Millis(5)));
@@ -106,6 +125,7 @@ class Http2ConnectionTest : public ::testing::Test {
   Listener listener_;
   RawPeer peer_{loop_};
   std::weak_ptr<Connection> connection_;
+  bool narrow_ = false;  // our end of the socket holds little that was not read
   bool over_ = false;
 };
 
@@ -345,13 +365,34 @@ TEST_F(Http2ConnectionTest, AClientThatDoesNotReadIsGivenUp) {
       [&](RequestHead&, BodySource&, ResponseWriter& out) { return Endless(out, written, failed); },
       {.write_timeout = 300ms});
   const auto run = [&]() -> Task<> {
-    PTG_CO_RUN(co_await Connect(std::string("\x00\x04\x7f\xff\xff\xff", 6)));
-    PTG_CO_RUN(co_await peer_.Send(Frame(kWindow, 0, 0, Number(0x7ff00000))));
-    PTG_CO_RUN(co_await peer_.Send(Request(1, "GET", "/a", false)));
+    PTG_CO_RUN(co_await Overload());
     PTG_CO_RUN(co_await Over());
     EXPECT_TRUE(failed.has_value());
     EXPECT_LT(written, 16U * 1024 * 1024);
     co_return {};
+  };
+  Run(run());
+}
+
+// The last word of a connection whose client broke a rule leaves when the socket has room for it.
+TEST_F(Http2ConnectionTest, ABrokenRuleIsToldBehindWhatWaits) {
+  size_t written = 0;
+  std::optional<Code> failed;
+  narrow_ = true;
+  Start([&](RequestHead&, BodySource&, ResponseWriter& out) {
+    return Endless(out, written, failed);
+  });
+  const auto run = [&]() -> Task<> {
+    PTG_CO_RUN(co_await Connect(std::string("\x00\x04\x7f\xff\xff\xff", 6)));
+    PTG_CO_RUN(co_await peer_.Send(Frame(kWindow, 0, 0, Number(0x7ff00000))));
+    PTG_CO_RUN(co_await peer_.Send(Request(1, "GET", "/a", false)));
+    PTG_CO_RUN(co_await Sleep(Millis(50)));
+    // DATA belongs to a stream.
+    PTG_CO_RUN(co_await peer_.Send(Frame(kData, 0, 0, "x")));
+    PTG_CO_RUN(co_await Sleep(Millis(50)));
+    PTG_CO_TRY(const Seen end, co_await Next(kGoAway, 0));
+    EXPECT_EQ(end.payload.substr(4, 4), Number(1));
+    co_return co_await Over();
   };
   Run(run());
 }

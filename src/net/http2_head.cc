@@ -90,6 +90,7 @@ Parsed<> HeadBuilder::Target(RequestHead& head) const {
   }
   // Extended CONNECT is not offered either: who wants a WebSocket asks over HTTP/1.1.
   if (*method_ == "CONNECT") return Refuse(501, "CONNECT is not offered here");
+  if (*method_ == "TRACE") return Refuse(501, "TRACE is not offered here");
   if (!scheme_ || (*scheme_ != "https" && *scheme_ != "http")) {
     return Refuse(400, "a scheme that is neither https nor http");
   }

@@ -53,6 +53,7 @@ TEST(Http2HeadTest, WhatIsNoRequestIsRefused) {
       {"a method in small letters", Replaced(":method", "get"), 400},
       {"a method in both", Replaced(":method", "Delete"), 400},
       {"CONNECT", Replaced(":method", "CONNECT"), 501},
+      {"TRACE", Replaced(":method", "TRACE"), 501},
       {"another scheme", Replaced(":scheme", "ftp"), 400},
       {"empty authority", Replaced(":authority", ""), 400},
       {"authority with user info", Replaced(":authority", "u@a"), 400},

@@ -65,6 +65,14 @@ size_t Headers::Count(std::string_view name) const {
   return count;
 }
 
+std::string Headers::List(std::string_view name) const {
+  std::string list;
+  for (size_t i = 0; i < slots_.size(); ++i) {
+    if (EqualsNoCase(at(i).name, name)) list.append(list.empty() ? "" : ", ").append(at(i).value);
+  }
+  return list;
+}
+
 void Headers::Append(std::string_view name, std::string_view value, bool judged) {
   // What a usual head takes, at once.
   constexpr size_t kUsualText = 512;

@@ -70,6 +70,9 @@ class Headers {
   // The first value of that name.
   std::optional<std::string_view> Get(std::string_view name) const;
   size_t Count(std::string_view name) const;
+  // All values of a list field, as one: a proxy or an upstream may add a line of its own instead of
+  // appending, and the first line alone is not what was said.
+  std::string List(std::string_view name) const;
   bool Has(std::string_view name) const { return Get(name).has_value(); }
   // The texts may be views into this very object.
   void Add(std::string_view name, std::string_view value) { Append(name, value, false); }

@@ -3,6 +3,7 @@
 #include <algorithm>
 
 #include "base/try.h"
+#include "net/name_set.h"
 #include "paywall/fields.h"
 #include "paywall/tunnel.h"
 
@@ -25,8 +26,8 @@ bool IsTimeout(const Error& error) {
 
 void AddReceipt(net::ResponseHead& head, const Receipt& receipt) {
   head.headers.Set(receipt.name, receipt.value);
-  head.headers.Set("Cache-Control", PrivateCacheControl(ListOf(head.headers, "Cache-Control")));
-  const std::string vary = ListOf(head.headers, "Vary");
+  KeepPrivate(head.headers);
+  const std::string vary = head.headers.List("Vary");
   head.headers.Set(
       "Vary", vary + (vary.empty() ? "" : ", ") + "PAYMENT-SIGNATURE, X-PAYMENT, SIGN-IN-WITH-X");
 }
@@ -68,6 +69,18 @@ std::string PrivateCacheControl(std::string_view theirs) {
     out.append(", ").append(one);
   }
   return out;
+}
+
+void KeepPrivate(net::Headers& headers) {
+  headers.Set("Cache-Control", PrivateCacheControl(headers.List("Cache-Control")));
+  // To those whom they address these stand before Cache-Control (RFC 9213 §2.2).
+  constexpr net::NameSet kTargeted("Surrogate-Control", "Edge-Control", "X-Accel-Expires");
+  constexpr std::string_view kOfCdns = "-Cache-Control";
+  headers.RemoveIf([&](std::string_view name) {
+    const bool of_cdns = name.size() > kOfCdns.size() &&
+                         net::EqualsNoCase(name.substr(name.size() - kOfCdns.size()), kOfCdns);
+    return of_cdns || kTargeted.Has(name);
+  });
 }
 
 ledger::Ledger::Ending WhoBroke(const Break& broke) {

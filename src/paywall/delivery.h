@@ -52,6 +52,9 @@ Task<ledger::Ledger::Ending> Deliver(Reply& reply, Answer& answer,
 // How the answer to a buyer may be cached: "private" joins what the upstream says, and "public"
 // leaves.
 std::string PrivateCacheControl(std::string_view theirs);
+// So that no shared cache keeps an answer: that Cache-Control, and nothing that speaks to some
+// caches alone.
+void KeepPrivate(net::Headers& headers);
 
 // The stored form of a whole answer, for routes with replay = "answer". None of one whose fields
 // are not ASCII: it cannot be kept.

@@ -70,21 +70,22 @@ TEST(FieldsTest, WhatIsOursNeverComesFromTheUpstream) {
   EXPECT_EQ(headers.at(0).name, "X-Kept");
 }
 
-TEST(FieldsTest, AListIsAllItsLines) {
-  net::Headers headers;
-  headers.Add("Cache-Control", "max-age=600");
-  headers.Add("Vary", "Origin");
-  headers.Add("cache-control", "no-store");
-  EXPECT_EQ(ListOf(headers, "Cache-Control"), "max-age=600, no-store");
-  EXPECT_EQ(ListOf(headers, "Vary"), "Origin");
-  EXPECT_EQ(ListOf(headers, "Age"), "");
-}
-
 TEST(DeliveryTest, SharedCachesNeverKeepAPaidAnswer) {
   EXPECT_EQ(PrivateCacheControl(""), "private");
   EXPECT_EQ(PrivateCacheControl("public, max-age=60"), "private, max-age=60");
   EXPECT_EQ(PrivateCacheControl("s-maxage=9,no-transform"), "private, no-transform");
   EXPECT_EQ(PrivateCacheControl("Private"), "private");
+  net::Headers headers;
+  for (const char* name : {"CDN-Cache-Control", "cloudflare-cdn-cache-control", "Surrogate-Control",
+                           "Edge-Control", "X-Accel-Expires"}) {
+    headers.Add(name, "max-age=600");
+  }
+  headers.Add("cache-control", "public");
+  headers.Add("Cache-Control", "max-age=60");
+  headers.Add("Age", "0");
+  KeepPrivate(headers);
+  ASSERT_EQ(headers.size(), 2U);
+  EXPECT_EQ(headers.Get("Cache-Control"), "private, max-age=60");
 }
 
 }  // namespace

@@ -43,15 +43,6 @@ std::vector<std::string_view> ConnectionFields(const net::Headers& headers) {
   return names;
 }
 
-std::string ListOf(const net::Headers& headers, std::string_view name) {
-  std::string list;
-  for (size_t i = 0; i < headers.size(); ++i) {
-    if (!EqualsNoCase(headers.at(i).name, name)) continue;
-    list.append(list.empty() ? "" : ", ").append(headers.at(i).value);
-  }
-  return list;
-}
-
 void CleanAnswer(net::Headers& headers) {
   if (headers.size() == 0) return;
   // Views into it: to remove fields moves no text.

@@ -1,6 +1,5 @@
 #pragma once
 
-#include <string>
 #include <string_view>
 #include <vector>
 
@@ -16,9 +15,6 @@ bool IsHopByHop(std::string_view name);
 std::vector<std::string_view> ConnectionFields(const net::Headers& headers);
 // Belongs to the conversation between buyer and us: an upstream neither sees nor writes it.
 bool IsPaymentField(std::string_view name);
-// All values of a list field, as one: a proxy or an upstream may add a line of its own instead of
-// appending, and the first line alone is not what was said.
-std::string ListOf(const net::Headers& headers, std::string_view name);
 // Takes both kinds out of an upstream's answer, or out of its trailers.
 void CleanAnswer(net::Headers& headers);
 

@@ -17,6 +17,7 @@ using ledger::Delivery;
 // bounded by the requests that ran when it went: without it nothing new is reserved, and of what
 // was not confirmed to be kMostUnreserved wait at most.
 constexpr Millis kInsistFor{3'600'000};
+constexpr size_t kMostUnreserved = 256;
 constexpr Millis kFirstPause{250};
 constexpr Millis kLongestPause{4'000};
 
@@ -24,8 +25,6 @@ bool IsOutage(const Error& error) {
   return error.code() == Code::kStore || error.code() == Code::kTimeout ||
          error.code() == Code::kOverloaded;
 }
-
-constexpr size_t kMostUnreserved = 256;
 
 using Write = std::function<Task<>(Deadline)>;
 
