@@ -69,24 +69,23 @@ Result<Stored> ReadStored(const std::string& payload, const std::string& require
 }  // namespace
 
 Result<std::unique_ptr<X402Rail>> X402Rail::Make(const std::vector<catalog::Route>& routes,
-                                                 const chain::AssetRegistry& assets,
-                                                 X402Options options,
+                                                 chain::AssetRegistry assets, X402Options options,
                                                  settle::Facilitator& facilitator,
                                                  const Clock& clock) {
-  std::unique_ptr<X402Rail> rail(new X402Rail(std::move(options), facilitator, clock));
+  std::unique_ptr<X402Rail> rail(
+      new X402Rail(std::move(assets), std::move(options), facilitator, clock));
   for (const catalog::Route& route : routes) {
     if (route.free) {
       rail->offers_.emplace_back();
       continue;
     }
-    PTG_TRY(Offers offers, rail->OffersOf(route, assets));
+    PTG_TRY(Offers offers, rail->OffersOf(route));
     rail->offers_.push_back(std::move(offers));
   }
   return rail;
 }
 
-Result<X402Rail::Offers> X402Rail::OffersOf(const catalog::Route& route,
-                                            const chain::AssetRegistry& assets) const {
+Result<X402Rail::Offers> X402Rail::OffersOf(const catalog::Route& route) const {
   const auto bad = [&route](std::string why, std::string want) {
     return Fail(Error(Code::kConfig, "route \"" + route.match + "\": " + std::move(why))
                     .Want(std::move(want)));
@@ -107,7 +106,7 @@ Result<X402Rail::Offers> X402Rail::OffersOf(const catalog::Route& route,
     if (to.network.family() != chain::Family::kEvm) {
       return bad("network " + caip2 + " is not in this version", "an EVM network in [x402.pay_to]");
     }
-    const chain::EvmAsset* asset = assets.DefaultOf(to.network);
+    const chain::EvmAsset* asset = assets_.DefaultOf(to.network);
     if (asset == nullptr || asset->method != chain::TransferMethod::kEip3009) {
       return bad("network " + caip2 + " has no asset with EIP-3009",
                  "assets = [{address, decimals, name, version}] in its [chain] table");
@@ -233,8 +232,22 @@ Result<X402Rail::Chosen> X402Rail::Choose(const deal::Credential& credential,
                   .Want(list.front().scheme + " on " + list.front().network));
 }
 
-Result<X402Rail::Chosen> X402Rail::AsAccepted(const deal::Credential& credential) {
+Result<X402Rail::Chosen> X402Rail::AsNamed(const deal::Credential& credential) const {
   PTG_TRY(x402::Payment payment, x402::DecodePaymentHeader(credential.value, credential.version));
+  if (payment.version == 1) {
+    PTG_TRY(const scheme::ExactEvmPayload paid, scheme::ParseExactEvm(payment.payload()));
+    PTG_TRY(const chain::ChainId network, chain::ChainId::Parse(payment.network));
+    const chain::EvmAsset* asset = assets_.DefaultOf(network);
+    if (asset == nullptr) return Fail(Code::kPaymentNoMatch, "no asset of that network is known");
+    x402::Requirements named;
+    named.version = 1;
+    named.scheme = payment.scheme;
+    named.network = payment.network;
+    named.asset = asset->address.ToChecksum();
+    named.pay_to = paid.auth.to.ToChecksum();
+    named.amount = paid.auth.value;
+    return Chosen{std::move(payment), std::move(named)};
+  }
   PTG_TRY(x402::Requirements accepted,
           x402::ParseRequirements(payment.accepted(), payment.version, "/accepted"));
   return Chosen{std::move(payment), std::move(accepted)};
@@ -243,8 +256,8 @@ Result<X402Rail::Chosen> X402Rail::AsAccepted(const deal::Credential& credential
 Result<deal::Grant> X402Rail::Claim(const deal::Credential& credential,
                                     const deal::Quote& quote) const {
   Result<Chosen> offered = Choose(credential, quote);
-  // A price may have changed since: a payment that was used here names the offer it was for.
-  if (!offered) offered = AsAccepted(credential);
+  // Prices, networks and versions may have changed since.
+  if (!offered) offered = AsNamed(credential);
   PTG_TRY(const Chosen chosen, std::move(offered));
   return GrantOf(chosen);
 }

@@ -35,8 +35,7 @@ class X402Rail final : public Rail {
  public:
   // kConfig when a paid route cannot be offered at all or its price is not exact somewhere.
   static Result<std::unique_ptr<X402Rail>> Make(const std::vector<catalog::Route>& routes,
-                                                const chain::AssetRegistry& assets,
-                                                X402Options options,
+                                                chain::AssetRegistry assets, X402Options options,
                                                 settle::Facilitator& facilitator,
                                                 const Clock& clock);
 
@@ -71,14 +70,20 @@ class X402Rail final : public Rail {
     x402::Requirements requirements;
   };
 
-  X402Rail(X402Options options, settle::Facilitator& facilitator, const Clock& clock)
-      : options_(std::move(options)), facilitator_(facilitator), clock_(clock) {}
-  Result<Offers> OffersOf(const catalog::Route& route, const chain::AssetRegistry& assets) const;
+  X402Rail(chain::AssetRegistry assets, X402Options options, settle::Facilitator& facilitator,
+           const Clock& clock)
+      : assets_(std::move(assets)),
+        options_(std::move(options)),
+        facilitator_(facilitator),
+        clock_(clock) {}
+  Result<Offers> OffersOf(const catalog::Route& route) const;
   Result<Chosen> Choose(const deal::Credential& credential, const deal::Quote& quote) const;
-  // The offer that a version 2 payment says it accepted, whether or not it still stands.
-  static Result<Chosen> AsAccepted(const deal::Credential& credential);
+  // The offer that the payment says it was for, whether or not it still stands. Version 2 names it
+  // whole, version 1 a network, and the asset is what prices mean there now.
+  Result<Chosen> AsNamed(const deal::Credential& credential) const;
   Result<deal::Grant> GrantOf(const Chosen& chosen) const;
 
+  chain::AssetRegistry assets_;
   X402Options options_;
   settle::Facilitator& facilitator_;
   const Clock& clock_;

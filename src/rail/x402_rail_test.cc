@@ -1,5 +1,8 @@
 #include "rail/x402_rail.h"
 
+#include <array>
+#include <set>
+
 #include <gtest/gtest.h>
 
 #include "codec/base64.h"
@@ -101,9 +104,9 @@ class NoFacilitator final : public settle::Facilitator {
 
 class X402RailTest : public ::testing::Test {
  protected:
-  Result<std::unique_ptr<X402Rail>> Make(catalog::Route route) {
+  Result<std::unique_ptr<X402Rail>> Make(catalog::Route route, uint64_t chain = 84532) {
     X402Options options;
-    options.pay_to.push_back({chain::ChainId::Evm(84532), kPayee});
+    options.pay_to.push_back({chain::ChainId::Evm(chain), kPayee});
     return X402Rail::Make({std::move(route)}, chain::AssetRegistry::WithDefaults(),
                           std::move(options), facilitator_, Clock::System());
   }
@@ -166,6 +169,46 @@ TEST_F(X402RailTest, WhatCannotBeOfferedIsAConfigurationError) {
   catalog::Route versions = Route();
   versions.v1 = versions.v2 = false;
   EXPECT_THAT(Make(versions), FailsWith(Code::kConfig));
+}
+
+// Who paid and reloads find each other: the books are asked by this key.
+TEST_F(X402RailTest, APaymentIsKnownThoughItsOfferIsGone) {
+  const Json authorization = Json::Object({{"from", "0x857b06519E91e3A54538791bDbb0E22373e36b66"},
+                                           {"to", kPayee},
+                                           {"value", "1000"},
+                                           {"validAfter", "0"},
+                                           {"validBefore", "4000000000"},
+                                           {"nonce", "0x" + std::string(64, '5')}});
+  const Json payload =
+      Json::Object({{"signature", "0x" + std::string(130, '1')}, {"authorization", authorization}});
+  Json v1 = Json::Object({{"x402Version", 1}, {"scheme", "exact"}, {"network", "base-sepolia"}});
+  v1.Set("payload", payload);
+  Json v2 = Json::Object({{"x402Version", 2}, {"accepted", Offered().ToJson()}});
+  v2.Set("payload", payload);
+  catalog::Route dearer = Route();
+  dearer.price = Money::Micros(5000);
+  catalog::Route only_v1 = Route();
+  only_v1.v2 = false;
+  catalog::Route only_v2 = Route();
+  only_v2.v1 = false;
+  std::vector<std::unique_ptr<X402Rail>> rails;
+  for (const catalog::Route& route : {Route(), dearer, only_v1, only_v2}) {
+    rails.push_back(*Make(route));
+  }
+  rails.push_back(*Make(Route(), 8453));
+  std::set<std::array<uint8_t, 32>> keys;
+  for (const auto& rail : rails) {
+    for (const Json& json : {v1, v2}) {
+      deal::Credential credential;
+      credential.rail = rail->name();
+      credential.version = json.Find("accepted") != nullptr ? 2 : 1;
+      credential.value = x402::EncodeHeader(json);
+      const Result<deal::Grant> claim = rail->Claim(credential, deal::Quote());
+      ASSERT_THAT(claim, IsOk());
+      keys.insert(claim->once_key);
+    }
+  }
+  EXPECT_EQ(keys.size(), 1U);
 }
 
 TEST_F(X402RailTest, AHeaderThatCanBeReadTwoWaysIsRefused) {
