@@ -181,7 +181,8 @@ Result<> House::Impl::Build() {
     const std::string url = config.server.public_url.empty()
                                 ? UrlOf(config.server.listen.front(), tls != nullptr)
                                 : config.server.public_url;
-    PTG_TRY(site, BuildSite(config, url, chains->facilitator(), shared->upstreams(), clock));
+    PTG_TRY(site,
+            BuildSite(config, config, url, chains->facilitator(), shared->upstreams(), clock));
     WarnOfRoutes(*site);
   }
   // A fresh process says that it lives before it takes a row.
@@ -316,7 +317,7 @@ Result<> House::Start() {
   PTG_RUN(h.ListenAll());
   if (h.gateway_role() && h.config.server.public_url.empty()) {
     // Only now is the port known that offers name.
-    PTG_TRY(h.site, BuildSite(h.config, h.urls.front(), h.chains->facilitator(),
+    PTG_TRY(h.site, BuildSite(h.config, h.config, h.urls.front(), h.chains->facilitator(),
                               h.shared->upstreams(), h.clock));
     for (size_t i = 0; i < h.runtime.size(); ++i) {
       OnLoop(h.runtime.loop(i), [&h, i] { h.loops[i].gateway->Replace(h.site); });
@@ -386,7 +387,7 @@ Result<> House::Reload(Config config) {
   const std::string url =
       config.server.public_url.empty() ? h.urls.front() : config.server.public_url;
   // A price on a network that this process cannot settle on would be an offer nobody can take.
-  const bool needs_chain = config.x402.local_facilitator || config.x402.check_receipts;
+  const bool needs_chain = h.config.x402.local_facilitator || h.config.x402.check_receipts;
   for (const ChainConfig& chain : config.chains) {
     if (!needs_chain) break;
     if (h.config.ChainOf(chain.network) != nullptr || config.PayToOf(chain.network) == nullptr) {
@@ -395,8 +396,9 @@ Result<> House::Reload(Config config) {
     return Fail(Error(Code::kConfig, "network " + chain.network.Caip2() + " is new")
                     .Want("a restart, which takes new [chain] sections"));
   }
-  PTG_TRY(std::shared_ptr<const gateway::Site> site,
-          BuildSite(config, url, h.chains->facilitator(), h.shared->upstreams(), h.clock));
+  PTG_TRY(
+      std::shared_ptr<const gateway::Site> site,
+      BuildSite(config, h.config, url, h.chains->facilitator(), h.shared->upstreams(), h.clock));
   SetLogLevel(config.server.log_level);
   for (size_t i = 0; i < h.runtime.size(); ++i) {
     OnLoop(h.runtime.loop(i), [&h, i, &site] {

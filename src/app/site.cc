@@ -39,7 +39,7 @@ catalog::Route ToRoute(const RouteConfig& from, const Config& config) {
 
 }  // namespace
 
-Result<std::shared_ptr<const gateway::Site>> BuildSite(const Config& config,
+Result<std::shared_ptr<const gateway::Site>> BuildSite(const Config& config, const Config& running,
                                                        const std::string& public_url,
                                                        settle::Facilitator& facilitator,
                                                        gateway::Upstreams& upstreams,
@@ -85,11 +85,11 @@ Result<std::shared_ptr<const gateway::Site>> BuildSite(const Config& config,
   site->public_url = public_url;
 
   rail::X402Options options;
-  options.settle_timeout = config.x402.settle_timeout;
+  options.settle_timeout = running.x402.settle_timeout;
   for (const PayTo& to : config.x402.pay_to) options.pay_to.push_back({to.network, to.address});
   PTG_TRY(
       std::unique_ptr<rail::X402Rail> x402,
-      rail::X402Rail::Make(site->routes, config.Assets(), std::move(options), facilitator, clock));
+      rail::X402Rail::Make(site->routes, running.Assets(), std::move(options), facilitator, clock));
   std::vector<std::unique_ptr<rail::Rail>> rails;
   rails.push_back(std::move(x402));
   site->rails = std::make_shared<const rail::RailSet>(std::move(rails));

@@ -6,6 +6,7 @@
 #include <charconv>
 #include <cstring>
 #include <limits>
+#include <poll.h>
 #include <unistd.h>
 
 namespace pontage {
@@ -165,8 +166,11 @@ std::string FormatLogLine(UnixMs at, LogLevel level, std::string_view event,
 
 namespace {
 
-// A full or closed standard error must not stop a payment: the lines are lost, the work goes on.
+// A full or closed standard error must not stop a payment: the lines are lost, the work goes on. (A
+// pipe that has room takes a page at once.)
 void WriteOut(std::string_view lines) {
+  pollfd out{.fd = STDERR_FILENO, .events = POLLOUT, .revents = 0};
+  if (::poll(&out, 1, 0) != 1 || (out.revents & POLLOUT) == 0) return;
   [[maybe_unused]] const ssize_t n = ::write(STDERR_FILENO, lines.data(), lines.size());
 }
 

@@ -32,6 +32,8 @@ constexpr Statement kColumnsPostgres{
     " AND c.relname NOT IN ('schema_migration', 'node')"
     " ORDER BY c.relname COLLATE \"C\", a.attnum"};
 constexpr Statement kNoHurry{"copy.no_hurry", "SET LOCAL statement_timeout = 0"};
+// While the other side is written or read back.
+constexpr Statement kMayRest{"copy.may_rest", "SET LOCAL idle_in_transaction_session_timeout = 0"};
 
 struct Column {
   std::string name;
@@ -195,7 +197,9 @@ Result<int64_t> CopyTable(const Side& from, const Side& to, const Table& table) 
 
 Result<CopyReport> CopyAll(const Side& from, const Side& to) {
   for (const Side* side : {&from, &to}) {
-    if (side->postgres) PTG_RUN(side->tx.Run(kNoHurry));
+    if (!side->postgres) continue;
+    PTG_RUN(side->tx.Run(kNoHurry));
+    PTG_RUN(side->tx.Run(kMayRest));
   }
   PTG_TRY(const std::vector<Table> tables, ReadTables(from));
   PTG_TRY(const std::vector<Table> there, ReadTables(to));
