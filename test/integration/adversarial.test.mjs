@@ -18,6 +18,9 @@ price = "$0.001"
 match = "/sold/*"
 price = "$0.001"
 [[route]]
+match = "GET /sold/help"
+price = "free"
+[[route]]
 match = "/echo/*"
 price = "free"
 [[route]]
@@ -26,21 +29,26 @@ price = "free"
 `;
 
 // An upstream as lenient as they come: it finds the paid content under every spelling that some server
-// out there accepts, so a gate that reads a path otherwise gives it away.
-function lenientPath(url) {
+// out there accepts, so a gate that reads a path otherwise gives it away. To some a backslash is a slash and to
+// others a character, and not all know parameters.
+function lenientPaths(url) {
   let path = url.replace(/^https?:\/\/[^/]*/i, "").split(/[?#]/)[0];
   try {
     path = decodeURIComponent(path);
   } catch {
     // It takes what it was given.
   }
-  const parts = [];
-  for (const raw of path.toLowerCase().replaceAll("\\", "/").split("/")) {
-    const part = raw.split(";")[0].replaceAll("\0", "");
-    if (part === "..") parts.pop();
-    else if (part && part !== ".") parts.push(part);
+  const paths = [];
+  for (const [slashes, parameters] of [[true, true], [true, false], [false, true], [false, false]]) {
+    const parts = [];
+    for (const raw of (slashes ? path.replaceAll("\\", "/") : path).toLowerCase().split("/")) {
+      const part = (parameters ? raw.split(";")[0] : raw).replaceAll("\0", "");
+      if (part === "..") parts.pop();
+      else if (part && part !== ".") parts.push(part);
+    }
+    paths.push(`/${parts.join("/")}`);
   }
-  return `/${parts.join("/")}`;
+  return paths;
 }
 
 let chain, upstream, server, offers, had;
@@ -49,10 +57,10 @@ let answerTrailers;
 before(async () => {
   chain = await rig.up();
   upstream = await startUpstream((req, res, body) => {
-    const path = lenientPath(req.url);
+    const paths = lenientPaths(req.url);
     for (const [name, value] of Object.entries(answerHeaders)) res.setHeader(name, value);
     if (answerTrailers) res.setHeader("trailer", Object.keys(answerTrailers).join(", "));
-    const paid = path === "/paid/data" || path.startsWith("/sold/");
+    const paid = paths.some((path) => path === "/paid/data" || (path.startsWith("/sold/") && path !== "/sold/help"));
     res.write(paid ? kContent : "free content");
     res.write(` ${req.method} ${body.length}`);
     if (answerTrailers) res.addTrailers(answerTrailers);
@@ -427,6 +435,14 @@ describe("spellings of a paid path", () => {
     "/echo/..%5cpaid%5cdata",
     "/echo/x/../../paid/data",
     "/echo/..;/paid/data",
+    "/echo/a%5Cb%2F..%2F..%2Fpaid%2Fdata",
+    "/echo/a%5cb/../../paid%2fdata",
+    "/paid%2Fdata%2F..;x%2F..%2Fother",
+    "/echo%2f..;x%2f..%2fpaid%2fdata",
+    "/sold%2F7%5Cx",
+    "/sold/help;what%20is%20the%20capital",
+    "/sold/help%3bwhat",
+    "/sold%2fhelp;what",
     "/../paid/data",
     "/../../paid/data",
     "http://shop.example/paid/data",
@@ -588,7 +604,7 @@ describe("raw sockets", () => {
     for (const bytes of ["", "GET", "GET /paid/data HTTP/1.1\r\n", get, request("GET /echo/x"), post(["Content-Length: 9"], "ab")]) {
       await talk(server.url, bytes, { cut: true });
     }
-    // One that pays and leaves at once pays at most once; whether it does is settlement.test.mjs's.
+    // One that pays and leaves at once pays at most once; whether it does is interrupted.test.mjs's.
     const before = await rig.tokenBalance(chain.rpc, "payee");
     await talk(server.url, request("GET /paid/data", [`X-PAYMENT: ${await good()}`]), { cut: true });
     await new Promise((resolve) => setTimeout(resolve, 1_500));

@@ -209,6 +209,7 @@ describe("as it is asked", () => {
       "/paid/a/", "//paid//a", "/PAID/a", "/%70aid/a", "/free/../paid/a", "/free/%2e%2e/paid/a", "/free/..%2fpaid/a",
       "/free/..%5cpaid%5ca", "/free/..;/paid/a", "/free\\..\\paid\\a", "/paid;x/a", "/paid/a?x", "/./paid/a",
       "http://shop.example/paid/a", "https://shop.example//paid/a", "/paid%2fa", "/free/x%2f..%2f..%2fpaid%2fa",
+      "/free/a%5Cb%2F..%2F..%2Fpaid%2Fa", "/paid%2Fa%2F..;x%2F..%2Fb",
     ]) {
       const { status } = await ask(server.url + kAuth, original("GET", spelling));
       assert.ok([400, 402, 404].includes(status), `${spelling}: ${status}`);
@@ -355,6 +356,7 @@ describe("behind a real nginx, with the file of the guide", () => {
         "/free/..%5cpaid%5ca", "/free/..;/paid/a", "/free/..\\paid/a", "/paid;x/a", "/./paid/a", "/../paid/a", "/%",
         "http://shop.example/paid/a", "/paid/a#x", "/free/x#/../../paid/a", "/paid%00/a", "/paid/%c0%af",
         "/paid/a/../../free/a", "/paid/a/%2e%2e/%2e%2e/free/a", "/paid/a/..;/..;/free/a", "/paid/a\\..\\..\\free\\a",
+        "/free/a%5Cb%2F..%2F..%2Fpaid%2Fa", "/paid%2Fa%2F..;x%2F..%2Fb",
       ]) {
         const { statuses, text } = await talk(nginx.url, request(`GET ${spelling}`, ["Connection: close"]));
         assert.equal(statuses.length, 1, spelling);

@@ -1,60 +1,19 @@
 // HTTP/2 towards clients, by node's own client and by frames that no client would send: the same messages
-// as over HTTP/1.1, and a bound for everything that a hostile peer may ask for.
+// as over HTTP/1.1.
 import assert from "node:assert/strict";
 import crypto from "node:crypto";
-import fs from "node:fs";
 import http from "node:http";
 import http2 from "node:http2";
-import os from "node:os";
-import path from "node:path";
 import { after, before, describe, test } from "node:test";
-import { makeAuthority, makeCertificate } from "../rig/src/certs.mjs";
 import * as h2 from "../rig/src/h2raw.mjs";
+import { ask, authority, kNoChain, kRoutes, open, start } from "../rig/src/h2seller.mjs";
 import { books, decode, during, payHeader, paymentV2 } from "../rig/src/pay.mjs";
 import { sellerConfig, startPontage } from "../rig/src/pontage.mjs";
 import { startRawServer, talk } from "../rig/src/raw.mjs";
 import * as rig from "../rig/src/rig.mjs";
 import { startUpstream } from "../rig/src/upstream.mjs";
 
-const kNoChain = "http://127.0.0.1:9";
 const sleep = (ms) => new Promise((resolve) => setTimeout(resolve, ms));
-const dir = fs.mkdtempSync(path.join(os.tmpdir(), "ptg-h2-"));
-after(() => fs.rmSync(dir, { recursive: true, force: true }));
-const authority = makeAuthority(dir);
-const files = makeCertificate(dir, "server", { authority });
-const kTls = `[server.tls]\ncert = "${files.cert}"\nkey = "${files.key}"\n`;
-const kRoutes = `
-[[route]]
-match = "/free/*"
-price = "free"
-[[route]]
-match = "GET /paid/*"
-price = "$0.001"
-`;
-const start = (upstream, { rpc = kNoChain, server = "" } = {}) =>
-  startPontage(sellerConfig({ rpc, upstream, routes: kRoutes, server: `threads = 1\n${server}`, sections: kTls }));
-
-function open(server, options = {}) {
-  const session = http2.connect(server.url, { ca: fs.readFileSync(authority.cert), ...options });
-  session.on("error", () => {});
-  return session;
-}
-// One request to its end: {status, headers, text, interims, trailers}; rejects when the stream breaks.
-function ask(session, headers = {}, body = undefined) {
-  return new Promise((resolve, reject) => {
-    const stream = session.request({ ":path": "/free/x", ...headers }, { endStream: body === undefined });
-    const got = { interims: [], text: "" };
-    stream.setEncoding("latin1");
-    stream.on("headers", (more) => got.interims.push(more));
-    stream.on("response", (head) => Object.assign(got, { status: head[":status"], headers: head }));
-    stream.on("trailers", (trailers) => Object.assign(got, { trailers }));
-    stream.on("data", (data) => (got.text += data));
-    stream.on("error", reject);
-    stream.on("close", () => (stream.rstCode === 0 ? resolve(got) : reject(new Error(`reset ${stream.rstCode}`))));
-    if (body !== undefined) stream.end(body);
-    got.stream = stream;
-  });
-}
 
 describe("HTTP/2", () => {
   let upstream, server, session;
@@ -219,7 +178,7 @@ describe("HTTP/2", () => {
     assert.ok(!fresh.remoteSettings.enableConnectProtocol);
     assert.equal(fresh.remoteSettings.maxConcurrentStreams, 100);
     fresh.close();
-    const raw = await h2.connect(server.url, authority.cert);
+    const raw = await h2.connect(server.url, authority);
     raw.send(h2.headers(1, [[":method", "CONNECT"], [":authority", "shop.example:443"]], { end: false }));
     const fate = await raw.fate(1);
     assert.ok(fate.status === 501 || fate.reset !== undefined, JSON.stringify(fate));
@@ -309,7 +268,7 @@ describe("HTTP/2", () => {
   for (const [what, pairs] of bad) {
     test(`a request with ${what} is refused and reaches nobody`, async () => {
       const had = upstream.requests.length;
-      const raw = await h2.connect(server.url, authority.cert);
+      const raw = await h2.connect(server.url, authority);
       raw.send(h2.headers(1, pairs), h2.headers(3, h2.requestOf()));
       const fate = await raw.fate(1);
       assert.ok(fate.reset !== undefined || fate.status === 400, JSON.stringify(fate));
@@ -320,7 +279,7 @@ describe("HTTP/2", () => {
   }
 
   test("a body that is not as long as announced is no request", async () => {
-    const raw = await h2.connect(server.url, authority.cert);
+    const raw = await h2.connect(server.url, authority);
     const announced = (n) => h2.requestOf("/free/echo", [["content-length", String(n)]], "POST");
     raw.send(h2.headers(1, announced(2), { end: false }), h2.frame(0, 1, 1, Buffer.from("abc")));
     raw.send(h2.headers(3, announced(4), { end: false }), h2.frame(0, 1, 3, Buffer.from("abc")));
@@ -330,12 +289,12 @@ describe("HTTP/2", () => {
   });
 
   test("too large a head and too many fields are 431", async () => {
-    const raw = await h2.connect(server.url, authority.cert);
+    const raw = await h2.connect(server.url, authority);
     const many = Array.from({ length: 200 }, (_, n) => [`x-${n}`, "1"]);
     raw.send(h2.headers(1, h2.requestOf("/free/x", many)));
     assert.equal((await raw.fate(1)).status, 431);
     raw.end();
-    const other = await h2.connect(server.url, authority.cert);
+    const other = await h2.connect(server.url, authority);
     other.send(
       h2.headers(3, h2.requestOf("/free/x", Array.from({ length: 5 }, (_, n) => [`x-${n}`, "a".repeat(3_000)])), { endHeaders: false }),
       ...[0, 1, 2, 3].map((n) => h2.frame(h2.kTypes.continuation, n === 3 ? 4 : 0, 3, h2.block([[`y-${n}`, "b".repeat(15_000)]]))),
@@ -348,7 +307,7 @@ describe("HTTP/2", () => {
 
   test("more streams than allowed are refused, and reach nobody", async () => {
     const had = upstream.requests.length;
-    const raw = await h2.connect(server.url, authority.cert);
+    const raw = await h2.connect(server.url, authority);
     await raw.until(() => raw.frames.some((f) => f.type === h2.kTypes.settings));
     raw.send(Array.from({ length: 130 }, (_, n) => h2.headers(2 * n + 1, h2.requestOf("/free/slow"))));
     const last = await Promise.race([raw.fate(259), raw.verdict()]);
@@ -356,133 +315,6 @@ describe("HTTP/2", () => {
     await sleep(100);
     assert.ok(upstream.requests.length - had <= 100, `${upstream.requests.length - had}`);
     raw.end();
-  });
-});
-
-describe("a hostile HTTP/2 client", () => {
-  let upstream, server;
-  before(async () => {
-    upstream = await startUpstream((req, res) => (req.url.includes("slow") ? setTimeout(() => res.end("slow"), 1_000) : res.end("ok")));
-    server = await start(upstream.url);
-  });
-  after(async () => {
-    await server?.stop();
-    await upstream?.stop();
-  });
-  const resident = () => Number(/VmRSS:\s+(\d+)/.exec(fs.readFileSync(`/proc/${server.pid}/status`, "utf8"))[1]) / 1024;
-  // Sends until the server has enough of it, at most `most` rounds, then looks whether it lives.
-  async function flood(make, { most = 2_000, first } = {}) {
-    const had = resident();
-    const raw = await h2.connect(server.url, authority.cert, first);
-    for (let round = 0; round < most && !raw.closed; round += 1) {
-      raw.send(make(round));
-      if (round % 20 === 0) await sleep(1);
-      if (raw.frames.some((f) => f.type === h2.kTypes.goaway)) break;
-    }
-    const verdict = await raw.verdict();
-    raw.end();
-    assert.ok(resident() - had < 40, `${had} MiB became ${resident()} MiB`);
-    const session = open(server);
-    assert.equal((await ask(session)).status, 200);
-    session.close();
-    return verdict;
-  }
-  const enough = ({ code }) => assert.ok(code === h2.kErrors.calm || code === "closed", `${code}`);
-
-  test("that resets what it asks for (CVE-2023-44487) is sent away, and runs little upstream", async () => {
-    const had = upstream.requests.length;
-    let id = -1;
-    enough(
-      await flood(() =>
-        Array.from({ length: 50 }, () => {
-          id += 2;
-          return [h2.headers(id, h2.requestOf("/free/slow")), h2.reset(id)];
-        }).flat(),
-      ),
-    );
-    assert.ok(upstream.requests.length - had < 300, `${upstream.requests.length - had} requests`);
-  });
-
-  test("that makes us reset streams is sent away", async () => {
-    let id = -1;
-    enough(
-      await flood(() =>
-        Array.from({ length: 50 }, () => {
-          id += 2;
-          return [h2.headers(id, h2.requestOf("/free/slow", [], "POST"), { end: false }), h2.window(id, 0x7fffffff)];
-        }).flat(),
-      ),
-    );
-  });
-
-  test("that breaks a rule is told, and nobody waits for what it left", async () => {
-    const raw = await h2.connect(server.url, authority.cert);
-    raw.send(h2.headers(1, h2.requestOf("/free/slow", [], "POST"), { end: false }), h2.window(1, 0));
-    const { code } = await raw.verdict();
-    assert.notEqual(code, h2.kErrors.none);
-    raw.end();
-    const begun = Date.now();
-    await server.stop();
-    assert.ok(Date.now() - begun < 10_000);
-    server = await start(upstream.url);
-  });
-
-  test("that never ends a header block (CONTINUATION) is sent away", async () => {
-    for (const payload of [Buffer.alloc(0), h2.block([["x-a", "1"]]), h2.block([["x-a", "a".repeat(16_000)]])]) {
-      const verdict = await flood(
-        (round) => (round === 0 ? [h2.headers(1, h2.requestOf(), { endHeaders: false })] : Array(50).fill(h2.frame(h2.kTypes.continuation, 0, 1, payload))),
-        { most: 500 },
-      );
-      assert.notEqual(verdict.code, h2.kErrors.none);
-    }
-  });
-
-  test("that sends a bomb of indexed headers is bounded", async () => {
-    // 4 KB once into the table, then one byte each.
-    const into = Buffer.concat([Buffer.from([0x40]), h2.block([["x-a", "a".repeat(4_000)]]).subarray(1)]);
-    const raw = await h2.connect(server.url, authority.cert);
-    const had = resident();
-    raw.send(h2.frame(h2.kTypes.headers, 5, 1, Buffer.concat([h2.block(h2.requestOf()), into, Buffer.alloc(12_000, 0xbe)])));
-    const fate = await Promise.race([raw.fate(1), raw.verdict()]);
-    assert.ok(fate.reset !== undefined || fate.status === 431 || fate.code !== undefined, JSON.stringify(fate));
-    assert.ok(resident() - had < 20);
-    raw.end();
-  });
-
-  for (const [name, one] of [
-    ["PING", h2.ping()],
-    ["SETTINGS", h2.settings([4, 65_535])],
-    ["PRIORITY", h2.frame(h2.kTypes.priority, 0, 5, Buffer.from([0, 0, 0, 0, 1]))],
-    ["WINDOW_UPDATE", h2.window(0, 1)],
-  ]) {
-    test(`that floods with ${name} is sent away`, async () => {
-      enough(await flood(() => Array(200).fill(one)));
-    });
-  }
-
-  test("that floods with empty DATA is sent away", async () => {
-    enough(
-      await flood((round) =>
-        round === 0 ? [h2.headers(1, h2.requestOf("/free/slow", [], "POST"), { end: false })] : Array(200).fill(h2.frame(0, 0, 1)),
-      ),
-    );
-  });
-
-  test("that asks and does not read what it is told is not answered without end", async () => {
-    const had = resident();
-    const raw = await h2.connect(server.url, authority.cert);
-    raw.socket.pause();
-    for (let round = 0; round < 200; round += 1) raw.send(Array(10).fill(h2.ping()));
-    await sleep(300);
-    assert.ok(resident() - had < 20);
-    raw.end();
-  });
-
-  test("that speaks no HTTP/2 after agreeing on it is closed", async () => {
-    const raw = await h2.connect(server.url, authority.cert, Buffer.alloc(0));
-    raw.end();
-    const other = await h2.connect(server.url, authority.cert, Buffer.from("GET / HTTP/1.1\r\nHost: a\r\n\r\n"));
-    assert.notEqual((await other.verdict()).code, h2.kErrors.none);
   });
 });
 

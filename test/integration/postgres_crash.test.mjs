@@ -59,8 +59,9 @@ function story(payment) {
   }
   return `${payment.path} heard ${runs.map(({ word, times }) => (times > 1 ? `${word} x${times}` : word)).join(" ")}`;
 }
-// Shows it to all three at once until one of them serves it, or it is known to be over.
-async function buy(payment) {
+// Signs it and shows it to all three at once until one of them serves it, or it is known to be over.
+async function buy(payment, offers) {
+  payment.headers = payHeader(await paymentV1(offers));
   const end = Date.now() + 90_000;
   for (;;) {
     const answers = await Promise.all(nodes.map((node) => show(payment, node)));
@@ -75,13 +76,10 @@ async function buy(payment) {
 test("PostgreSQL is killed under three gateways and every payment still runs once, is charged once and served once", { timeout: 200_000 }, async () => {
   const had = await rig.tokenBalance(chain.rpc, "payee");
   const offers = await offersOf(`${nodes[0].url}/paid/any`);
-  const payments = [];
-  for (let k = 0; k < kPayments; k += 1) {
-    payments.push({ path: `/paid/p${k}`, headers: payHeader(await paymentV1(offers)), served: 0, heard: [] });
-  }
+  const payments = Array.from({ length: kPayments }, (_, k) => ({ path: `/paid/p${k}`, served: 0, heard: [] }));
   const waiting = [...payments];
   const buyer = async () => {
-    for (let next = waiting.shift(); next; next = waiting.shift()) await buy(next);
+    for (let next = waiting.shift(); next; next = waiting.shift()) await buy(next, offers);
   };
   const buyers = Promise.all(Array.from({ length: kAtOnce }, buyer));
   await rig.until(() => payments.filter((one) => one.served > 0).length >= kPayments / 4, { withinMs: 60_000, label: "under load" });

@@ -48,7 +48,12 @@ Task<chain::Canon> ChainLink::Blocks(std::vector<uint64_t> heights, Deadline by)
 
 Task<chain::TransferFacts> ChainLink::AskTransfer(chain::TransferQuestion question, Deadline by) {
   PTG_CO_RUN(co_await There());
+  const auto [payer, nonce] = std::pair(question.payer, question.nonce);
   PTG_CO_TRY(chain::TransferFacts facts, co_await chain_.AskTransfer(std::move(question), by));
+  if (dice_.Chance(weather_.behind) && facts.nonce_used && !chain_.WasUsed(payer, nonce)) {
+    facts.nonce_used = false;
+    facts.succeeds = true;
+  }
   PTG_CO_RUN(co_await Back());
   co_return facts;
 }
@@ -56,8 +61,21 @@ Task<chain::TransferFacts> ChainLink::AskTransfer(chain::TransferQuestion questi
 Task<bool> ChainLink::NonceUsed(crypto::EvmAddress asset, crypto::EvmAddress payer,
                                 codec::Bytes32 nonce, Deadline by) {
   PTG_CO_RUN(co_await There());
-  PTG_CO_TRY(const bool used, co_await chain_.NonceUsed(asset, payer, nonce, by));
+  PTG_CO_TRY(bool used, co_await chain_.NonceUsed(asset, payer, nonce, by));
+  if (dice_.Chance(weather_.behind)) used = chain_.WasUsed(payer, nonce);
   PTG_CO_RUN(co_await Back());
+  co_return used;
+}
+
+Task<bool> ChainLink::NonceUsedSince(crypto::EvmAddress asset, crypto::EvmAddress payer,
+                                     codec::Bytes32 nonce, uint64_t since, Deadline by) {
+  PTG_CO_RUN(co_await There());
+  PTG_CO_TRY(bool used, co_await chain_.NonceUsedSince(asset, payer, nonce, since, by));
+  const bool behind = dice_.Chance(weather_.behind);
+  if (behind) used = chain_.WasUsed(payer, nonce);
+  const bool has_it = chain_.head() >= since + (behind ? 1 : 0);
+  PTG_CO_RUN(co_await Back());
+  if (!has_it) co_return Fail(Code::kChainUnreachable, "the node has not got that block");
   co_return used;
 }
 

@@ -21,6 +21,8 @@ class ChainLink final : public chain::EvmView {
   Task<chain::TransferFacts> AskTransfer(chain::TransferQuestion question, Deadline by) override;
   Task<bool> NonceUsed(crypto::EvmAddress asset, crypto::EvmAddress payer, codec::Bytes32 nonce,
                        Deadline by) override;
+  Task<bool> NonceUsedSince(crypto::EvmAddress asset, crypto::EvmAddress payer,
+                            codec::Bytes32 nonce, uint64_t since, Deadline by) override;
   Task<std::vector<chain::CallResult>> Calls(std::vector<chain::Call> calls, Deadline by) override;
   Task<std::vector<bool>> HaveCode(std::vector<crypto::EvmAddress> addresses, Deadline by) override;
   Task<std::vector<chain::FoundLog>> Logs(chain::LogFilter filter, Deadline by) override;

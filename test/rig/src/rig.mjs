@@ -80,13 +80,13 @@ function anvilBinary() {
 
 // Starts anvil on loopback. `blockTime` in seconds; 0 mines each transaction at once. `states` is of how many
 // blocks it keeps the state: without it all, and after some thousand blocks it hangs for minutes while it moves them
-// to disk. `stop` ends it and resolves when it is gone; it also ends with this process.
+// to disk. With blocks of a second or two it keeps 1,500 whatever it was told, so `states` and `blockTime` do not go
+// together (`up` mines by itself then). `stop` ends it and resolves when it is gone; it also ends with this process.
 export async function startAnvil({ port = 0, blockTime = 0, states } = {}) {
   const args = ["--host", "127.0.0.1", "--port", `${port}`, "--chain-id", `${config.CHAIN_ID}`];
   args.push("--accounts", "1", "--hardfork", "prague");
   if (blockTime) args.push("--block-time", `${blockTime}`);
-  // Each transaction that is kept costs anvil a tenth of a megabyte, and each state a kilobyte for each payment that was
-  // ever made: an hour of either is more than a machine has.
+  // A state holds every payment that was ever made: some megabytes for each block of an hour.
   if (states) args.push("--prune-history", `${states}`, "--transaction-block-keeper", "512");
   const anvil = spawn(anvilBinary(), args, {
     stdio: ["ignore", "pipe", "inherit"],
@@ -208,8 +208,18 @@ export async function up({ port = 0, blockTime = 0, states } = {}) {
       args: [config.PERMIT2, maxUint256],
     });
     await pub.waitForTransactionReceipt({ hash });
-    if (blockTime) {
-      await rpcCall(anvil.rpc, "evm_setAutomine", false);
+    if (blockTime) await rpcCall(anvil.rpc, "evm_setAutomine", false);
+    if (blockTime && states) {
+      let mining = false;
+      const tick = setInterval(async () => {
+        if (mining) return;
+        mining = true;
+        await rpcCall(anvil.rpc, "evm_mine").catch(() => {}); // not there for a moment: with the next one
+        mining = false;
+      }, blockTime * 1000);
+      const { stop } = anvil;
+      anvil.stop = () => (clearInterval(tick), stop());
+    } else if (blockTime) {
       await rpcCall(anvil.rpc, "evm_setIntervalMining", blockTime);
     }
     return { ...anvil, ...placed };
