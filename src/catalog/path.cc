@@ -96,7 +96,7 @@ void Escape(std::string& out, char c) {
 Result<Segment> ReadSegment(std::string_view raw) {
   Segment s;
   std::string decoded;
-  bool in_parameters = false;
+  size_t key_size = std::string::npos;
   for (size_t i = 0; i < raw.size(); ++i) {
     char c = raw[i];
     const bool escaped = c == '%';
@@ -110,13 +110,12 @@ Result<Segment> ReadSegment(std::string_view raw) {
     if (u < 0x20 || u == 0x7f) return Fail(Bad("a control character in the path"));
     decoded.push_back(c);
     // Upstreams disagree on whether "%3B" begins parameters, so the key drops them either way.
-    if (c == ';') in_parameters = true;
+    if (c == ';') key_size = std::min(key_size, s.whole.size());
     if (escaped && (c == '/' || c == '\\')) {
       Escape(s.whole, c);
     } else {
       s.whole.push_back(Lower(c));
     }
-    if (!in_parameters) s.key = s.whole;
     if (Unreserved(c) || (!escaped && Delimiter(c))) {
       s.forward.push_back(c);
     } else {
@@ -124,6 +123,7 @@ Result<Segment> ReadSegment(std::string_view raw) {
     }
   }
   if (!IsUtf8(decoded)) return Fail(Bad("the path is not UTF-8"));
+  s.key = s.whole.substr(0, key_size);
   return s;
 }
 
@@ -145,12 +145,7 @@ bool HasDotSegment(std::string_view path) {
   while (!path.empty()) {
     const size_t end = path.find_first_of("/\\");
     const std::string_view raw = path.substr(0, end);
-    std::string segment;
-    for (size_t i = 0; i < raw.size(); ++i) {
-      const int octet = EscapedAt(raw, i);
-      segment.push_back(octet < 0 ? raw[i] : static_cast<char>(octet));
-      if (octet >= 0) i += 2;
-    }
+    std::string segment = Decoded(raw);
     segment.resize(std::min(segment.size(), segment.find(';')));
     if (segment == "." || segment == "..") return true;
     path.remove_prefix(end == path.npos ? path.size() : end + 1);
@@ -192,6 +187,17 @@ bool IsPlain(std::string_view path) {
 }
 
 }  // namespace
+
+std::string Decoded(std::string_view text) {
+  std::string out;
+  out.reserve(text.size());
+  for (size_t i = 0; i < text.size(); ++i) {
+    const int octet = EscapedAt(text, i);
+    out.push_back(octet < 0 ? text[i] : static_cast<char>(octet));
+    if (octet >= 0) i += 2;
+  }
+  return out;
+}
 
 Result<Target> Canonicalize(std::string_view target) {
   if (target.empty() || target.front() != '/') return Fail(Bad("the target is no path"));

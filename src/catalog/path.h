@@ -29,4 +29,7 @@ struct Target {
 // way past a paywall, so it is refused and not guessed at. Source: x402 reference §1.8.
 Result<Target> Canonicalize(std::string_view target);
 
+// `text` with each escape as its octet; what only looks like an escape stays as it is.
+std::string Decoded(std::string_view text);
+
 }  // namespace pontage::catalog

@@ -38,31 +38,12 @@ std::string_view OriginForm(std::string_view uri) {
   return uri;
 }
 
-int HexValue(char c) {
-  if (c >= '0' && c <= '9') return c - '0';
-  if (c >= 'a' && c <= 'f') return c - 'a' + 10;
-  if (c >= 'A' && c <= 'F') return c - 'A' + 10;
-  return -1;
-}
-
-// With every escape as its octet; `path` was read before, so there are no others.
-std::string Decoded(std::string_view path) {
-  std::string out;
-  for (size_t i = 0; i < path.size(); ++i) {
-    const bool escape = path[i] == '%' && i + 2 < path.size();
-    out.push_back(escape ? static_cast<char>(HexValue(path[i + 1]) * 16 + HexValue(path[i + 2]))
-                         : path[i]);
-    if (escape) i += 2;
-  }
-  return out;
-}
-
 // The proxy sends on what the client wrote and not what we made of it, and servers differ about dot
 // segments, empty ones and backslashes: "/paid/x/../../free/y" is the free one to some and the paid
 // one to others. So only a path that there is one way to read is judged.
 bool HasOneReading(std::string_view uri, const catalog::Target& target) {
   if (uri.find('\\') != uri.npos) return false;
-  return Decoded(uri.substr(0, uri.find('?'))) == Decoded(target.forward);
+  return catalog::Decoded(uri.substr(0, uri.find('?'))) == catalog::Decoded(target.forward);
 }
 
 // The one value of a field; nothing when it is absent.
