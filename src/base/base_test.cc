@@ -155,6 +155,30 @@ TEST(ShelvesTest, PiecesInUseNeverOverlapWhoeverGivesThemBack) {
   }
 }
 
+// By a thread of its own, whose shelves nothing else has touched.
+TEST(ShelvesTest, WhatABurstLeftIsGivenBackAndNotWhatIsInUse) {
+  std::jthread([] {
+    constexpr size_t kBytes = 1000;
+    const auto use = [](size_t pieces) {
+      std::vector<void*> taken;
+      for (size_t i = 0; i < pieces; ++i) taken.push_back(TakeShelved(kBytes));
+      for (void* const piece : taken) GiveShelved(piece, kBytes);
+    };
+    use(50);
+    EXPECT_EQ(TrimShelves(), 0U) << "all fifty were in use";
+    use(20);
+    const size_t rest = TrimShelves();
+#if defined(__has_feature) && __has_feature(address_sanitizer)
+    EXPECT_EQ(rest, 0U) << "each is an allocation of its own";
+#else
+    EXPECT_GE(rest, 30 * kBytes);
+    EXPECT_LE(rest, 30 * 2 * kBytes);
+#endif
+    use(20);
+    EXPECT_EQ(TrimShelves(), 0U) << "the twenty are in use";
+  });
+}
+
 TEST(SecretTest, MatchesOnlyItself) {
   const Secret secret(std::string("hunter2"));
   EXPECT_TRUE(secret.Matches("hunter2"));

@@ -1,5 +1,6 @@
 #include "base/shelves.h"
 
+#include <algorithm>
 #include <array>
 #include <new>
 #include <optional>
@@ -17,6 +18,7 @@ namespace pontage {
 
 void* TakeShelved(std::size_t bytes) { return ::operator new(bytes); }
 void GiveShelved(void* piece, std::size_t) noexcept { ::operator delete(piece); }
+std::size_t TrimShelves() noexcept { return 0; }
 
 #else
 
@@ -35,7 +37,8 @@ struct Free {
 struct Shelf {
   Free* first = nullptr;
   std::size_t count = 0;
-  std::size_t most = 0;  // 0 before the thread's first piece, and after its last
+  std::size_t least = 0;  // of `count` since the last trim: so many were never needed
+  std::size_t most = 0;   // 0 before the thread's first piece, and after its last
 };
 
 constexpr std::size_t kShelves = kLargest / kGrain;
@@ -52,7 +55,7 @@ struct Cleaner {
   }
   ~Cleaner() {
     for (Shelf& shelf : t_shelves) {
-      shelf.most = 0;
+      shelf.most = shelf.count = shelf.least = 0;
       while (Free* const one = shelf.first) {
         shelf.first = one->next;
         ::operator delete(one);
@@ -76,6 +79,7 @@ void* TakeShelved(std::size_t bytes) {
   }
   shelf.first = one->next;
   --shelf.count;
+  shelf.least = std::min(shelf.least, shelf.count);
   return one;
 }
 
@@ -86,6 +90,22 @@ void GiveShelved(void* piece, std::size_t bytes) noexcept {
   if (shelf.count >= shelf.most) return ::operator delete(piece);
   shelf.first = new (piece) Free{shelf.first};
   ++shelf.count;
+}
+
+std::size_t TrimShelves() noexcept {
+  std::size_t bytes = 0;
+  for (std::size_t i = 0; i < kShelves; ++i) {
+    Shelf& shelf = t_shelves[i];
+    bytes += shelf.least * (i + 1) * kGrain;
+    for (; shelf.least > 0; --shelf.least) {
+      Free* const one = shelf.first;
+      shelf.first = one->next;
+      --shelf.count;
+      ::operator delete(one);
+    }
+    shelf.least = shelf.count;
+  }
+  return bytes;
 }
 
 #endif

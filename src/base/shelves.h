@@ -12,6 +12,10 @@ namespace pontage {
 void* TakeShelved(std::size_t bytes);
 void GiveShelved(void* piece, std::size_t bytes) noexcept;
 
+// Gives the allocator those that this thread has had no use for since the last time: what a burst
+// left. For a loop to call every few seconds. The bytes given back.
+std::size_t TrimShelves() noexcept;
+
 // The same for containers.
 template <typename T>
 struct Shelved {

@@ -6,6 +6,7 @@
 #include <boost/asio/steady_timer.hpp>
 
 #include "base/log.h"
+#include "base/shelves.h"
 #include "io/ready_set.h"
 #include "io/turn.h"
 
@@ -59,6 +60,7 @@ struct Loop::Impl {
   boost::asio::executor_work_guard<boost::asio::io_context::executor_type> work{
       context.get_executor()};
   boost::asio::steady_timer sweep{context};
+  uint64_t sweeps = 0;
   std::unique_ptr<ReadySet> sockets;
   Sentinel watched;
   Root::promise_type* roots = nullptr;
@@ -166,6 +168,7 @@ void Loop::Sweep() {
   impl_->sweep.async_wait([this](const boost::system::error_code& error) {
     if (error) return;
     ExpireDue();
+    if (++impl_->sweeps % kTrimEvery == 0) TrimShelves();
     Sweep();
   });
 }

@@ -48,6 +48,7 @@ class DeadlineNode {
 class Loop {
  public:
   static constexpr Millis kSweep{100};
+  static constexpr uint64_t kTrimEvery = 100;  // sweeps: memory that a burst left goes back
 
   // How time passes on it. kByHand is for simulations: nothing is waited for, its owner moves the
   // clock and calls Poll; Sleep and every deadline follow that clock to the millisecond. No
