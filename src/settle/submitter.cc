@@ -250,7 +250,7 @@ void Submitter::StoredAs(const Stored& stored, const Waiters& group) {
   }
   if (!stored.made) return;
   Waiters waiters;
-  std::vector<std::pair<Purse, codec::Uint256>> moves;
+  Moves moves;
   for (const size_t i : stored.claimed) {
     const std::shared_ptr<Waiter>& waiter = group[i];
     moves.emplace_back(PurseOf(waiter->job), waiter->job.value);
@@ -264,9 +264,7 @@ void Submitter::StoredAs(const Stored& stored, const Waiters& group) {
     loop_.Watch(*waiter, waiter->by);
     waiters.push_back(waiter);
   }
-  Adopt(*stored.made, true, std::move(waiters));
-  const auto open = open_.find(stored.made->id);
-  if (open != open_.end()) open->second.moves = std::move(moves);
+  Adopt(*stored.made, true, std::move(waiters), std::move(moves));
 }
 
 // Runs the batch where nothing changes. Each payment was good by itself; beside the others one may
@@ -343,7 +341,7 @@ Task<Submitter::Sent> Submitter::Watch(Outgoing tx, crypto::Hash32 hash, Deadlin
 
 // Takes a transaction under watch; with `ours` it is also sent until it is mined. What is known of
 // it already stays, and what `tx` adds is added.
-void Submitter::Adopt(Outgoing tx, bool ours, Waiters waiters) {
+void Submitter::Adopt(Outgoing tx, bool ours, Waiters waiters, Moves moves) {
   if (stopping_) {
     for (const std::shared_ptr<Waiter>& waiter : waiters) waiter->Deliver(nullptr);
     return;
@@ -380,6 +378,7 @@ void Submitter::Adopt(Outgoing tx, bool ours, Waiters waiters) {
     open.underpriced = false;
   }
   open.ours = open.ours || ours;
+  if (!moves.empty()) open.moves = std::move(moves);
   std::erase_if(open.waiters, [](const auto& w) { return w->state == Waiter::State::kDone; });
   std::ranges::move(waiters, std::back_inserter(open.waiters));
   if (open.ours && !open.broadcast) work_.Set();

@@ -107,16 +107,18 @@ class Submitter {
  private:
   struct Waiter;
   using Waiters = std::vector<std::shared_ptr<Waiter>>;
+  // What it takes out of whose purse; empty where another node made it.
+  using Moves = std::vector<std::pair<Purse, codec::Uint256>>;
   struct Open {
     Outgoing tx;
     bool ours = false;       // its bytes are at hand and it is not known to be closed
     bool broadcast = false;  // a node took it
     bool underpriced = false;
     bool unfunded = false;  // a node says that the signer cannot pay for it
-    std::vector<std::pair<Purse, codec::Uint256>> moves;  // where it was made by this node
-    SteadyMs sent_at;                                     // last handed to a node
-    std::optional<SteadyMs> stale_since;                  // a node says that its nonce is used
-    int stale_looks = 0;  // and it was looked for, and no version was mined
+    Moves moves;
+    SteadyMs sent_at;                     // last handed to a node
+    std::optional<SteadyMs> stale_since;  // a node says that its nonce is used
+    int stale_looks = 0;                  // and it was looked for, and no version was mined
     Waiters waiters;
   };
 
@@ -136,7 +138,7 @@ class Submitter {
   size_t InFlight() const;
   std::map<Purse, codec::Uint256> UnderWay() const;
   std::vector<Waiters> NextGroups();
-  void Adopt(Outgoing tx, bool ours, Waiters waiters);
+  void Adopt(Outgoing tx, bool ours, Waiters waiters, Moves moves = {});
 
   // submitter_send.cc: what becomes of stored ones until they are mined.
   Task<> Broadcast();

@@ -222,7 +222,7 @@ Task<> Submitter::Heal(std::string id) {
   if (!made && made.error().code() != Code::kConflict) co_return Fail(std::move(made).error());
   // Replaced or raised by another node: what is open is found again in the database.
   Waiters waiters;
-  std::vector<std::pair<Purse, codec::Uint256>> purses;
+  Moves purses;
   if (const auto again = open_.find(id); again != open_.end()) {
     waiters = std::move(again->second.waiters);
     purses = std::move(again->second.moves);
@@ -243,11 +243,7 @@ Task<> Submitter::Heal(std::string id) {
   for (const std::shared_ptr<Waiter>& waiter : waiters) {
     waiter->hash = fresh.versions.back().hash;
   }
-  const std::string fresh_id = fresh.id;
-  Adopt(std::move(fresh), true, std::move(waiters));
-  if (const auto now_open = open_.find(fresh_id); now_open != open_.end()) {
-    now_open->second.moves = std::move(purses);
-  }
+  Adopt(std::move(fresh), true, std::move(waiters), std::move(purses));
   co_return {};
 }
 
