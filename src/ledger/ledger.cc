@@ -57,11 +57,16 @@ Task<> Ledger::Doubt(ReservationId id, std::string transaction, std::string why,
   co_return co_await database_.Write(std::move(body), by);
 }
 
-Task<> Ledger::Expire(ReservationId id, std::string why, Deadline by) {
+Task<> Ledger::Expire(ReservationId id, std::string why, Deadline by, std::optional<UnixMs> look) {
   const Author author{.node = node_, .now = clock_.Now()};
-  auto body = [author, id = std::move(id), why = std::move(why)](db::Tx& tx) {
-    return ledger::Expire(tx, author, id, why);
+  auto body = [author, id = std::move(id), why = std::move(why), look](db::Tx& tx) {
+    return ledger::Expire(tx, author, id, why, look);
   };
+  co_return co_await database_.Write(std::move(body), by);
+}
+
+Task<> Ledger::EndLook(ReservationId id, Deadline by) {
+  auto body = [id = std::move(id)](db::Tx& tx) { return ledger::EndLook(tx, id); };
   co_return co_await database_.Write(std::move(body), by);
 }
 

@@ -62,8 +62,13 @@ class Ledger {
   Task<> Void(ReservationId id, std::string why, int upstream_status, Deadline by);
   // held -> in_doubt with the hash, if one is known.
   Task<> Doubt(ReservationId id, std::string transaction, std::string why, Deadline by);
-  // held | in_doubt -> expired.
-  Task<> Expire(ReservationId id, std::string why, Deadline by);
+  // held | in_doubt -> expired. `look`: by then it can no longer be charged, and Orphans gives it
+  // once more. For what somebody was asked to settle: whoever has seen it may send it again while
+  // it is good.
+  Task<> Expire(ReservationId id, std::string why, Deadline by,
+                std::optional<UnixMs> look = std::nullopt);
+  // An expired row that was looked at once more: nothing is to come of it.
+  Task<> EndLook(ReservationId id, Deadline by);
   // The same for a row of this node that is held and not answered, so that nobody has been asked to
   // settle it. kConflict when it is not so any more: its own node lived after all, and went on.
   Task<> GiveUp(ReservationId id, std::string why, Deadline by);
@@ -103,7 +108,9 @@ class Ledger {
   Task<> ForgetOtherNodes(UnixMs before, Deadline by);
   // Takes over up to `limit` rows that need finishing and belong to nobody alive, or are in doubt
   // and due for another look; they are this node's from then on. Settled rows of dead nodes whose
-  // delivery was pending or redeeming become owed in the same step.
+  // delivery was pending or redeeming become owed in the same step. Behind them, expired rows whose
+  // last look is due; they come again after kLateLook, until EndLook or Commit.
+  static constexpr Millis kLateLook{600'000};
   Task<std::vector<Reservation>> Orphans(size_t limit, Deadline by);
 
   // Reading, for explain and payments. `name` is a reservation id, a request id or a transaction

@@ -9,6 +9,7 @@
 #include "testing/engines.h"
 #include "testing/expect.h"
 #include "testing/ledger_fixture.h"
+#include "testing/stepped_clock.h"
 
 namespace pontage::ledger {
 namespace {

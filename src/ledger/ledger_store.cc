@@ -64,13 +64,15 @@ constexpr db::Statement kDoubt{
     " AND (state = 'held' OR failure <> $3 OR ($2 <> '' AND tx_hash <> $2)) RETURNING id"};
 constexpr db::Statement kExpire{
     "ledger.expire",
-    "UPDATE reservation SET state = 'expired', failure = $2, updated_ms = $3"
+    "UPDATE reservation SET state = 'expired', failure = $2, updated_ms = $3, look_ms = $4"
     " WHERE id = $1 AND state IN ('held', 'in_doubt') RETURNING id"};
+constexpr db::Statement kEndLook{
+    "ledger.end_look", "UPDATE reservation SET look_ms = 0 WHERE id = $1 AND state = 'expired'"};
 // As kAnswered: only while it is the caller's to give up, and nobody has asked to settle.
 constexpr db::Statement kGiveUp{
     "ledger.give_up",
-    "UPDATE reservation SET state = 'expired', failure = $2, updated_ms = $3 WHERE id = $1"
-    " AND state = 'held' AND stage = 'reserved' AND node = $4"};
+    "UPDATE reservation SET state = 'expired', failure = $2, updated_ms = $3, look_ms = 0"
+    " WHERE id = $1 AND state = 'held' AND stage = 'reserved' AND node = $4"};
 // The first delivery, the usual end: its line of history stands in the row.
 constexpr db::Statement kDelivered{
     "ledger.delivered",
@@ -264,10 +266,17 @@ Result<> Doubt(db::Tx& tx, const Author& author, const ReservationId& id,
   return HappenedBefore(tx, id, [](const Reservation& r) { return r.state == State::kInDoubt; });
 }
 
-Result<> Expire(db::Tx& tx, const Author& author, const ReservationId& id, const std::string& why) {
-  PTG_TRY(const db::Rows rows, tx.Run(kExpire, id.str(), why, author.now.ms()));
+Result<> Expire(db::Tx& tx, const Author& author, const ReservationId& id, const std::string& why,
+                std::optional<UnixMs> look) {
+  const int64_t look_ms = look ? look->ms() : 0;
+  PTG_TRY(const db::Rows rows, tx.Run(kExpire, id.str(), why, author.now.ms(), look_ms));
   if (!rows.empty()) return AddEvent(tx, author, id.str(), kAfterAnswered, "expired", why);
   return HappenedBefore(tx, id, [](const Reservation& r) { return r.state == State::kExpired; });
+}
+
+Result<> EndLook(db::Tx& tx, const ReservationId& id) {
+  PTG_RUN(tx.Run(kEndLook, id.str()));
+  return {};
 }
 
 Result<> GiveUp(db::Tx& tx, const Author& author, const ReservationId& id, const std::string& why) {

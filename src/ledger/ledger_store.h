@@ -32,7 +32,9 @@ Result<> Void(db::Tx& tx, const Author& author, const ReservationId& id, const s
 // Also in_doubt again, when a newer hash is known.
 Result<> Doubt(db::Tx& tx, const Author& author, const ReservationId& id,
                const std::string& transaction, const std::string& why);
-Result<> Expire(db::Tx& tx, const Author& author, const ReservationId& id, const std::string& why);
+Result<> Expire(db::Tx& tx, const Author& author, const ReservationId& id, const std::string& why,
+                std::optional<UnixMs> look = std::nullopt);
+Result<> EndLook(db::Tx& tx, const ReservationId& id);
 Result<> GiveUp(db::Tx& tx, const Author& author, const ReservationId& id, const std::string& why);
 Result<> Deliver(db::Tx& tx, const Author& author, const ReservationId& id, Ledger::Ending ending,
                  const std::string& attempt);

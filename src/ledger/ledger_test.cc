@@ -12,8 +12,8 @@
 #include "io/runtime.h"
 #include "testing/engines.h"
 #include "testing/expect.h"
-#include "testing/ledger_fixture.h"
 #include "testing/seeds.h"
+#include "testing/stepped_clock.h"
 
 namespace pontage::ledger {
 namespace {

@@ -1,4 +1,7 @@
 // Which nodes are alive, and what those that are not have left behind.
+#include <algorithm>
+#include <iterator>
+
 #include "base/try.h"
 #include "ledger/history.h"
 #include "ledger/ledger_store.h"
@@ -49,6 +52,13 @@ constexpr db::Statement kTakeOrphans{
     "  ORDER BY look_ms, id LIMIT $5) AND" PTG_NEEDS_FINISHING " RETURNING " PTG_RESERVATION_COLUMNS
     ", looks"};
 
+// Whoever takes one puts it off for the others. $1 now, $2 how many, $3 when it comes again.
+#define PTG_LATE " state = 'expired' AND look_ms > 0 AND look_ms <= $1"
+constexpr db::Statement kTakeLate{
+    "ledger.take_late",
+    "UPDATE reservation SET look_ms = $3 WHERE id IN (SELECT id FROM reservation WHERE" PTG_LATE
+    "  ORDER BY look_ms LIMIT $2) AND" PTG_LATE " RETURNING " PTG_RESERVATION_COLUMNS};
+
 // A settling that began this long ago has passed every closing deadline we allow.
 constexpr Millis kAnsweredForgotten{120'000};
 // An upstream may work for long, but its payment does not stay good that long.
@@ -95,7 +105,13 @@ Result<std::vector<Reservation>> TakeOrphans(db::Tx& tx, const Author& author,
     if (row.Int(row.size() - 1) != 1) continue;
     PTG_RUN(AddEvent(tx, author, row.Text(0), kAfterAnswered, "taken_over", author.node));
   }
-  return FromRows(rows);
+  PTG_TRY(std::vector<Reservation> taken, FromRows(rows));
+  if (taken.size() >= limit) return taken;
+  const auto room = static_cast<int64_t>(limit - taken.size());
+  PTG_TRY(const db::Rows late, tx.Run(kTakeLate, now, room, (author.now + Ledger::kLateLook).ms()));
+  PTG_TRY(std::vector<Reservation> given_up, FromRows(late));
+  std::ranges::move(given_up, std::back_inserter(taken));
+  return taken;
 }
 
 }  // namespace pontage::ledger

@@ -4,6 +4,7 @@
 #include "base/log.h"
 #include "base/try.h"
 #include "paywall/challenge.h"
+#include "paywall/late_charge.h"
 #include "wire/problem/error_map.h"
 
 namespace pontage::paywall {
@@ -411,14 +412,16 @@ Task<> Exchange::NotSettled(Held& held, const Settlement& settlement, bool work_
   }
   Log(LogLevel::kWarn, "settle.refused",
       {{"payment", held.row.id.str()}, {"reason", settlement.reason}});
-  // The upstream ran for it, so the key stays taken; without work done the payment may come again.
+  // The upstream ran for it, so the key stays taken; without work done the payment may come again,
+  // unless everybody could read it on the chain: it may be charged yet, by whomever.
+  const bool taken = work_done || !settlement.transaction.empty();
   const std::string why = settlement.reason.empty() ? "settle_failed" : settlement.reason;
-  const Result<> noted = work_done ? co_await ledger_.Expire(held.row.id, why, by)
-                                   : co_await ledger_.Void(held.row.id, why, 0, by);
+  const Result<> noted = taken ? co_await ledger_.Expire(held.row.id, why, by, LastLook(held.row))
+                               : co_await ledger_.Void(held.row.id, why, 0, by);
   if (!noted) {
     Log(LogLevel::kError, "ledger.close_failed",
         {{"payment", held.row.id.str()}, {"detail", noted.error().detail()}});
-    work_done ? NoteExpired(held.row, why) : NoteVoid(held.row, why, 0);
+    taken ? NoteExpired(held.row, why) : NoteVoid(held.row, why, 0);
   }
   auto [name, value] = held.rail.ReceiptHeader(held.row.protocol, settlement.receipt);
   headers.emplace_back(std::string(name), std::move(value));

@@ -77,6 +77,7 @@ class Exchange {
   Task<> NotSettled(Held& held, const deal::Settlement& settlement, bool work_done);
   Task<> Recall(Call& call, const rail::Rail& rail, const deal::Grant& claim,
                 ledger::Reservation row);
+  Task<ledger::Reservation> LateCharge(const rail::Rail& rail, ledger::Reservation row);
   Task<> Redeem(Held held);
   Task<std::optional<ledger::Delivery>> Claim(Held& held);
   Task<> ShowUsed(Call& call, const rail::Rail& rail, int version, const ledger::Reservation& row,

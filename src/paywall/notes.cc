@@ -6,6 +6,7 @@
 #include "base/try.h"
 #include "io/timer.h"
 #include "paywall/exchange.h"
+#include "paywall/late_charge.h"
 #include "wire/problem/error_map.h"
 
 namespace pontage::paywall {
@@ -103,8 +104,8 @@ void Exchange::NoteUnreserved(const ledger::Reservation& row, const Error& why) 
 }
 
 void Exchange::NoteExpired(const ledger::Reservation& row, std::string why) {
-  NoteLater([&l = ledger_, id = row.id,
-             why = std::move(why)](Deadline by) { return l.Expire(id, why, by); },
+  NoteLater([&l = ledger_, id = row.id, why = std::move(why),
+             look = LastLook(row)](Deadline by) { return l.Expire(id, why, by, look); },
             "ledger.expire");
 }
 

@@ -32,6 +32,11 @@ Task<> Exchange::Recall(Call& call, const rail::Rail& rail, const deal::Grant& c
     co_return co_await ShowUsed(call, rail, version, row,
                                 "the payment was used for another request");
   }
+  if (row.state == State::kExpired) {
+    Result<ledger::Reservation> now = co_await LateCharge(rail, std::move(row));
+    if (!now) co_return co_await call.reply.Problem(now.error());
+    row = *std::move(now);
+  }
   switch (row.state) {
     case State::kHeld: {
       const Error running(Code::kPaymentInFlight, "a request with this payment is running");
@@ -49,8 +54,9 @@ Task<> Exchange::Recall(Call& call, const rail::Rail& rail, const deal::Grant& c
     case State::kVoided:
     case State::kExpired: {
       const Error lapsed(Code::kPaymentLapsed,
-                         "an earlier request with this payment ended without a charge, and the "
-                         "payment will not be charged; sign a new one");
+                         "an earlier request with this payment ended without a charge; sign a new "
+                         "one. Should this one be charged all the same, send it again and it is "
+                         "served");
       co_return co_await Refuse(call, lapsed);
     }
     case State::kSettled:
@@ -94,6 +100,26 @@ Task<> Exchange::Recall(Call& call, const rail::Rail& rail, const deal::Grant& c
     if (sent) co_return {};
   }
   co_return co_await ShowUsed(call, rail, version, row, "the payment was used before");
+}
+
+// `row` was given up, and its buyer asks again: perhaps because he sees that he was charged.
+// Whoever has read a payment on the chain, in a transaction that was reverted, may send it once
+// more. Gives the row as it is now. Where nobody can say, it stays given up, and the sweeper looks
+// later.
+Task<ledger::Reservation> Exchange::LateCharge(const rail::Rail& rail, ledger::Reservation row) {
+  const Result<rail::Traced> traced =
+      co_await rail.Lookup(row.payload, row.requirement, In(options_.verify_timeout));
+  if (!traced || traced->trace != rail::Trace::kUsed) co_return row;
+  ledger::Ledger::Settlement books;
+  books.transaction = traced->settlement.transaction;
+  books.receipt = traced->settlement.receipt;
+  books.delivery = Delivery::kOwed;
+  PTG_CO_RUN(co_await ledger_.Commit(row.id, std::move(books), In(options_.store_timeout)));
+  Log(LogLevel::kInfo, "payment.recovered",
+      {{"payment", row.id.str()}, {"transaction", traced->settlement.transaction}});
+  PTG_CO_TRY(std::optional<ledger::Reservation> now,
+             co_await ledger_.FindByKey(row.once_key, In(options_.store_timeout)));
+  co_return now ? *std::move(now) : std::move(row);
 }
 
 // 402 with the stored receipt and without an offer: nothing here invites a second signature.

@@ -5,6 +5,7 @@
 #include "base/log.h"
 #include "base/try.h"
 #include "io/fork.h"
+#include "paywall/late_charge.h"
 
 namespace pontage::paywall {
 
@@ -71,6 +72,7 @@ Task<bool> Sweeper::Finish(const ledger::Reservation& row) {
   const std::shared_ptr<const rail::RailSet> rails = rails_();
   const rail::Rail* rail = rails->ByName(row.rail);
   if (rail == nullptr) co_return Fail(Code::kConfig, "no rail \"" + row.rail + "\" is configured");
+  if (row.state == State::kExpired) co_return co_await LookAgain(*rail, row);
   const bool doubted = row.state == State::kInDoubt;
   if (row.state == State::kHeld && row.stage == ledger::Stage::kAnswered) {
     co_return co_await Collect(*rail, row);
@@ -106,6 +108,18 @@ Task<bool> Sweeper::GiveUp(const ledger::Reservation& row) {
   co_return true;
 }
 
+// It was given up when somebody had been asked to settle it, and has run out since.
+Task<bool> Sweeper::LookAgain(const rail::Rail& rail, const ledger::Reservation& row) {
+  PTG_CO_TRY(const rail::Traced traced, co_await rail.Lookup(row.payload, row.requirement, By()));
+  if (traced.trace == rail::Trace::kUsed) co_return co_await Close(row, traced.settlement);
+  const bool unused =
+      traced.trace == rail::Trace::kUnused && traced.as_of > row.valid_before + kAfterExpiry;
+  const bool nobody_knows = traced.trace == rail::Trace::kUnknown && traced.as_of == UnixMs();
+  if (!unused && !nobody_knows && traced.trace != rail::Trace::kUsedElsewhere) co_return false;
+  PTG_CO_RUN(co_await ledger_.EndLook(row.id, By()));
+  co_return true;
+}
+
 Task<bool> Sweeper::Collect(const rail::Rail& rail, const ledger::Reservation& row) {
   // Whether it was asked for before, nobody can tell: who died may have.
   const deal::Asking asking{row.id.str(), true};
@@ -128,7 +142,7 @@ Task<bool> Sweeper::Close(const ledger::Reservation& row, const Settlement& sett
     }
     case Settlement::Outcome::kRefused: {
       const std::string why = settlement.reason.empty() ? "settle_failed" : settlement.reason;
-      PTG_CO_RUN(co_await ledger_.Expire(row.id, why, By()));
+      PTG_CO_RUN(co_await ledger_.Expire(row.id, why, By(), LastLook(row)));
       co_return true;
     }
     case Settlement::Outcome::kUnknown:

@@ -22,6 +22,8 @@ namespace pontage::paywall {
 //   in doubt             the chain is asked, then settling; gives up when the authorization ran out
 //   unused. Where there is no chain to ask and the facilitator does not say either, it stays in
 //   doubt, and is overdue: counted, and named in the log.
+//   given up             when it can no longer be charged, the chain is asked once more: settled
+//   and owed, if somebody has sent it all the same
 class Sweeper {
  public:
   // `rails` gives the rails in force now; called on the sweeper's loop.
@@ -50,6 +52,7 @@ class Sweeper {
   Task<> WorkOff(std::shared_ptr<Pass> pass);
   Task<bool> Finish(const ledger::Reservation& row);
   Task<bool> GiveUp(const ledger::Reservation& row);
+  Task<bool> LookAgain(const rail::Rail& rail, const ledger::Reservation& row);
   Task<bool> Collect(const rail::Rail& rail, const ledger::Reservation& row);
   Task<bool> Close(const ledger::Reservation& row, const deal::Settlement& settlement);
   Task<> Measure();
@@ -63,8 +66,6 @@ class Sweeper {
   static constexpr Millis kEvery{1'000};
   // How often those that nothing ends are counted: their rows are read for it.
   static constexpr Millis kOverdueEvery{30'000};
-  // An authorization that ran out may still be in a block that the node we ask has not seen.
-  static constexpr Millis kAfterExpiry{60'000};
 
   ledger::Ledger& ledger_;
   Rails rails_;

@@ -89,7 +89,7 @@ class ExchangeFixture : public ::testing::Test {
   }
 
   // Work under way for that payment, when its process dies: reserved and nothing more.
-  ledger::Reservation Reserve(const std::string& payment) {
+  ledger::Reservation Reserve(const std::string& payment, Millis valid_for = Millis(300'000)) {
     ledger::Reservation row;
     row.id = ReservationId("pay_" + payment);
     row.once_key = crypto::Sha256(codec::AsBytes(payment));
@@ -100,7 +100,7 @@ class ExchangeFixture : public ::testing::Test {
     row.rail = "fake";
     row.payload = R"({"payload":{"nonce":")" + payment + R"(","signature":")" + payment + R"("}})";
     row.requirement = "{}";
-    row.valid_before = clock_.Now() + Millis(300'000);
+    row.valid_before = clock_.Now() + valid_for;
     EXPECT_THAT(loop_.RunUntilDone(ledger_->Reserve(row, Deadline::Never())), IsOk());
     return row;
   }

@@ -143,6 +143,7 @@ class FakeRail final : public rail::Rail {
   mutable Outcome says = Outcome::kSettled;
   mutable bool moves = true;
   mutable std::map<std::string, int> moved;  // nonce -> how often money moved for it (never over 1)
+  bool reverted = false;  // a refusal is of a transaction that everybody could read
   mutable int settle_calls = 0;
   mutable std::vector<std::pair<std::string, bool>> asked;  // for which sale, and whether again
   std::function<void()> during;                             // while it settles
@@ -199,6 +200,7 @@ class FakeRail final : public rail::Rail {
     s.outcome = says;
     if (says == Outcome::kRefused) {
       s.reason = "insufficient_funds";
+      if (reverted) s.transaction = "0xdead";
       s.receipt = R"({"success":false,"errorReason":"insufficient_funds"})";
       co_return s;
     }

@@ -1,7 +1,6 @@
 #pragma once
 
 #include <algorithm>
-#include <atomic>
 #include <memory>
 #include <string>
 #include <utility>
@@ -9,7 +8,6 @@
 
 #include <gtest/gtest.h>
 
-#include "base/time.h"
 #include "base/try.h"
 #include "ledger/ledger_store.h"
 #include "testing/engines.h"
@@ -42,17 +40,6 @@ inline ledger::Reservation Sample(const std::string& id, uint8_t key = 7) {
   r.valid_before = UnixMs(2'000'000'000'000);
   return r;
 }
-
-// Stands still but for Advance, from any thread.
-class SteppedClock final : public Clock {
- public:
-  UnixMs Now() const override { return UnixMs(ms_.load()); }
-  SteadyMs Steady() const override { return SteadyMs(ms_.load()); }
-  void Advance(Millis d) { ms_ += d.count(); }
-
- private:
-  std::atomic<int64_t> ms_{1'700'000'000'000};
-};
 
 // Commit, for tests that only ask whether it was done.
 inline Result<> Settled(db::Tx& tx, const ledger::Author& author, const ReservationId& id,
