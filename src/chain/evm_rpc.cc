@@ -1,6 +1,7 @@
 #include "chain/evm_rpc.h"
 
 #include <algorithm>
+#include <ranges>
 #include <utility>
 
 #include "base/log.h"
@@ -36,7 +37,7 @@ std::string CallObject(const crypto::EvmAddress& to, codec::ByteView data,
 
 EvmRpc::Ask EthCall(const crypto::EvmAddress& to, codec::ByteView data,
                     const std::optional<crypto::EvmAddress>& from = std::nullopt) {
-  return {"eth_call", Params(CallObject(to, data, from))};
+  return {"eth_call", Params(CallObject(to, data, from)), EvmRpc::Errors::kRevert};
 }
 
 EvmRpc::Ask GetCode(const crypto::EvmAddress& address) {
@@ -77,6 +78,12 @@ bool EvmRpc::Reply::Reverted() const {
     if (message.find(sign) != std::string::npos) return true;
   }
   return false;
+}
+
+bool EvmRpc::Reply::Outage(Errors errors) const {
+  if (!failed || errors == Errors::kAnswer) return false;
+  if (errors == Errors::kRevert) return !Reverted();
+  return errors != Errors::kUnknown || code != kNoSuchMethod;
 }
 
 Result<std::unique_ptr<EvmRpc>> EvmRpc::Make(ChainId chain, const std::vector<std::string>& urls,
@@ -169,6 +176,15 @@ void EvmRpc::Note(const Node& node, bool up) const {
       .Add();
 }
 
+void EvmRpc::PassedOver(const Node& node, std::string_view method, const std::string& why) const {
+  Note(node, false);
+  Log(LogLevel::kWarn, "chain.rpc_failed",
+      {{"chain", chain_.Caip2()},
+       {"node", node.url.Authority()},
+       {"method", method},
+       {"reason", std::string_view(why).substr(0, 500)}});
+}
+
 Task<std::vector<EvmRpc::Reply>> EvmRpc::Batch(std::vector<Ask> asks, Deadline by, Only only) {
   std::string calls;
   for (size_t i = 0; i < asks.size(); ++i) {
@@ -178,25 +194,33 @@ Task<std::vector<EvmRpc::Reply>> EvmRpc::Batch(std::vector<Ask> asks, Deadline b
   const bool names_chain = asks.size() == 1 && asks[0].method == "eth_chainId";
   std::vector<size_t> order = only ? std::vector{*only} : Order();
   // A single node is asked twice: a connection that broke says little about the node.
-  if (order.size() == 1) order.push_back(order[0]);
+  const bool alone = order.size() == 1;
+  if (alone) order.push_back(order[0]);
+  std::optional<std::vector<Reply>> errors;  // of the first that could not
   for (size_t i = 0; i < order.size() && !by.Passed(clock_); ++i) {
     Node& node = *nodes_[order[i]];
     const Deadline until = Sooner(by, Deadline::In(clock_, options_.attempt));
     Result<std::vector<Reply>> replies =
         co_await BatchAt(node, calls, asks.size(), names_chain, until);
-    Note(node, replies.has_value());
-    if (replies) {
-      node.health.Succeeded();
+    if (!replies) {
+      node.health.Failed(clock_.Steady());
+      PassedOver(node, asks.front().method, replies.error().detail());
+      continue;
+    }
+    node.health.Succeeded();
+    const auto outage = [&](size_t at) { return (*replies)[at].Outage(asks[at].errors); };
+    const auto all = std::views::iota(size_t{0}, asks.size());
+    const auto bad = std::ranges::find_if(all, outage);
+    if (bad == all.end() || alone) {
+      Note(node, true);
       if (!only) first_.store(order[i], std::memory_order_relaxed);
       co_return replies;
     }
-    node.health.Failed(clock_.Steady());
-    Log(LogLevel::kWarn, "chain.rpc_failed",
-        {{"chain", chain_.Caip2()},
-         {"node", node.url.Authority()},
-         {"method", asks.front().method},
-         {"reason", replies.error().detail()}});
+    const Reply& error = (*replies)[*bad];
+    PassedOver(node, asks[*bad].method, std::to_string(error.code) + " " + error.message);
+    if (!errors) errors = *std::move(replies);
   }
+  if (errors) co_return *std::move(errors);
   co_return Fail(Unreachable(chain_));
 }
 
@@ -214,7 +238,11 @@ Task<uint64_t> EvmRpc::ChainNumber(Deadline by) {
 }
 
 Task<EvmBlock> EvmRpc::Block(std::optional<uint64_t> number, Deadline by) {
-  return BlockAt(number, std::nullopt, by);
+  PTG_CO_TRY(const EvmBlock block, co_await BlockAt(number, std::nullopt, by));
+  if (number || nodes_.size() == 1 || !head_.Stands(block.number, clock_.Steady())) {
+    co_return block;
+  }
+  co_return co_await HeadOfOthers(block, by);
 }
 
 Task<EvmBlock> EvmRpc::BlockAt(std::optional<uint64_t> number, Only only, Deadline by) {
@@ -226,11 +254,11 @@ Task<EvmBlock> EvmRpc::BlockAt(std::optional<uint64_t> number, Only only, Deadli
 
 Task<Canon> EvmRpc::Blocks(std::vector<uint64_t> heights, Deadline by) {
   std::vector<Ask> asks;
-  const auto ask = [&asks](std::string_view which) {
-    asks.push_back({"eth_getBlockByNumber", Params(Quoted(which), "false")});
+  const auto ask = [&asks](std::string_view which, Errors errors = Errors::kOutage) {
+    asks.push_back({"eth_getBlockByNumber", Params(Quoted(which), "false"), errors});
   };
   ask("latest");
-  ask("finalized");
+  ask("finalized", Errors::kAnswer);
   for (const uint64_t height : heights) ask(codec::Uint256(height).ToHexQuantity());
   PTG_CO_TRY(const std::vector<Reply> replies, co_await Batch(std::move(asks), by));
   Canon canon;
@@ -261,7 +289,8 @@ Task<TransferFacts> EvmRpc::AskTransferAt(TransferQuestion q, Only only, Deadlin
   asks.push_back(EthCall(q.asset, CallAuthorizationState(q.payer, q.nonce)));
   asks.push_back(EthCall(q.asset, CallBalanceOf(q.payer)));
   if (q.estimate) {
-    asks.push_back({"eth_estimateGas", "[" + CallObject(q.asset, q.calldata, q.sender) + "]"});
+    asks.push_back({"eth_estimateGas", "[" + CallObject(q.asset, q.calldata, q.sender) + "]",
+                    Errors::kRevert});
   } else {
     asks.push_back(EthCall(q.asset, q.calldata, q.sender));
   }
@@ -420,7 +449,7 @@ Task<codec::Uint256> EvmRpc::Balance(crypto::EvmAddress account, Deadline by) {
 Task<EvmFees> EvmRpc::Fees(Deadline by) {
   std::vector<Ask> asks;
   asks.push_back({"eth_getBlockByNumber", Params("\"latest\"", "false")});
-  asks.push_back({"eth_maxPriorityFeePerGas", "[]"});
+  asks.push_back({"eth_maxPriorityFeePerGas", "[]", Errors::kUnknown});
   PTG_CO_TRY(const std::vector<Reply> replies, co_await Batch(std::move(asks), by));
   if (replies[0].failed) co_return Fail(Outage("eth_getBlockByNumber", replies[0]));
   PTG_CO_TRY(const EvmBlock block, ReadBlock(replies[0].result));
@@ -438,30 +467,6 @@ Task<EvmFees> EvmRpc::Fees(Deadline by) {
   const codec::Uint256 gwei(1'000'000'000);
   fees.priority_fee = fees.base_fee.IsZero() ? gwei : std::min(fees.base_fee, gwei);
   co_return fees;
-}
-
-Task<std::vector<Sent>> EvmRpc::Send(std::vector<codec::Bytes> raw, Deadline by) {
-  std::vector<Sent> sent;
-  for (size_t at = 0; at < raw.size(); at += kMaxCalls) {
-    const size_t count = std::min(kMaxCalls, raw.size() - at);
-    std::vector<Ask> asks;
-    asks.reserve(count);
-    for (size_t i = 0; i < count; ++i) {
-      asks.push_back({"eth_sendRawTransaction", "[" + Quoted(codec::Hex0x(raw[at + i])) + "]"});
-    }
-    PTG_CO_TRY(const std::vector<Reply> replies, co_await Batch(std::move(asks), by));
-    for (const Reply& reply : replies) {
-      const Sent one = reply.failed ? ReadSendError(reply.message) : Sent::kAccepted;
-      if (one != Sent::kAccepted) {
-        Log(LogLevel::kWarn, "chain.send_refused",
-            {{"chain", chain_.Caip2()},
-             {"rpc_code", reply.code},
-             {"message", std::string_view(reply.message).substr(0, 500)}});
-      }
-      sent.push_back(one);
-    }
-  }
-  co_return sent;
 }
 
 Task<std::optional<EvmReceipt>> EvmView::ReceiptOfTwo(crypto::Hash32 hash, Deadline by) {

@@ -25,10 +25,12 @@ struct EvmRpcOptions {
 
 // An EVM chain behind one or more JSON-RPC nodes over HTTP(S). Several calls go as one batch. The
 // node that answered last is asked first; one that does not answer, answers no JSON-RPC, or is too
-// busy (429, 5xx, its limit) is passed over for the next, and left alone for a while. Before the
-// first answer of a node is believed, after each failure and now and then, it says with the calls
-// themselves which chain it is on. What nodes say in errors goes to the log (chain.rpc_error) and
-// nowhere else.
+// busy (429, 5xx) is passed over for the next, and left alone for a while. One that answers a call
+// with an error of its own (its limit, a state it does not keep) is passed over as well, and one
+// whose chain stands still while another's goes on is no longer asked first. Transactions are
+// handed to all that are there. Before the first answer of a node is believed, after each failure
+// and now and then, it says with the calls themselves which chain it is on. What nodes say in
+// errors goes to the log (chain.rpc_error) and nowhere else.
 class EvmRpc final : public EvmView {
  public:
   // kConfig when `urls` is empty or one of them is no http(s) URL.
@@ -60,9 +62,17 @@ class EvmRpc final : public EvmView {
   Task<EvmFees> Fees(Deadline by) override;
   Task<std::vector<Sent>> Send(std::vector<codec::Bytes> raw, Deadline by) override;
 
+  // What an error means that a node answers a call with.
+  enum class Errors : uint8_t {
+    kOutage,   // it could not: another node may
+    kRevert,   // the same, but for what the call itself ended with
+    kUnknown,  // the same, but for a method that it does not know
+    kAnswer,   // it is an answer
+  };
   struct Ask {
     std::string_view method;  // one of ours
     std::string params;       // a JSON array, as text
+    Errors errors = Errors::kOutage;
   };
   // One reply of a batch: a result, or the node's error.
   struct Reply {
@@ -73,6 +83,7 @@ class EvmRpc final : public EvmView {
     bool has_data = false;
     // The EVM ran and gave up, as opposed to a node that did not run it.
     bool Reverted() const;
+    bool Outage(Errors errors) const;
   };
 
  private:
@@ -80,6 +91,7 @@ class EvmRpc final : public EvmView {
     net::Url url;
     NodeHealth health;
   };
+  struct Elsewhere;
   // Any node, or the one of that index alone.
   using Only = std::optional<size_t>;
 
@@ -96,6 +108,11 @@ class EvmRpc final : public EvmView {
                                 Deadline by);
   std::vector<size_t> Order() const;
   void Note(const Node& node, bool up) const;
+  void PassedOver(const Node& node, std::string_view method, const std::string& why) const;
+  Task<EvmBlock> HeadOfOthers(EvmBlock still, Deadline by);
+  Task<std::vector<Sent>> SendAt(std::vector<codec::Bytes> raw, Only only, Deadline by);
+  Task<> SendBeside(std::vector<codec::Bytes> raw, size_t except,
+                    std::shared_ptr<Elsewhere> elsewhere, Deadline by);
   Task<EvmBlock> BlockAt(std::optional<uint64_t> number, Only only, Deadline by);
   Task<bool> NonceUsedAt(crypto::EvmAddress asset, crypto::EvmAddress payer, codec::Bytes32 nonce,
                          Only only, Deadline by);
@@ -115,6 +132,7 @@ class EvmRpc final : public EvmView {
   EvmRpcOptions options_;
   net::LoopClients clients_;
   std::atomic<size_t> first_{0};  // the node that answered last
+  HeadWatch head_;
 };
 
 // Is the chain the one it is configured to be, and is every asset a contract there whose EIP-712

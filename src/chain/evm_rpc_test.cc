@@ -10,9 +10,8 @@
 #include "base/try.h"
 #include "chain/evm_rpc_json.h"
 #include "codec/hex.h"
-#include "io/runtime.h"
-#include "net/server.h"
 #include "testing/expect.h"
+#include "testing/rpc_nodes.h"
 
 namespace pontage::chain {
 namespace {
@@ -21,79 +20,7 @@ using codec::Json;
 using testing::FailsWith;
 using testing::IsOk;
 
-// A node: answers each call of a batch by a function of its method, or the whole batch by a text.
-class Node {
- public:
-  explicit Node(Loop& loop)
-      : server_(loop, {},
-                [this](net::RequestHead&, net::BodySource& body, net::ResponseWriter& out) {
-                  return Serve(body, out);
-                }) {
-    PTG_CHECK(server_.Listen("127.0.0.1:0").has_value());
-  }
-  std::string url() const { return "http://127.0.0.1:" + std::to_string(server_.port()); }
-
-  // `result` or `error` as JSON text.
-  std::function<std::string(const std::string& method)> answer = [](const std::string&) {
-    return std::string(R"("result":"0x1")");
-  };
-  std::string whole;              // when not empty: the body, whatever was asked
-  std::string chain = "0x14a34";  // what it says beside other calls
-  int status = 200;
-  bool reversed = false;
-  size_t asked = 0;
-  size_t named = 0;  // how often it said its chain beside other calls
-
- private:
-  Task<> Serve(net::BodySource& body, net::ResponseWriter& out) {
-    ++asked;
-    PTG_CO_TRY(const std::string bytes,
-               co_await net::ReadAll(body, 1 << 20, Deadline::In(Clock::System(), Millis(1'000))));
-    PTG_CO_TRY(const Json batch, codec::ParseJson(bytes));
-    std::vector<std::string> parts;
-    const size_t count = batch.AsArray()->size();
-    for (const Json& one : *batch.AsArray()) {
-      if (count > 1 && *one.Find("method")->AsString() == "eth_chainId") {
-        ++named;
-        parts.push_back(R"({"jsonrpc":"2.0","id":)" + *one.Find("id")->AsNumberText() +
-                        R"(,"result":")" + chain + "\"}");
-        continue;
-      }
-      parts.push_back(R"({"jsonrpc":"2.0","id":)" + *one.Find("id")->AsNumberText() + "," +
-                      answer(*one.Find("method")->AsString()) + "}");
-    }
-    if (reversed) std::ranges::reverse(parts);
-    std::string text = "[";
-    for (const std::string& part : parts) text += (text.size() > 1 ? "," : "") + part;
-    text += "]";
-    if (!whole.empty()) text = whole;
-    net::ResponseHead head;
-    head.status = status;
-    PTG_CO_RUN(co_await out.Head(std::move(head), text.size()));
-    PTG_CO_RUN(co_await out.Write(text));
-    co_return co_await out.End();
-  }
-  net::Server server_;
-};
-
-class EvmRpcTest : public ::testing::Test {
- protected:
-  std::unique_ptr<EvmRpc> Rpc(std::vector<std::string> urls) {
-    EvmRpcOptions options;
-    options.attempt = Millis(500);
-    return *EvmRpc::Make(ChainId::Evm(84532), urls, Clock::System(), options);
-  }
-  static Deadline In(Millis time) { return Deadline::In(Clock::System(), time); }
-  Result<TransferFacts> AskTransfer(EvmRpc& rpc, bool estimate = false) {
-    TransferQuestion question;
-    question.estimate = estimate;
-    return loop.RunUntilDone(rpc.AskTransfer(std::move(question), In(Millis(2'000))));
-  }
-
-  Loop loop;
-  Node node{loop};
-  Node second{loop};
-};
+class EvmRpcTest : public testing::RpcFixture {};
 
 std::string Word(std::string_view end) {
   return "0x" + std::string(64 - end.size(), '0') + std::string(end);
@@ -198,8 +125,8 @@ TEST_F(EvmRpcTest, AfterEachFailureANodeSaysItsChainAgainBeforeItIsBelieved) {
 }
 
 TEST_F(EvmRpcTest, TwoNodesMustAgreeWhereItMatters) {
-  Node third{loop};
-  const auto say = [](Node& one, bool used) {
+  testing::RpcNode third{loop};
+  const auto say = [](testing::RpcNode& one, bool used) {
     one.answer = [used, n = 0](const std::string& method) mutable {
       if (method == "eth_getCode") {
         n = 0;
@@ -253,10 +180,10 @@ TEST_F(EvmRpcTest, AReceiptThatOnlyOneNodeHasIsNotThereYet) {
 }
 
 TEST_F(EvmRpcTest, TwoNodesMustAgreeAboutAnAuthorizationAndAWallet) {
-  const auto say = [](Node& one, const char* word) {
+  const auto say = [](testing::RpcNode& one, const char* word) {
     one.answer = [word](const std::string&) { return R"("result":")" + Word(word) + "\""; };
   };
-  Node third{loop};
+  testing::RpcNode third{loop};
   auto rpc = Rpc({node.url(), second.url(), third.url()});
   const auto used = [&] {
     return loop.RunUntilDone(rpc->NonceUsedOfTwo({}, {}, {}, In(Millis(3'000))));
@@ -276,7 +203,7 @@ TEST_F(EvmRpcTest, TwoNodesMustAgreeAboutAnAuthorizationAndAWallet) {
 }
 
 TEST_F(EvmRpcTest, TheLatestBlockOfTwoIsTheOlderOne) {
-  const auto at = [](Node& one, const std::string& number, const std::string& time) {
+  const auto at = [](testing::RpcNode& one, const std::string& number, const std::string& time) {
     one.answer = [number, time](const std::string&) {
       return R"("result":{"number":"0x)" + number + R"(","timestamp":"0x)" + time +
              R"(","baseFeePerGas":"0x7"})";

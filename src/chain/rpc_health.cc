@@ -12,6 +12,18 @@ void NodeHealth::Failed(SteadyMs now) {
   known_until_.store(INT64_MIN, std::memory_order_relaxed);
 }
 
+bool HeadWatch::Stands(uint64_t head, SteadyMs now) {
+  const std::lock_guard lock(mutex_);
+  if (!since_ || head > highest_) {
+    highest_ = head;
+    since_ = now;
+    return false;
+  }
+  if (now - *since_ < kStill) return false;
+  since_ = now;
+  return true;
+}
+
 std::vector<size_t> OrderOfNodes(const std::vector<bool>& rests, size_t first) {
   std::vector<size_t> order;
   for (const bool resting : {false, true}) {

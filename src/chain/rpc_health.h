@@ -3,6 +3,8 @@
 #include <atomic>
 #include <cstddef>
 #include <cstdint>
+#include <mutex>
+#include <optional>
 #include <vector>
 
 #include "base/time.h"
@@ -36,6 +38,20 @@ class NodeHealth {
   std::atomic<uint32_t> failures_{0};
   std::atomic<int64_t> rests_until_{INT64_MIN};
   std::atomic<int64_t> known_until_{INT64_MIN};
+};
+
+// Whether a chain goes on, by what is told of its latest block. Safe to use from every loop.
+class HeadWatch {
+ public:
+  static constexpr Millis kStill{30'000};
+  // True when it has been no higher for kStill, and again each time that as long has passed: then
+  // another node may know more.
+  bool Stands(uint64_t head, SteadyMs now);
+
+ private:
+  std::mutex mutex_;
+  uint64_t highest_ = 0;
+  std::optional<SteadyMs> since_;
 };
 
 // Whom to ask, first to last: those that do not rest, from `first` on; then the others, since

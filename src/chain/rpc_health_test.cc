@@ -43,5 +43,24 @@ TEST(RpcHealth, ANodeThatFailsRestsTwiceAsLongEachTimeAndMustSayAgainWhoItIs) {
   EXPECT_FALSE(node.Rests(SteadyMs(now + 1'000))) << "an answer is a new start";
 }
 
+TEST(HeadWatchTest, AHeadStandsWhenItHasBeenNoHigherForAWhile) {
+  const Millis still = HeadWatch::kStill;
+  const SteadyMs start(1'000'000);
+  const struct {
+    Millis at;
+    uint64_t head;
+    bool stands;
+  } steps[] = {
+      {Millis(0), 10, false}, {still - Millis(1), 9, false},   // a node that is behind is no
+                                                               // progress
+      {still, 10, true},      {still + Millis(1), 10, false},  // asked about just now
+      {2 * still, 10, true},  {2 * still + Millis(1), 11, false}, {3 * still, 11, false},
+  };
+  HeadWatch watch;
+  for (const auto& step : steps) {
+    EXPECT_EQ(watch.Stands(step.head, start + step.at), step.stands) << step.at.count();
+  }
+}
+
 }  // namespace
 }  // namespace pontage::chain
