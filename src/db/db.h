@@ -3,6 +3,7 @@
 #include <cstdint>
 #include <functional>
 #include <memory>
+#include <optional>
 #include <string>
 #include <string_view>
 #include <utility>
@@ -52,6 +53,12 @@ struct Rows : std::vector<Row> {
   int64_t changed = 0;
 };
 
+// A statement with its values.
+struct Ask {
+  Statement statement;
+  std::vector<Value> values;
+};
+
 // One transaction on one connection, on a database thread. Errors: kStore, kConflict for a
 // constraint.
 class Tx {
@@ -66,6 +73,17 @@ class Tx {
     (values.push_back(Value(std::forward<Args>(args))), ...);
     return Execute(statement, std::move(values));
   }
+
+  // The first statement of a body, which may have been asked ahead of it (Database::Write); where
+  // it was not, `values()` gives what to ask it with.
+  template <typename F>
+  Result<Rows> First(const Statement& statement, F values) {
+    if (std::optional<Rows> rows = TakeAhead(statement)) return *std::move(rows);
+    return Execute(statement, values());
+  }
+
+ protected:
+  virtual std::optional<Rows> TakeAhead(const Statement&) { return std::nullopt; }
 };
 
 // Where a database is, taken apart.
@@ -99,9 +117,15 @@ class Database {
   // serialization failure), so it has no effects outside the transaction. It may refer to what its
   // caller has: it does not begin once the caller was told that it is late, and one that runs then
   // is waited for.
+  //
+  // `ahead`, if there is one, gives what the body asks with Tx::First. Where each statement is a
+  // journey, those of a group go together, before any of its bodies runs: so it must be right
+  // whatever the others of the group do, as what decides by itself is (an insert that finds its key
+  // taken, an update of a row that is in the right state). It owns all that it needs.
   template <typename F>
-  auto Write(F body, Deadline by) -> Task<typename std::invoke_result_t<F&, Tx&>::value_type> {
-    return Run(std::move(body), by, true);
+  auto Write(F body, Deadline by, std::move_only_function<Ask()> ahead = nullptr)
+      -> Task<typename std::invoke_result_t<F&, Tx&>::value_type> {
+    return Run(std::move(body), by, true, std::move(ahead));
   }
   // The same without changes, beside the writer; sees everything committed before it was called.
   template <typename F>
@@ -133,13 +157,14 @@ class Database {
     std::move_only_function<Result<>(Tx&)> run;
     std::move_only_function<void(Result<>)> done;
     Deadline by = Deadline::Never();
-    bool blocking = false;  // its thread stands still until `done`
+    bool blocking = false;                   // its thread stands still until `done`
+    std::move_only_function<Ask()> ahead{};  // of what `run` asks first; none: it says when it runs
   };
   virtual void Enqueue(Job job, bool write) = 0;
 
  private:
   template <typename F>
-  auto Run(F body, Deadline by, bool write)
+  auto Run(F body, Deadline by, bool write, std::move_only_function<Ask()> ahead = nullptr)
       -> Task<typename std::invoke_result_t<F&, Tx&>::value_type>;
   template <typename F>
   auto RunNow(F body, bool write) -> std::invoke_result_t<F&, Tx&>;

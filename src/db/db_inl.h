@@ -15,7 +15,7 @@ namespace pontage::db {
 inline constexpr Millis kGrace{1'000};
 
 template <typename F>
-auto Database::Run(F body, Deadline by, bool write)
+auto Database::Run(F body, Deadline by, bool write, std::move_only_function<Ask()> ahead)
     -> Task<typename std::invoke_result_t<F&, Tx&>::value_type> {
   using T = typename std::invoke_result_t<F&, Tx&>::value_type;
   Completion<T> completion;
@@ -30,6 +30,7 @@ auto Database::Run(F body, Deadline by, bool write)
   const BodyGate::Owner owner(work->gate);
   Job job;
   job.by = by;
+  job.ahead = std::move(ahead);
   job.run = [work](Tx& tx) -> Result<> {
     const BodyGate::Pass pass(work->gate);
     if (!pass) return Fail(Code::kStore, "nobody waits for it any more");

@@ -3,8 +3,10 @@
 #include <atomic>
 #include <csignal>
 #include <filesystem>
+#include <optional>
 #include <thread>
 #include <unistd.h>
+#include <vector>
 
 #include <gtest/gtest.h>
 #include <sys/wait.h>
@@ -154,6 +156,62 @@ TEST_P(DbTest, AFailedJobDoesNotDisturbItsGroup) {
   EXPECT_EQ(good, 200);
   EXPECT_EQ(CountNow(), 200);
   EXPECT_LT(database_->stats().commits - commits, 30);
+}
+
+// A hundred writers of twenty names in one group, all of them alone or one that fails among them:
+// the first of each name is who asked first, and only what is wrong fails.
+TEST_P(DbTest, WhatGoesAheadDecidesAsItWouldInItsPlace) {
+  constexpr size_t kWriters = 100;
+  constexpr size_t kNames = 20;
+  const struct {
+    std::string prefix;
+    std::optional<Statement> odd;
+    std::string odd_name;
+    Code code;
+  } rounds[] = {{"good ", std::nullopt, "", Code::kInternal},
+                {"text ", kInsertOnce, std::string("a\0b", 3), Code::kBadRequest},
+                {"sql ", kNonsense, "nonsense", Code::kStore}};
+  for (const auto& round : rounds) {
+    SCOPED_TRACE(round.prefix);
+    Loop loop;
+    std::vector<bool> won(kWriters);
+    std::optional<Error> failed;
+    size_t left = kWriters + (round.odd ? 1 : 0);
+    const auto write = [&](Statement statement, std::string name) -> Task<bool> {
+      const auto values = [name] { return std::vector<Value>{name, int64_t{1}}; };
+      const auto body = [&](Tx& tx) -> Result<bool> {
+        PTG_TRY(const Rows rows, tx.First(statement, values));
+        PTG_TRY(const Rows seen, tx.Run(kSelect, name));
+        EXPECT_EQ(seen.size(), 1U);
+        return !rows.empty();
+      };
+      const auto ahead = [statement, values] { return Ask{statement, values()}; };
+      Result<bool> first = co_await database_->Write(body, Deadline::Never(), ahead);
+      if (--left == 0) loop.Stop();
+      co_return first;
+    };
+    const auto good = [&](size_t i) -> Task<> {
+      const Result<bool> first =
+          co_await write(kInsertOnce, round.prefix + std::to_string(i % kNames));
+      EXPECT_THAT(first, IsOk());
+      won[i] = first.value_or(false);
+      co_return {};
+    };
+    const auto odd = [&]() -> Task<> {
+      const Result<bool> first = co_await write(*round.odd, round.odd_name);
+      if (!first) failed = first.error();
+      co_return {};
+    };
+    for (size_t i = 0; i < kWriters; ++i) {
+      if (i == 30 && round.odd) loop.Spawn(odd(), "odd");
+      loop.Spawn(good(i), "good");
+    }
+    loop.Run();
+    for (size_t i = 0; i < kWriters; ++i) EXPECT_EQ(won[i], i < kNames) << i;
+    ASSERT_EQ(failed.has_value(), round.odd.has_value());
+    if (failed) EXPECT_EQ(failed->code(), round.code);
+  }
+  EXPECT_EQ(CountNow(), int64_t{3 * kNames});
 }
 
 TEST_P(DbTest, AStatementSaysHowManyRowsItChanged) {

@@ -4,6 +4,7 @@
 #include <cstring>
 #include <exception>
 #include <optional>
+#include <utility>
 
 #include "base/log.h"
 #include "base/try.h"
@@ -23,7 +24,9 @@ Error Gone() { return {Code::kStore, "the database does not answer"}; }
 // that would go on after it as on those that would not.
 class JobTx final : public Tx {
  public:
-  explicit JobTx(Connection& connection) : connection_(connection) {}
+  // `ahead`: what its first statement gave, if that was asked ahead of it.
+  explicit JobTx(Connection& connection, Rows* ahead = nullptr)
+      : connection_(connection), ahead_(ahead) {}
   Result<Rows> Execute(const Statement& statement, std::vector<Value> values) override {
     if (failed_) return Fail(*failed_);
     Result<Rows> rows = connection_.Execute(statement, std::move(values));
@@ -31,9 +34,17 @@ class JobTx final : public Tx {
     return rows;
   }
   const std::optional<Error>& failed() const { return failed_; }
+  // What was asked ahead is what the body asked for.
+  bool taken() const { return ahead_ == nullptr; }
 
  private:
+  std::optional<Rows> TakeAhead(const Statement&) override {
+    if (ahead_ == nullptr) return std::nullopt;
+    return std::move(*std::exchange(ahead_, nullptr));
+  }
+
   Connection& connection_;
+  Rows* ahead_;
   std::optional<Error> failed_;
 };
 
@@ -265,6 +276,15 @@ void PooledDatabase::RunAlone(Connection& connection, Job job, bool write) {
   Answer(one.front(), Fail(std::move(last)));
 }
 
+PooledDatabase::Begun PooledDatabase::BeginAhead(Connection& connection, std::vector<Job>& jobs) {
+  std::vector<Ask> asks;
+  for (Job& job : jobs) {
+    if (job.ahead) asks.push_back(job.ahead());
+  }
+  if (asks.size() < 2) return std::nullopt;
+  return connection.BeginWith(asks);
+}
+
 PooledDatabase::Fate PooledDatabase::Try(Connection& connection, std::vector<Job>& jobs,
                                          std::vector<Outcome>& outcomes, bool write, bool saves) {
   using Health = Connection::Health;
@@ -274,12 +294,21 @@ PooledDatabase::Fate PooledDatabase::Try(Connection& connection, std::vector<Job
     if (!lost) connection.Rollback();
     return lost ? Fate::kLost : Fate::kRetry;
   };
-  if (!connection.Begin(write)) return give_up();
+  const bool may = write && !saves && jobs.size() > 1;
+  Begun begun = may ? BeginAhead(connection, jobs) : std::nullopt;
+  if (begun && !*begun) {
+    // One of them failed, and with it all: each by itself is told apart.
+    if (connection.health() == Health::kLost) return Fate::kLost;
+    connection.Rollback();
+    return Fate::kNeedsSaves;
+  }
+  if (!begun && !connection.Begin(write)) return give_up();
 
   bool any = false;
+  size_t asked = 0;
   for (Job& job : jobs) {
     if (saves && !connection.Save()) return give_up();
-    JobTx tx(connection);
+    JobTx tx(connection, begun && job.ahead ? &(**begun)[asked++] : nullptr);
     Result<> result;
     try {
       result = job.run(tx);
@@ -287,6 +316,7 @@ PooledDatabase::Fate PooledDatabase::Try(Connection& connection, std::vector<Job
       Log(LogLevel::kError, "store.exception", {{"what", e.what()}});
       result = Fail(Code::kInternal, "unexpected exception in a database job");
     }
+    if (result && !tx.taken()) result = Fail(Code::kInternal, "a job asks not what it said");
     if (connection.health() == Health::kLost) return give_up();
     const bool again = connection.health() == Health::kRetry;
     if (again && jobs.size() == 1) return give_up();

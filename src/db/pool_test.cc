@@ -27,6 +27,8 @@ struct Server {
   int saves = 0;
   int sessions = 0;
   bool up = true;
+  bool ahead = false;  // takes the first statements of a group in one go
+  int together = 0;    // how often it did
   // The next so many statements of that name fail with that health.
   std::string fault_at;
   Health fault = Health::kGood;
@@ -55,6 +57,18 @@ class FakeConnection final : public Connection {
     ++server_.begun;
     open_.clear();
     return {};
+  }
+  std::optional<Result<std::vector<Rows>>> BeginWith(const std::vector<Ask>& asks) override {
+    if (!server_.ahead) return std::nullopt;
+    ++server_.together;
+    PTG_RUN(Begin(true));
+    std::vector<Rows> all;
+    for (const Ask& ask : asks) {
+      PTG_TRY(Rows rows, Execute(ask.statement, ask.values));
+      rows.changed = static_cast<int64_t>(open_.size());
+      all.push_back(std::move(rows));
+    }
+    return all;
   }
   Result<> Commit() override {
     if (server_.commit_fault) {
@@ -98,9 +112,11 @@ class FakeConnection final : public Connection {
   size_t saved_ = 0;
 };
 
-class PoolTest : public ::testing::Test {
+// Each test twice: statements that wait for their body, and those that go ahead of it.
+class PoolTest : public ::testing::TestWithParam<bool> {
  protected:
   void Open(size_t queue = 100) {
+    server_.ahead = GetParam();
     Options options;
     options.readers = 0;
     options.queue = queue;
@@ -130,11 +146,11 @@ class PoolTest : public ::testing::Test {
     const auto write = [&](std::string name) -> Task<> {
       auto body = [this, name](Tx& tx) -> Result<> {
         ++runs_;
-        const Statement statement{name, "sql"};
-        PTG_RUN(tx.Run(statement));
+        PTG_RUN(tx.First({name, "sql"}, [] { return std::vector<Value>(); }));
         return {};
       };
-      const Result<> done = co_await database_->Write(body, by);
+      const auto ahead = [name] { return Ask{{name, "sql"}, {}}; };
+      const Result<> done = co_await database_->Write(body, by, ahead);
       answers[name] = done ? "" : done.error().detail();
       if (--left == 0) loop.Stop();
       co_return {};
@@ -158,8 +174,11 @@ class PoolTest : public ::testing::Test {
   const std::vector<std::string> abc_ = {"a", "b", "c"};
 };
 
+INSTANTIATE_TEST_SUITE_P(Statements, PoolTest, ::testing::Bool(),
+                         [](const auto& info) { return info.param ? "GoAhead" : "Wait"; });
+
 // Bodies refer to the variables of whoever calls.
-TEST_F(PoolTest, ABodyNeverRunsAfterItsCallerWasToldThatItIsLate) {
+TEST_P(PoolTest, ABodyNeverRunsAfterItsCallerWasToldThatItIsLate) {
   Open();
   std::latch queued(1);
   std::latch held(1);
@@ -193,7 +212,7 @@ TEST_F(PoolTest, ABodyNeverRunsAfterItsCallerWasToldThatItIsLate) {
   EXPECT_EQ(runs_, 0);
 }
 
-TEST_F(PoolTest, ABodyThatRunsIsWaitedForByACallerWhoIsLate) {
+TEST_P(PoolTest, ABodyThatRunsIsWaitedForByACallerWhoIsLate) {
   Open();
   std::latch begun(1);
   std::latch held(1);
@@ -220,7 +239,7 @@ TEST_F(PoolTest, ABodyThatRunsIsWaitedForByACallerWhoIsLate) {
   releases.join();
 }
 
-TEST_F(PoolTest, ABodyThatRunsIsWaitedForWhenItsCallerIsDestroyed) {
+TEST_P(PoolTest, ABodyThatRunsIsWaitedForWhenItsCallerIsDestroyed) {
   Open();
   std::latch begun(1);
   std::latch held(1);
@@ -249,7 +268,7 @@ TEST_F(PoolTest, ABodyThatRunsIsWaitedForWhenItsCallerIsDestroyed) {
   releases.join();
 }
 
-TEST_F(PoolTest, AGroupIsOneCommitWithoutSavepoints) {
+TEST_P(PoolTest, AGroupIsOneCommitWithoutSavepoints) {
   Open();
   EXPECT_EQ(Group(abc_), all_good_);
   EXPECT_EQ(server_.committed, abc_);
@@ -258,7 +277,39 @@ TEST_F(PoolTest, AGroupIsOneCommitWithoutSavepoints) {
   EXPECT_EQ(runs_, 3);
 }
 
-TEST_F(PoolTest, OneThatFailsIsTakenOutOfItsGroup) {
+TEST_P(PoolTest, WhatAGroupAsksFirstGoesTogetherAndOnce) {
+  Open();
+  EXPECT_EQ(Group(abc_), all_good_);
+  EXPECT_EQ(server_.together, GetParam() ? 1 : 0);
+  EXPECT_EQ(server_.committed, abc_);
+  EXPECT_EQ(Group({"d"}), (std::map<std::string, std::string>{{"d", ""}})) << "alone";
+  EXPECT_EQ(server_.together, GetParam() ? 1 : 0);
+}
+
+// What was asked in its name is not what it wants: nothing of it may stay.
+TEST_P(PoolTest, ABodyThatDoesNotTakeWhatWentAheadFails) {
+  if (!GetParam()) return;
+  Open();
+  Loop loop;
+  std::vector<Result<>> answers;
+  const auto write = [&](bool takes) -> Task<> {
+    const auto body = [takes](Tx& tx) -> Result<> {
+      if (takes) PTG_RUN(tx.First({"good", "sql"}, [] { return std::vector<Value>(); }));
+      return {};
+    };
+    const auto ahead = [takes] { return Ask{{takes ? "good" : "bad", "sql"}, {}}; };
+    answers.push_back(co_await database_->Write(body, Deadline::Never(), ahead));
+    if (answers.size() == 2) loop.Stop();
+    co_return {};
+  };
+  loop.Spawn(write(true), "write");
+  loop.Spawn(write(false), "write");
+  loop.Run();
+  EXPECT_EQ(server_.together, 1);
+  EXPECT_EQ(server_.committed, std::vector<std::string>{"good"});
+}
+
+TEST_P(PoolTest, OneThatFailsIsTakenOutOfItsGroup) {
   Open();
   server_.fault_at = "b";
   server_.faults = 2;
@@ -270,7 +321,7 @@ TEST_F(PoolTest, OneThatFailsIsTakenOutOfItsGroup) {
   EXPECT_EQ(server_.saves, 3);
 }
 
-TEST_F(PoolTest, WhatMetAnotherNodeRunsAgainAlone) {
+TEST_P(PoolTest, WhatMetAnotherNodeRunsAgainAlone) {
   Open();
   server_.fault_at = "b";
   server_.fault = Health::kRetry;
@@ -282,7 +333,7 @@ TEST_F(PoolTest, WhatMetAnotherNodeRunsAgainAlone) {
   EXPECT_EQ(database_->stats().retries, 1);
 }
 
-TEST_F(PoolTest, WhatIsAlwaysInTheWayIsTheStoreInTheEnd) {
+TEST_P(PoolTest, WhatIsAlwaysInTheWayIsTheStoreInTheEnd) {
   Open();
   server_.fault_at = "b";
   server_.fault = Health::kRetry;
@@ -294,7 +345,7 @@ TEST_F(PoolTest, WhatIsAlwaysInTheWayIsTheStoreInTheEnd) {
   EXPECT_EQ(server_.committed, kept);
 }
 
-TEST_F(PoolTest, ASessionLostBeforeTheCommitIsReplacedAndNobodyNotices) {
+TEST_P(PoolTest, ASessionLostBeforeTheCommitIsReplacedAndNobodyNotices) {
   Open();
   server_.fault_at = "b";
   server_.fault = Health::kLost;
@@ -305,7 +356,7 @@ TEST_F(PoolTest, ASessionLostBeforeTheCommitIsReplacedAndNobodyNotices) {
 }
 
 // The one case in which nobody can know: it is said, never guessed.
-TEST_F(PoolTest, ACommitWhoseReplyIsLostIsUnknownAndNotRunAgain) {
+TEST_P(PoolTest, ACommitWhoseReplyIsLostIsUnknownAndNotRunAgain) {
   for (const bool happened : {false, true}) {
     SCOPED_TRACE(happened);
     server_ = Server();
@@ -329,7 +380,7 @@ TEST_F(PoolTest, ACommitWhoseReplyIsLostIsUnknownAndNotRunAgain) {
   }
 }
 
-TEST_F(PoolTest, ACommitThatWasRefusedRunsAgain) {
+TEST_P(PoolTest, ACommitThatWasRefusedRunsAgain) {
   Open();
   auto body = [&](Tx& tx) -> Result<> {
     if (++runs_ == 1) server_.commit_fault = Health::kRetry;
@@ -342,7 +393,7 @@ TEST_F(PoolTest, ACommitThatWasRefusedRunsAgain) {
   EXPECT_EQ(server_.committed.size(), 1U);
 }
 
-TEST_F(PoolTest, AServerThatIsAwayIsAnErrorAtOnceAndFoundAgainLater) {
+TEST_P(PoolTest, AServerThatIsAwayIsAnErrorAtOnceAndFoundAgainLater) {
   Open();
   server_.fault_at = "b";
   server_.fault = Health::kLost;
@@ -361,7 +412,7 @@ TEST_F(PoolTest, AServerThatIsAwayIsAnErrorAtOnceAndFoundAgainLater) {
   EXPECT_EQ(server_.committed, abc_);
 }
 
-TEST_F(PoolTest, AFullQueueRefusesAtOnce) {
+TEST_P(PoolTest, AFullQueueRefusesAtOnce) {
   Open(2);
   const auto answers = Group(abc_);
   EXPECT_EQ(answers.at("a"), "");
@@ -369,7 +420,7 @@ TEST_F(PoolTest, AFullQueueRefusesAtOnce) {
   EXPECT_EQ(answers.at("c"), "too much waits for the database");
 }
 
-TEST_F(PoolTest, WhatIsTooLateIsNotRun) {
+TEST_P(PoolTest, WhatIsTooLateIsNotRun) {
   Open();
   for (const auto& [name, answer] : Group(abc_, Deadline::In(Clock::System(), 0ms))) {
     EXPECT_EQ(answer, "the database had no time for it") << name;
@@ -377,7 +428,7 @@ TEST_F(PoolTest, WhatIsTooLateIsNotRun) {
   EXPECT_EQ(runs_, 0);
 }
 
-TEST_F(PoolTest, ClosingFinishesWhatWasAccepted) {
+TEST_P(PoolTest, ClosingFinishesWhatWasAccepted) {
   Open();
   std::latch closing(1);
   Loop loop;

@@ -3,80 +3,15 @@
 #include <algorithm>
 #include <array>
 #include <charconv>
-#include <dlfcn.h>
 #include <mutex>
 #include <unordered_map>
 
-#include <libpq-fe.h>
-
 #include "base/log.h"
 #include "base/try.h"
+#include "db/libpq.h"
 
 namespace pontage::db {
 namespace {
-
-// What we call of libpq. Loaded at run time: the binary starts without the library, and who keeps
-// his books in SQLite does not need it.
-struct Libpq {
-  decltype(&PQconnectdbParams) connect = nullptr;
-  decltype(&PQconninfoParse) parse = nullptr;
-  decltype(&PQconninfoFree) parse_free = nullptr;
-  decltype(&PQfreemem) free_memory = nullptr;
-  decltype(&PQfinish) finish = nullptr;
-  decltype(&PQstatus) status = nullptr;
-  decltype(&PQtransactionStatus) transaction_status = nullptr;
-  decltype(&PQerrorMessage) error_message = nullptr;
-  decltype(&PQsetNoticeProcessor) set_notice_processor = nullptr;
-  decltype(&PQexec) exec = nullptr;
-  decltype(&PQprepare) prepare = nullptr;
-  decltype(&PQexecPrepared) exec_prepared = nullptr;
-  decltype(&PQresultStatus) result_status = nullptr;
-  decltype(&PQresultErrorField) error_field = nullptr;
-  decltype(&PQcmdStatus) command_status = nullptr;
-  decltype(&PQcmdTuples) command_tuples = nullptr;
-  decltype(&PQntuples) rows = nullptr;
-  decltype(&PQnfields) columns = nullptr;
-  decltype(&PQftype) column_type = nullptr;
-  decltype(&PQgetisnull) is_null = nullptr;
-  decltype(&PQgetvalue) value = nullptr;
-  decltype(&PQgetlength) length = nullptr;
-  decltype(&PQclear) clear = nullptr;
-};
-
-template <typename F>
-bool Load(void* library, const char* name, F& function) {
-  function = reinterpret_cast<F>(dlsym(library, name));
-  return function != nullptr;
-}
-
-Result<const Libpq*> LoadLibpq() {
-  static Libpq pq;
-  static const bool loaded = [] {
-    void* const library = dlopen("libpq.so.5", RTLD_NOW | RTLD_LOCAL);
-    return library != nullptr && Load(library, "PQconnectdbParams", pq.connect) &&
-           Load(library, "PQconninfoParse", pq.parse) &&
-           Load(library, "PQconninfoFree", pq.parse_free) &&
-           Load(library, "PQfreemem", pq.free_memory) && Load(library, "PQfinish", pq.finish) &&
-           Load(library, "PQstatus", pq.status) &&
-           Load(library, "PQtransactionStatus", pq.transaction_status) &&
-           Load(library, "PQerrorMessage", pq.error_message) &&
-           Load(library, "PQsetNoticeProcessor", pq.set_notice_processor) &&
-           Load(library, "PQexec", pq.exec) && Load(library, "PQprepare", pq.prepare) &&
-           Load(library, "PQexecPrepared", pq.exec_prepared) &&
-           Load(library, "PQresultStatus", pq.result_status) &&
-           Load(library, "PQresultErrorField", pq.error_field) &&
-           Load(library, "PQcmdStatus", pq.command_status) &&
-           Load(library, "PQcmdTuples", pq.command_tuples) && Load(library, "PQntuples", pq.rows) &&
-           Load(library, "PQnfields", pq.columns) && Load(library, "PQftype", pq.column_type) &&
-           Load(library, "PQgetisnull", pq.is_null) && Load(library, "PQgetvalue", pq.value) &&
-           Load(library, "PQgetlength", pq.length) && Load(library, "PQclear", pq.clear);
-  }();
-  if (!loaded) {
-    return Fail(Error(Code::kStore, "PostgreSQL's client library libpq.so.5 is not installed")
-                    .Want("apt-get install libpq5, or store.url = \"sqlite:…\""));
-  }
-  return &pq;
-}
 
 // Type numbers of pg_type.dat that we send or receive; they never change.
 enum : Oid {
@@ -228,10 +163,30 @@ class PostgresConnection final : public Connection {
   }
 
   Result<> Begin(bool write) override {
-    if (health_ != Health::kLost) health_ = Health::kGood;
-    writing_ = write;
-    must_restart_ = false;
+    Start(write);
     return Simple(write ? "BEGIN" : "BEGIN ISOLATION LEVEL REPEATABLE READ READ ONLY");
+  }
+
+  // The statements leave one behind the other, and the server answers them in their order: one
+  // journey for all, and the thread sleeps once. libpq reads while it writes, so that neither side
+  // waits for the other with full buffers.
+  std::optional<Result<std::vector<Rows>>> BeginWith(const std::vector<Ask>& asks) override {
+    if (!pq_.pipelines()) return std::nullopt;
+    Start(true);
+    std::vector<std::string> names;
+    for (const Ask& ask : asks) {
+      if (!CheckValues(ask.values)) return std::nullopt;
+      Result<std::string> name = Prepare(ask.statement, Parameters(ask.values));
+      if (!name) return Fail(std::move(name).error());
+      names.push_back(*std::move(name));
+    }
+    if (pq_.enter_pipeline(session_) != 1) return std::nullopt;
+    Result<std::vector<Rows>> all = Pipelined(asks, names);
+    if (pq_.exit_pipeline(session_) != 1) {
+      Worsen(Health::kLost);
+      return Fail(Code::kStore, "the database does not answer");
+    }
+    return all;
   }
 
   Result<> Commit() override {
@@ -264,12 +219,7 @@ class PostgresConnection final : public Connection {
     Answer answer(
         pq_, pq_.exec_prepared(session_, name.c_str(), parameters.size(), parameters.bytes.data(),
                                parameters.lengths.data(), parameters.formats.data(), 0));
-    PTG_RUN(Check(answer, statement.name));
-    PTG_TRY(Rows rows, ReadRows(answer.result));
-    // Empty for what counts no rows; of a SELECT the rows it gives, which nobody asks for.
-    const std::string_view count = pq_.command_tuples(answer.result);
-    std::from_chars(count.data(), count.data() + count.size(), rows.changed);
-    return rows;
+    return TakeRows(answer, statement);
   }
 
  private:
@@ -295,6 +245,72 @@ class PostgresConnection final : public Connection {
     if (why != nullptr) pq.free_memory(why);
     return Fail(Error(Code::kConfig, "the store's URL is not one that libpq understands")
                     .Want("postgresql://USER:PASSWORD@HOST:PORT/DATABASE"));
+  }
+
+  void Start(bool write) {
+    if (health_ != Health::kLost) health_ = Health::kGood;
+    writing_ = write;
+    must_restart_ = false;
+  }
+
+  Result<Rows> TakeRows(const Answer& answer, const Statement& statement) {
+    PTG_RUN(Check(answer, statement.name));
+    PTG_TRY(Rows rows, ReadRows(answer.result));
+    // Empty for what counts no rows; of a SELECT the rows it gives, which nobody asks for.
+    const std::string_view count = pq_.command_tuples(answer.result);
+    std::from_chars(count.data(), count.data() + count.size(), rows.changed);
+    return rows;
+  }
+
+  bool SendAll(const std::vector<Ask>& asks, const std::vector<std::string>& names) {
+    if (pq_.send_params(session_, "BEGIN", 0, nullptr, nullptr, nullptr, nullptr, 0) != 1) {
+      return false;
+    }
+    for (size_t i = 0; i < asks.size(); ++i) {
+      const Parameters p(asks[i].values);
+      if (pq_.send_prepared(session_, names[i].c_str(), p.size(), p.bytes.data(), p.lengths.data(),
+                            p.formats.data(), 0) != 1) {
+        return false;
+      }
+    }
+    return pq_.sync_pipeline(session_) == 1;
+  }
+
+  // Sends BEGIN and `asks` and reads every answer, so that the session can leave the mode.
+  Result<std::vector<Rows>> Pipelined(const std::vector<Ask>& asks,
+                                      const std::vector<std::string>& names) {
+    if (!SendAll(asks, names)) {
+      Worsen(Health::kLost);
+      return Fail(Code::kStore, "the database does not answer");
+    }
+    static constexpr Statement kBegin{"begin", "BEGIN"};
+    std::vector<Rows> all;
+    std::optional<Error> failed;
+    for (size_t i = 0; i <= asks.size() + 1; ++i) {
+      Answer answer(pq_, pq_.next_result(session_));
+      if (i == asks.size() + 1) {
+        const bool synced = pq_.result_status(answer.result) == PGRES_PIPELINE_SYNC;
+        if (!synced && !failed) failed = Error(Code::kStore, "the database does not answer");
+        if (!synced) Worsen(Health::kLost);
+        break;
+      }
+      // What stands behind the one that failed was not run.
+      if (!failed) {
+        Result<Rows> rows = TakeRows(answer, i == 0 ? kBegin : asks[i - 1].statement);
+        if (!rows) {
+          failed = std::move(rows).error();
+        } else if (i > 0) {
+          all.push_back(*std::move(rows));
+        }
+      }
+      Answer end(pq_, pq_.next_result(session_));
+      if (end.result != nullptr) {
+        Worsen(Health::kLost);
+        return Fail(Code::kStore, "the database answers what was not asked");
+      }
+    }
+    if (failed) return Fail(*std::move(failed));
+    return all;
   }
 
   // What libpq has to say, on one line.

@@ -1,6 +1,8 @@
 #include "ledger/ledger.h"
 
 #include <algorithm>
+#include <functional>
+#include <memory>
 #include <utility>
 
 #include "base/try.h"
@@ -16,28 +18,32 @@ Ledger::Ledger(db::Database& database, std::string node, const Clock& clock, Rng
 Task<Ledger::Reserved> Ledger::Reserve(Reservation reservation, Deadline by) {
   if (reservation.id.empty()) reservation.id = ReservationId(NewIdText("pay", clock_, rng_));
   const Author author{.node = node_, .now = clock_.Now()};
-  auto body = [author, row = std::move(reservation)](db::Tx& tx) {
-    return ledger::Reserve(tx, author, row);
-  };
-  co_return co_await database_.Write(std::move(body), by);
+  const auto held = std::make_shared<const Reservation>(AsHeld(author, std::move(reservation)));
+  auto body = [author, held](db::Tx& tx) { return ReserveHeld(tx, author, *held); };
+  const auto ahead = [held] { return AskReserve(*held); };
+  co_return co_await database_.Write(std::move(body), by, ahead);
 }
 
 Task<> Ledger::Answered(ReservationId id, int upstream_status, Deadline by) {
   const Author author{.node = node_, .now = clock_.Now()};
-  auto body = [author, id = std::move(id), upstream_status](db::Tx& tx) {
+  auto body = [author, id, upstream_status](db::Tx& tx) {
     return ledger::Answered(tx, author, id, upstream_status);
   };
-  co_return co_await database_.Write(std::move(body), by);
+  const auto ahead = [author, id, upstream_status] {
+    return AskAnswered(author, id, upstream_status);
+  };
+  co_return co_await database_.Write(std::move(body), by, ahead);
 }
 
 Task<Delivery> Ledger::Commit(ReservationId id, Settlement settlement, Deadline by) {
   const Author author{.node = node_, .now = clock_.Now()};
   std::string outbox_id = NewIdText("out", clock_, rng_);
-  auto body = [author, id = std::move(id), settlement = std::move(settlement),
-               outbox_id = std::move(outbox_id)](db::Tx& tx) {
-    return ledger::Commit(tx, author, id, settlement, outbox_id);
+  const auto books = std::make_shared<const Settlement>(std::move(settlement));
+  auto body = [author, id, books, outbox_id = std::move(outbox_id)](db::Tx& tx) {
+    return ledger::Commit(tx, author, id, *books, outbox_id);
   };
-  co_return co_await database_.Write(std::move(body), by);
+  const auto ahead = [author, id, books] { return AskCommit(author, id, *books); };
+  co_return co_await database_.Write(std::move(body), by, ahead);
 }
 
 Task<> Ledger::Void(ReservationId id, std::string why, int upstream_status, Deadline by) {
@@ -80,10 +86,14 @@ Task<> Ledger::GiveUp(ReservationId id, std::string why, Deadline by) {
 
 Task<> Ledger::Deliver(ReservationId id, Ending ending, Deadline by, std::string attempt) {
   const Author author{.node = node_, .now = clock_.Now()};
+  std::move_only_function<db::Ask()> ahead;
+  if (ending.outcome == Delivery::kDelivered && attempt.empty()) {
+    ahead = [author, id] { return AskDelivered(author, id); };
+  }
   auto body = [author, id = std::move(id), ending, attempt = std::move(attempt)](db::Tx& tx) {
     return ledger::Deliver(tx, author, id, ending, attempt);
   };
-  co_return co_await database_.Write(std::move(body), by);
+  co_return co_await database_.Write(std::move(body), by, std::move(ahead));
 }
 
 // A redemption whose commit was lost would stay "redeeming" for as long as this node lives, and the

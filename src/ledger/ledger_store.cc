@@ -172,8 +172,7 @@ Result<std::string> SettledPayload(const db::Row& row, const ReservationId& id,
 
 }  // namespace
 
-Result<Ledger::Reserved> Reserve(db::Tx& tx, const Author& author, const Reservation& reservation) {
-  Reservation row = reservation;
+Reservation AsHeld(const Author& author, Reservation row) {
   row.state = State::kHeld;
   row.stage = Stage::kReserved;
   row.delivery = Delivery::kNone;
@@ -183,12 +182,21 @@ Result<Ledger::Reserved> Reserve(db::Tx& tx, const Author& author, const Reserva
   row.failure.clear();
   row.node = author.node;
   row.created = row.updated = author.now;
+  return row;
+}
+
+db::Ask AskReserve(const Reservation& held) { return {kReserve, ToValues(held)}; }
+
+Result<Ledger::Reserved> Reserve(db::Tx& tx, const Author& author, const Reservation& reservation) {
+  return ReserveHeld(tx, author, AsHeld(author, reservation));
+}
+
+Result<Ledger::Reserved> ReserveHeld(db::Tx& tx, const Author& author, const Reservation& row) {
   // Between our insert and our look the one who was in the way may have voided his: then once more.
   for (int attempt = 0; attempt < 3; ++attempt) {
-    PTG_TRY(const db::Rows inserted, tx.Execute(kReserve, ToValues(row)));
-    if (inserted.changed > 0) {
-      return Ledger::Reserved{.held = true, .row = std::move(row)};
-    }
+    const auto values = [&row] { return ToValues(row); };
+    PTG_TRY(const db::Rows inserted, tx.First(kReserve, values));
+    if (inserted.changed > 0) return Ledger::Reserved{.held = true, .row = row};
     PTG_TRY(std::optional<Reservation> other, ReadByKey(tx, row.once_key));
     if (other) {
       // Our own, written by a call whose answer was lost.
@@ -202,9 +210,13 @@ Result<Ledger::Reserved> Reserve(db::Tx& tx, const Author& author, const Reserva
   return Fail(Code::kConflict, "the payment is being reserved and voided by others");
 }
 
+db::Ask AskAnswered(const Author& author, const ReservationId& id, int upstream_status) {
+  return {kAnswered, {id.str(), int64_t{upstream_status}, author.now.ms(), author.node}};
+}
+
 Result<> Answered(db::Tx& tx, const Author& author, const ReservationId& id, int upstream_status) {
-  PTG_TRY(const db::Rows rows,
-          tx.Run(kAnswered, id.str(), int64_t{upstream_status}, author.now.ms(), author.node));
+  const auto values = [&] { return AskAnswered(author, id, upstream_status).values; };
+  PTG_TRY(const db::Rows rows, tx.First(kAnswered, values));
   if (rows.changed > 0) return {};
   return HappenedBefore(tx, id, [&](const Reservation& r) {
     return r.state == State::kHeld && r.stage == Stage::kAnswered && r.node == author.node &&
@@ -212,14 +224,20 @@ Result<> Answered(db::Tx& tx, const Author& author, const ReservationId& id, int
   });
 }
 
+db::Ask AskCommit(const Author& author, const ReservationId& id,
+                  const Ledger::Settlement& settlement) {
+  return {kCommit,
+          {id.str(), settlement.transaction, settlement.receipt,
+           std::string(ToString(settlement.delivery)), author.node, author.now.ms()}};
+}
+
 Result<Delivery> Commit(db::Tx& tx, const Author& author, const ReservationId& id,
                         const Ledger::Settlement& settlement, const std::string& outbox_id) {
   if (settlement.delivery != Delivery::kPending && settlement.delivery != Delivery::kOwed) {
     return Fail(Code::kInternal, "a payment is settled with its delivery pending or owed");
   }
-  PTG_TRY(const db::Rows rows,
-          tx.Run(kCommit, id.str(), settlement.transaction, settlement.receipt,
-                 std::string(ToString(settlement.delivery)), author.node, author.now.ms()));
+  const auto values = [&] { return AskCommit(author, id, settlement).values; };
+  PTG_TRY(const db::Rows rows, tx.First(kCommit, values));
   if (rows.changed == 0) {
     PTG_TRY(const Reservation row, MustRead(tx, id));
     const bool same = row.state == State::kSettled && row.transaction == settlement.transaction;
@@ -285,6 +303,10 @@ Result<> GiveUp(db::Tx& tx, const Author& author, const ReservationId& id, const
   return HappenedBefore(tx, id, [](const Reservation& r) { return r.state == State::kExpired; });
 }
 
+db::Ask AskDelivered(const Author& author, const ReservationId& id) {
+  return {kDelivered, {id.str(), author.now.ms()}};
+}
+
 Result<> Deliver(db::Tx& tx, const Author& author, const ReservationId& id, Ledger::Ending ending,
                  const std::string& attempt) {
   Delivery outcome = ending.outcome;
@@ -293,7 +315,8 @@ Result<> Deliver(db::Tx& tx, const Author& author, const ReservationId& id, Ledg
     return Fail(Code::kInternal, "a delivery ends delivered, broken, owed or redeemed");
   }
   if (outcome == Delivery::kDelivered && attempt.empty()) {
-    PTG_TRY(const db::Rows first, tx.Run(kDelivered, id.str(), author.now.ms()));
+    const auto values = [&] { return AskDelivered(author, id).values; };
+    PTG_TRY(const db::Rows first, tx.First(kDelivered, values));
     if (first.changed > 0) return {};
   }
   const bool cut = ending.cut && (outcome == Delivery::kOwed || outcome == Delivery::kBroken);

@@ -22,7 +22,17 @@ struct Author {
   UnixMs now;
 };
 
+// What begins as held, whatever else stood in it.
+Reservation AsHeld(const Author& author, Reservation reservation);
 Result<Ledger::Reserved> Reserve(db::Tx& tx, const Author& author, const Reservation& reservation);
+// The same of one that AsHeld made.
+Result<Ledger::Reserved> ReserveHeld(db::Tx& tx, const Author& author, const Reservation& held);
+// What these ask first, to go ahead of them (db::Database::Write): each decides by itself.
+db::Ask AskReserve(const Reservation& held);
+db::Ask AskAnswered(const Author& author, const ReservationId& id, int upstream_status);
+db::Ask AskCommit(const Author& author, const ReservationId& id,
+                  const Ledger::Settlement& settlement);
+db::Ask AskDelivered(const Author& author, const ReservationId& id);
 Result<> Answered(db::Tx& tx, const Author& author, const ReservationId& id, int upstream_status);
 // `outbox_id` names the outbox row if one is made.
 Result<Delivery> Commit(db::Tx& tx, const Author& author, const ReservationId& id,

@@ -23,37 +23,19 @@ db::Blob ToBlob(const std::array<uint8_t, 32>& bytes) {
 }
 
 std::vector<db::Value> ToValues(const Reservation& r) {
-  return {r.id.str(),
-          ToBlob(r.once_key),
-          r.request_id.str(),
-          r.tenant,
-          r.route,
-          r.method,
-          r.resource,
-          ToBlob(r.request_digest),
-          r.rail,
-          int64_t{r.protocol},
-          r.scheme,
-          r.network,
-          r.asset,
-          r.payer,
-          r.pay_to,
-          r.nonce,
-          r.amount.ToFixedDecimal(),
-          r.price.micros(),
-          r.payload,
-          r.requirement,
-          r.valid_before.ms(),
-          std::string(ToString(r.state)),
-          std::string(ToString(r.stage)),
-          std::string(ToString(r.delivery)),
-          int64_t{r.upstream_status},
-          r.transaction,
-          r.receipt,
-          r.failure,
-          r.node,
-          r.created.ms(),
-          r.updated.ms()};
+  // One by one: a list of initializers is copied whole.
+  std::vector<db::Value> values;
+  values.reserve(31);
+  const auto add = [&values](auto&&... more) {
+    (values.emplace_back(std::forward<decltype(more)>(more)), ...);
+  };
+  add(r.id.str(), ToBlob(r.once_key), r.request_id.str(), r.tenant, r.route, r.method, r.resource,
+      ToBlob(r.request_digest), r.rail, int64_t{r.protocol}, r.scheme, r.network, r.asset, r.payer,
+      r.pay_to, r.nonce, r.amount.ToFixedDecimal(), r.price.micros(), r.payload, r.requirement,
+      r.valid_before.ms(), std::string(ToString(r.state)), std::string(ToString(r.stage)),
+      std::string(ToString(r.delivery)), int64_t{r.upstream_status}, r.transaction, r.receipt,
+      r.failure, r.node, r.created.ms(), r.updated.ms());
+  return values;
 }
 
 Result<Reservation> FromRow(const db::Row& row) {
