@@ -8,6 +8,7 @@
 #include <sched.h>
 
 #include "app/chains.h"
+#include "app/close_watch.h"
 #include "app/facilitator_wiring.h"
 #include "app/gateway_wiring.h"
 #include "app/open_store.h"
@@ -34,6 +35,8 @@ namespace {
 
 // How often a loop that stops looks whether it may.
 constexpr Millis kStopPoll{10};
+// Longer than a store that lives takes for all that it has accepted.
+constexpr Millis kCloseTimeout{10'000};
 
 constexpr db::Statement kAskStore{"app.ask_store", "SELECT 1"};
 
@@ -482,6 +485,12 @@ void House::Stop(const std::function<bool()>& hurry) {
   }
   h.runtime.Stop();
   h.runtime.Join();
+  {
+    const CloseWatch watch(kCloseTimeout);
+    h.store.database.reset();  // once it has written what it has accepted
+  }
+  // What still waits for something is dropped while all that it refers to is there.
+  for (size_t i = 0; i < h.runtime.size(); ++i) h.runtime.loop(i).DropSpawned();
   h.sweeper.reset();
   h.loops.clear();
   Log(LogLevel::kInfo, "server.stopped");

@@ -427,6 +427,40 @@ test("PostgreSQL hangs: who waits is told within seconds, and it goes on where i
   assert.equal(upstream.count("/paid/slow"), 1);
 });
 
+test("PostgreSQL hangs: who is told to stop stops all the same", { timeout: 120_000 }, async (t) => {
+  const it = Things(t);
+  const own = await startPostgres();
+  it.ends.push(own.stop);
+  const database = await it.database({ server: own.url });
+  // What was signed for the one is good at the other.
+  const config = it.config(database.url, await it.upstream(), { server: 'public_url = "https://shop.example"' });
+  const server = await it.pontage(config);
+  const url = `${server.url}/paid/last`;
+  const headers = await sign(url);
+  own.freeze();
+  const told = await ask(url, headers);
+  assert.equal(told.status, 503, told.text);
+  const began = Date.now();
+  const { code } = await server.stop();
+  assert.ok(Date.now() - began < 45_000, `${Date.now() - began} ms`);
+  assert.equal(code, 1, "not as it should have been");
+  assert.equal(server.events("server.store_hangs").length, 1);
+  own.thaw();
+  const again = await it.pontage(config);
+  const had = await balance();
+  const ended = await rig.until(
+    async () => {
+      const now = await ask(url.replace(server.url, again.url), headers);
+      return [409, 503].includes(now.status) ? undefined : now;
+    },
+    { withinMs: 50_000, everyMs: 500, label: "the next start closes what was left open" },
+  );
+  // What had left for the server when it hung may have been done there: then nobody worked on it, and it is over.
+  const charged = (await balance()) - had;
+  if (ended.status === 200) assert.equal(charged, 1000n);
+  else assert.deepEqual([ended.status, ended.code, charged], [402, "payment_lapsed", 0n]);
+});
+
 test("a facilitator alone is not ready while its store is away", { timeout: 60_000 }, async (t) => {
   const it = Things(t);
   const own = await startPostgres();
