@@ -77,7 +77,8 @@ class Client {
   // with back-pressure; it may be null and must outlive the response. A pooled connection that the
   // server had closed is replaced once, and only while not one byte was written to it: what left
   // may have been worked on, and is not sent again here. Errors: kUpstreamUnreachable (no
-  // connection, name unknown; nothing was sent), kUpstreamTimeout (`by` passed), kUpstreamProtocol
+  // connection, name unknown; nothing was sent), kUpstreamTimeout (`by` passed), kTimeout (it
+  // passed while `body` gave nothing: who does not answer then is not to blame), kUpstreamProtocol
   // (what came is no HTTP answer), kConnection (it broke after something was sent: it may have been
   // processed).
   Task<std::unique_ptr<ClientResponse>> Send(const Url& url, const RequestHead& head,

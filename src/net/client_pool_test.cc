@@ -235,7 +235,7 @@ TEST_F(ClientPoolTest, AnUploadThatGoesOnIsWaitedFor) {
     const Deadline by = Deadline::In(loop_.clock(), 250ms);
     const auto got = co_await client.Send(url, head, &body, by, options);
     EXPECT_EQ(got.has_value(), answered);
-    if (!got) EXPECT_EQ(got.error().code(), Code::kUpstreamTimeout);
+    if (!got) EXPECT_EQ(got.error().code(), Code::kTimeout);
     co_return {};
   };
   Run(run(250ms, true));

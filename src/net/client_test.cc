@@ -226,6 +226,43 @@ TEST_F(ClientTest, ABodyUpToTheEndOfTheConnection) {
   Run(run());
 }
 
+class SilentBody final : public BodySource {
+ public:
+  Task<std::string_view> Read(Deadline by) override {
+    PTG_CO_RUN(co_await never_.Wait(by));
+    co_return std::string_view();
+  }
+  std::optional<uint64_t> length() const override { return 5; }
+  bool empty() const override { return false; }
+  const Headers& trailers() const override { return none_; }
+
+ private:
+  Event never_;
+  Headers none_;
+};
+
+TEST_F(ClientTest, WhoIsToldNothingIsNotToBlameForNoAnswer) {
+  Event go;
+  Upstream([&go](RawPeer& peer, int) -> Task<> {
+    PTG_CO_RUN(co_await peer.ReadUntil("\r\n\r\n"));
+    co_return co_await go.Wait(Deadline::Never());
+  });
+  Client client(loop_);
+  const auto send = [&](BodySource& body) -> Task<> {
+    RequestHead head = Get();
+    head.method = "POST";
+    const Url url = ToUpstream();
+    const Deadline by = Deadline::In(loop_.clock(), 50ms);
+    PTG_CO_RUN(co_await client.Send(url, head, &body, by));
+    co_return {};
+  };
+  SilentBody silent;
+  EXPECT_EQ(loop_.RunUntilDone(send(silent)).error().code(), Code::kTimeout);
+  StringBody told("hello");
+  EXPECT_EQ(loop_.RunUntilDone(send(told)).error().code(), Code::kUpstreamTimeout);
+  go.Set();
+}
+
 TEST_F(ClientTest, AfterATimeOutABodyMayGoOn) {
   Event go;
   Upstream([&go](RawPeer& peer, int) -> Task<> {

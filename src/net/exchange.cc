@@ -147,6 +147,8 @@ Task<> Exchange::Run(const RequestHead& head, BodySource* body, Deadline by,
   if (answered) co_return {};
   if (source_error_) co_return Fail(*source_error_);
   if (answered.error().code() == Code::kTimeout) {
+    // It can hardly answer what it has not been told.
+    if (reading_source_) co_return Fail(Code::kTimeout, "the request's body stopped coming");
     co_return Fail(Code::kUpstreamTimeout, "the upstream did not answer in time");
   }
   co_return answered;
@@ -193,7 +195,9 @@ Task<> Exchange::UploadPieces(BodySource& body, bool chunked) {
   uint64_t left = body.length().value_or(0);
   body_taken_ = true;
   while (true) {
+    reading_source_ = true;
     const Result<std::string_view> piece = co_await body.Read(Deadline::Never());
+    reading_source_ = false;
     if (!piece) {
       source_error_ = piece.error();
       co_return Fail(piece.error());

@@ -114,6 +114,7 @@ class Exchange final : public ClientResponse, private BodySource {
   std::string upgrade_asked_;  // the protocol
   std::string lead_;           // of the request, not yet handed to the socket
   bool writing_ = false;
+  bool reading_source_ = false;  // waits for a piece of the request's body
   std::optional<Error> source_error_;
   std::shared_ptr<Exchange*> self_;  // for what is posted to the loop
   bool uploading_ = false;
