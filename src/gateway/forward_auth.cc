@@ -137,12 +137,14 @@ bool AsksForwardAuth(std::string_view raw_target, const catalog::Target& target)
 Result<bool> TakeDeny(std::string& raw_target) {
   const size_t mark = raw_target.find('?');
   if (mark == raw_target.npos) return false;
+  // Behind a path it is the buyer's query, in which the word may mean something else.
+  const bool of_another = mark > kForwardAuthPath.size();
   bool deny = false;
   std::string kept;
   std::string_view rest = std::string_view(raw_target).substr(mark + 1);
   while (true) {
     const std::string_view one = rest.substr(0, rest.find('&'));
-    const bool ours = one.substr(0, one.find('=')) == kDeny;
+    const bool ours = of_another ? one == "deny=403" : one.substr(0, one.find('=')) == kDeny;
     if (ours && one != "deny=403") {
       return Fail(Error(Code::kBadRequest, "deny is not 403").At("/query/deny").Want("deny=403"));
     }

@@ -29,7 +29,7 @@ struct Question {
 bool AsksForwardAuth(std::string_view raw_target, const catalog::Target& target);
 
 // Whether `deny=403` is among the parameters; takes it out of `raw_target`. kBadRequest for another
-// value.
+// value where no path stands behind ours: else the query is the buyer's.
 Result<bool> TakeDeny(std::string& raw_target);
 
 // The question of `head`, whose target is `raw_target` without our own parameter. What stands

@@ -198,6 +198,7 @@ TEST(ForwardAuthTest, DenyIsOurs) {
       {"/forward-auth/a?x=1&deny=403&y=2", "/forward-auth/a?x=1&y=2", true},
       {"/forward-auth/a?deny=403&y=2", "/forward-auth/a?y=2", true},
       {"/forward-auth/a?denyx=1", "/forward-auth/a?denyx=1", false},
+      {"/forward-auth/a?deny=all&deny", "/forward-auth/a?deny=all&deny", false},
       {"/forward-auth/a?", "/forward-auth/a", false},
   };
   for (const auto& c : cases) {
