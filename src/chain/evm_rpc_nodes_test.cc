@@ -18,7 +18,7 @@ class EvmRpcNodesTest : public testing::RpcFixture {
     return loop.RunUntilDone(rpc.TransactionCount({}, false, In(Millis(2'000))));
   }
   Result<std::vector<Sent>> Send(EvmRpc& rpc) {
-    return loop.RunUntilDone(rpc.Send({{1}, {2}}, In(Millis(2'000))));
+    return loop.RunUntilDone(rpc.Send({{1}, {2}}, In(Millis(20'000))));
   }
 };
 
@@ -71,6 +71,16 @@ TEST_F(EvmRpcNodesTest, ATransactionGoesToEveryNode) {
   EXPECT_EQ(Send(*rpc).value_or(std::vector<Sent>()), taken);
   second.status = 503;
   EXPECT_THAT(Send(*rpc), FailsWith(Code::kChainUnreachable));
+}
+
+TEST_F(EvmRpcNodesTest, NobodyWaitsForAnotherNodeThatIsSilent) {
+  second.silent = true;
+  attempt = Millis(20'000);
+  auto rpc = Rpc({node.url(), second.url()});
+  const SteadyMs began = Clock::System().Steady();
+  EXPECT_EQ(Send(*rpc).value_or(std::vector<Sent>()), std::vector<Sent>(2, Sent::kAccepted));
+  EXPECT_LT(Clock::System().Steady() - began, Millis(10'000)) << "less than an attempt takes";
+  EXPECT_EQ(second.asked, 1U);
 }
 
 TEST_F(EvmRpcNodesTest, WhatTheFirstNodeSaysOfATransactionCounts) {

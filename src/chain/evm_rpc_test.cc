@@ -16,7 +16,6 @@
 namespace pontage::chain {
 namespace {
 
-using codec::Json;
 using testing::FailsWith;
 using testing::IsOk;
 

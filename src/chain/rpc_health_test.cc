@@ -51,10 +51,15 @@ TEST(HeadWatchTest, AHeadStandsWhenItHasBeenNoHigherForAWhile) {
     uint64_t head;
     bool stands;
   } steps[] = {
-      {Millis(0), 10, false}, {still - Millis(1), 9, false},   // a node that is behind is no
-                                                               // progress
-      {still, 10, true},      {still + Millis(1), 10, false},  // asked about just now
-      {2 * still, 10, true},  {2 * still + Millis(1), 11, false}, {3 * still, 11, false},
+      {Millis(0), 10, false},
+      // A node that is behind is no progress.
+      {still - Millis(1), 9, false},
+      {still, 10, true},
+      // Asked about just now.
+      {still + Millis(1), 10, false},
+      {2 * still, 10, true},
+      {2 * still + Millis(1), 11, false},
+      {3 * still, 11, false},
   };
   HeadWatch watch;
   for (const auto& step : steps) {

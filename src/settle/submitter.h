@@ -146,6 +146,7 @@ class Submitter {
   Task<> WriteTaken();
   std::vector<Open*> Oldest();
   Task<> Heal(std::string id);
+  Task<uint64_t> NextFree(Deadline by);
   Task<bool> StillMoves(chain::EvmTransaction tx, Deadline by);
   Task<> Tend();
   Task<> TendOne(std::string id, chain::EvmFees market, bool head);

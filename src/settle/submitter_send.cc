@@ -162,6 +162,20 @@ Task<> Submitter::WriteTaken() {
   co_return co_await database_.Write(body, Deadline::In(loop_.clock(), kStoreTimeout));
 }
 
+// The lowest nonce that no transaction of the key has, mined or waiting. A figure far above what is
+// mined is no count: with it for a floor the key could sign nothing that is ever mined.
+Task<uint64_t> Submitter::NextFree(Deadline by) {
+  PTG_CO_TRY(const uint64_t mined, co_await view_.TransactionCount(key_.address(), false, by));
+  PTG_CO_TRY(const uint64_t pending, co_await view_.TransactionCount(key_.address(), true, by));
+  if (pending <= mined || pending - mined <= kWidestGap) co_return pending;
+  Log(LogLevel::kError, "settle.nonce_implausible",
+      {{"chain", signer_.chain},
+       {"signer", signer_.address},
+       {"mined", static_cast<int64_t>(mined)},
+       {"pending", static_cast<int64_t>(pending)}});
+  co_return Fail(Code::kChainUnreachable, "a node counts more transactions than there can be");
+}
+
 // Whether any payment of the call would go through now.
 Task<bool> Submitter::StillMoves(chain::EvmTransaction tx, Deadline by) {
   if (!tx.to) co_return true;
@@ -205,7 +219,7 @@ Task<> Submitter::Heal(std::string id) {
              chain::ParseTransaction(old.versions.front().raw));
   PTG_CO_TRY(const bool moves, co_await StillMoves(parsed.tx, by));
   if (!moves && looks < kHealLooksIfDone) co_return {};
-  PTG_CO_TRY(const uint64_t pending, co_await view_.TransactionCount(key_.address(), true, by));
+  PTG_CO_TRY(const uint64_t pending, co_await NextFree(by));
   floor_ = std::max(floor_, pending);
   const std::string new_id = NewIdText("tx", loop_.clock(), rng_);
   const UnixMs now = loop_.clock().Now();

@@ -122,6 +122,15 @@ TEST_P(SubmitterTest, WhatHasMovedIsNotSignedAgainForWantOfAReceipt) {
   EXPECT_EQ(reverted, 0);
 }
 
+// Its nonces would begin there, and nothing it signs would ever be mined.
+TEST_P(SubmitterTest, ANodeThatIsWrongAboutACountOnceMakesNoKeyUseless) {
+  f.fake.counts_too_many = 1'000'000'000;
+  f.StartNode();
+  const auto sent = Submit(1, Millis(8'000));
+  ASSERT_THAT(sent, IsOk());
+  EXPECT_NE(sent->receipt, nullptr);
+}
+
 TEST_P(SubmitterTest, ATransactionThatGotLostOnTheWayIsSentAgain) {
   SubmitterOptions options;
   options.rebroadcast = Millis(300);

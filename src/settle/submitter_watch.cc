@@ -39,7 +39,7 @@ std::optional<int64_t> CostOf(const chain::EvmReceipt& receipt) {
 // again.
 Task<> Submitter::Begin() {
   const Deadline by = Deadline::In(loop_.clock(), kRpcTimeout);
-  PTG_CO_TRY(const uint64_t pending, co_await view_.TransactionCount(key_.address(), true, by));
+  PTG_CO_TRY(const uint64_t pending, co_await NextFree(by));
   std::vector<crypto::EvmAddress> multicall{chain::Multicall3Address()};
   PTG_CO_TRY(const std::vector<bool> code, co_await view_.HaveCode(std::move(multicall), by));
   batching_ = code[0] && options_.queue.batch > 1;

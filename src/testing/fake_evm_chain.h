@@ -171,14 +171,15 @@ class FakeEvmChain : public chain::EvmView {
   // Another program has sent a transaction with `account`'s key.
   void UseNonceElsewhere(const crypto::EvmAddress& account) { ++count_[account]; }
 
-  uint64_t counts_behind = 0;   // how old an answer about an account's mined nonces is
-  size_t counts_asked = 0;      // of them
-  size_t sends = 0;             // calls of Send
-  size_t questions = 0;         // calls of AskTransfer
-  size_t transfers = 0;         // that moved money
-  size_t estimates = 0;         // of those questions, with the gas
-  size_t wallet_questions = 0;  // ERC-1271
-  size_t batches = 0;           // transactions through Multicall3 that were not reverted
+  uint64_t counts_behind = 0;    // how old an answer about an account's mined nonces is
+  uint64_t counts_too_many = 0;  // the next count of what waits is so much too high
+  size_t counts_asked = 0;       // of them
+  size_t sends = 0;              // calls of Send
+  size_t questions = 0;          // calls of AskTransfer
+  size_t transfers = 0;          // that moved money
+  size_t estimates = 0;          // of those questions, with the gas
+  size_t wallet_questions = 0;   // ERC-1271
+  size_t batches = 0;            // transactions through Multicall3 that were not reverted
   size_t pool_size() const { return pool_.size(); }
 
   // ---- chain::EvmView
@@ -306,6 +307,8 @@ class FakeEvmChain : public chain::EvmView {
     if (!pending) {
       ++counts_asked;
       count -= std::min(count, counts_behind);
+    } else {
+      count += std::exchange(counts_too_many, 0);
     }
     const auto waits = [&](const chain::SignedEvmTransaction& tx) {
       return tx.sender == account && tx.tx.nonce == count;

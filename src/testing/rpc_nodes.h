@@ -13,6 +13,7 @@
 #include "chain/evm_rpc.h"
 #include "codec/json.h"
 #include "io/runtime.h"
+#include "io/timer.h"
 #include "net/server.h"
 
 namespace pontage::testing {
@@ -37,12 +38,14 @@ class RpcNode {
   std::string chain = "0x14a34";  // what it says beside other calls
   int status = 200;
   bool reversed = false;
+  bool silent = false;
   size_t asked = 0;
   size_t named = 0;  // how often it said its chain beside other calls
 
  private:
   Task<> Serve(net::BodySource& body, net::ResponseWriter& out) {
     ++asked;
+    if (silent) co_return co_await Sleep(Millis(60'000));
     PTG_CO_TRY(const std::string bytes,
                co_await net::ReadAll(body, 1 << 20, Deadline::In(Clock::System(), Millis(1'000))));
     PTG_CO_TRY(const codec::Json batch, codec::ParseJson(bytes));
@@ -78,7 +81,7 @@ class RpcFixture : public ::testing::Test {
   std::unique_ptr<chain::EvmRpc> Rpc(std::vector<std::string> urls,
                                      const Clock& clock = Clock::System()) {
     chain::EvmRpcOptions options;
-    options.attempt = Millis(500);
+    options.attempt = attempt;
     return *chain::EvmRpc::Make(chain::ChainId::Evm(84532), urls, clock, options);
   }
   static Deadline In(Millis time) { return Deadline::In(Clock::System(), time); }
@@ -88,6 +91,7 @@ class RpcFixture : public ::testing::Test {
     return loop.RunUntilDone(rpc.AskTransfer(std::move(question), In(Millis(2'000))));
   }
 
+  Millis attempt{500};
   Loop loop;
   RpcNode node{loop};
   RpcNode second{loop};
