@@ -171,8 +171,7 @@ TEST(ShelvesTest, WhatABurstLeftIsGivenBackAndNotWhatIsInUse) {
 #if defined(__has_feature) && __has_feature(address_sanitizer)
     EXPECT_EQ(rest, 0U) << "each is an allocation of its own";
 #else
-    EXPECT_GE(rest, 30 * kBytes);
-    EXPECT_LE(rest, 30 * 2 * kBytes);
+    EXPECT_EQ(rest, 30 * size_t{1024}) << "of the size that a thousand bytes take";
 #endif
     use(20);
     EXPECT_EQ(TrimShelves(), 0U) << "the twenty are in use";

@@ -2,6 +2,7 @@
 
 #include <gtest/gtest.h>
 
+#include "ledger/ledger_store.h"
 #include "testing/exchange_fixture.h"
 
 namespace pontage::paywall {
@@ -75,6 +76,13 @@ TEST_F(LateChargeTest, ItIsLookedForOnceAndWhenItsTimeHasPassed) {
   rail_->moved["n1"] = rail_->moved["n2"] = 1;
   EXPECT_EQ(Sweep(), 0U);
   EXPECT_EQ(Row("n2").state, State::kExpired);
+  // Whenever somebody looks again.
+  const ledger::Author later{.node = "node_a", .now = clock_.Now() + Millis(3'600'000)};
+  const auto rows =
+      database_->WriteNow([&](db::Tx& tx) { return ledger::TakeOrphans(tx, later, {}, 10); });
+  ASSERT_THAT(rows, IsOk());
+  ASSERT_EQ(rows->size(), 1U);
+  EXPECT_EQ(rows->front().id, good.id);
 }
 
 // A node that is behind says "unused" of a time that has not passed there: not for good.

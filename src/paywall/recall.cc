@@ -19,6 +19,10 @@ bool OnItsWay(const ledger::Reservation& row) {
          (row.delivery == Delivery::kPending || row.delivery == Delivery::kRedeeming);
 }
 
+constexpr const char* kLapsed =
+    "an earlier request with this payment ended without a charge; sign a new one. Should this one "
+    "be charged all the same, send it again and it is served";
+
 // The longest of the pauses below; together they are a third of a second.
 constexpr Millis kLongestLook{160};
 
@@ -53,10 +57,7 @@ Task<> Exchange::Recall(Call& call, const rail::Rail& rail, const deal::Grant& c
     }
     case State::kVoided:
     case State::kExpired: {
-      const Error lapsed(Code::kPaymentLapsed,
-                         "an earlier request with this payment ended without a charge; sign a new "
-                         "one. Should this one be charged all the same, send it again and it is "
-                         "served");
+      const Error lapsed(Code::kPaymentLapsed, kLapsed);
       co_return co_await Refuse(call, lapsed);
     }
     case State::kSettled:

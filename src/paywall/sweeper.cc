@@ -110,12 +110,16 @@ Task<bool> Sweeper::GiveUp(const ledger::Reservation& row) {
 
 // It was given up when somebody had been asked to settle it, and has run out since.
 Task<bool> Sweeper::LookAgain(const rail::Rail& rail, const ledger::Reservation& row) {
-  PTG_CO_TRY(const rail::Traced traced, co_await rail.Lookup(row.payload, row.requirement, By()));
+  const Result<rail::Traced> said = co_await rail.Lookup(row.payload, row.requirement, By());
+  const bool long_past = clock_.Now() > row.valid_before + kLookFor;
+  if (!said && !long_past) co_return Fail(said.error());
+  const rail::Traced traced = said ? *said : rail::Traced();
   if (traced.trace == rail::Trace::kUsed) co_return co_await Close(row, traced.settlement);
   const bool unused =
       traced.trace == rail::Trace::kUnused && traced.as_of > row.valid_before + kAfterExpiry;
   const bool nobody_knows = traced.trace == rail::Trace::kUnknown && traced.as_of == UnixMs();
-  if (!unused && !nobody_knows && traced.trace != rail::Trace::kUsedElsewhere) co_return false;
+  const bool elsewhere = traced.trace == rail::Trace::kUsedElsewhere;
+  if (!unused && !nobody_knows && !elsewhere && !long_past) co_return false;
   PTG_CO_RUN(co_await ledger_.EndLook(row.id, By()));
   co_return true;
 }

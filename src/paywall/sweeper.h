@@ -64,6 +64,8 @@ class Sweeper {
   // How many of them at once: of what a new payment may need from the chain this leaves the most.
   static constexpr size_t kAtOnce = 32;
   static constexpr Millis kEvery{1'000};
+  // How long a chain that does not answer is asked about what was given up.
+  static constexpr Millis kLookFor{86'400'000};
   // How often those that nothing ends are counted: their rows are read for it.
   static constexpr Millis kOverdueEvery{30'000};
 
