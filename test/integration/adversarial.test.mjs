@@ -2,6 +2,7 @@
 import assert from "node:assert/strict";
 import { randomBytes } from "node:crypto";
 import { after, afterEach, before, describe, test } from "node:test";
+import { findsPaid, kContent, kRoutes } from "../rig/src/lenient.mjs";
 import { decode, encode, offersOf, payHeader, paymentV1, paymentV2, payOnce } from "../rig/src/pay.mjs";
 import { receiptOf } from "../rig/src/peers.mjs";
 import { sellerConfig, startPontage } from "../rig/src/pontage.mjs";
@@ -9,59 +10,15 @@ import { request, talk, whole } from "../rig/src/raw.mjs";
 import * as rig from "../rig/src/rig.mjs";
 import { startUpstream } from "../rig/src/upstream.mjs";
 
-const kContent = "THE-PAID-CONTENT";
-const kRoutes = `
-[[route]]
-match = "GET /paid/data"
-price = "$0.001"
-[[route]]
-match = "/sold/*"
-price = "$0.001"
-[[route]]
-match = "GET /sold/help"
-price = "free"
-[[route]]
-match = "/echo/*"
-price = "free"
-[[route]]
-match = "GET /*"
-price = "free"
-`;
-
-// An upstream as lenient as they come: it finds the paid content under every spelling that some server
-// out there accepts, so a gate that reads a path otherwise gives it away. To some a backslash is a slash and to
-// others a character, and not all know parameters.
-function lenientPaths(url) {
-  let path = url.replace(/^https?:\/\/[^/]*/i, "").split(/[?#]/)[0];
-  try {
-    path = decodeURIComponent(path);
-  } catch {
-    // It takes what it was given.
-  }
-  const paths = [];
-  for (const [slashes, parameters] of [[true, true], [true, false], [false, true], [false, false]]) {
-    const parts = [];
-    for (const raw of (slashes ? path.replaceAll("\\", "/") : path).toLowerCase().split("/")) {
-      const part = (parameters ? raw.split(";")[0] : raw).replaceAll("\0", "");
-      if (part === "..") parts.pop();
-      else if (part && part !== ".") parts.push(part);
-    }
-    paths.push(`/${parts.join("/")}`);
-  }
-  return paths;
-}
-
 let chain, upstream, server, offers, had;
 let answerHeaders = {};
 let answerTrailers;
 before(async () => {
   chain = await rig.up();
   upstream = await startUpstream((req, res, body) => {
-    const paths = lenientPaths(req.url);
     for (const [name, value] of Object.entries(answerHeaders)) res.setHeader(name, value);
     if (answerTrailers) res.setHeader("trailer", Object.keys(answerTrailers).join(", "));
-    const paid = paths.some((path) => path === "/paid/data" || (path.startsWith("/sold/") && path !== "/sold/help"));
-    res.write(paid ? kContent : "free content");
+    res.write(findsPaid(req.url) ? kContent : "free content");
     res.write(` ${req.method} ${body.length}`);
     if (answerTrailers) res.addTrailers(answerTrailers);
     res.end();
@@ -371,110 +328,6 @@ describe("methods on a GET route", () => {
     const exposed = asked.headers.get("access-control-expose-headers").toUpperCase();
     for (const name of ["PAYMENT-REQUIRED", "PAYMENT-RESPONSE", "X-PAYMENT-RESPONSE"]) assert.ok(exposed.includes(name), name);
     assert.equal(asked.headers.get("access-control-allow-origin"), "*");
-  });
-});
-
-describe("spellings of a paid path", () => {
-  const kSpellings = [
-    "/paid/data",
-    "/paid/data/",
-    "/paid/data//",
-    "//paid/data",
-    "///paid///data",
-    "/paid//data",
-    "/PAID/DATA",
-    "/Paid/Data",
-    "/paid/dat%61",
-    "/%70%61%69%64/data",
-    "/%50aid/data",
-    "/paid%2fdata",
-    "/paid%2Fdata",
-    "/paid%5cdata",
-    "/paid%5Cdata",
-    "/paid\\data",
-    "\\paid\\data",
-    "/\\paid/data",
-    "/x/../paid/data",
-    "/x/%2e%2e/paid/data",
-    "/x/.%2E/paid/data",
-    "/x%2f..%2fpaid%2fdata",
-    "/x/..%2fpaid/data",
-    "/x/..\\paid\\data",
-    "/./paid/./data",
-    "/%2e/paid/%2e/data",
-    "/paid/x/../data",
-    "/paid/data/.",
-    "/paid/data/x/..",
-    "/paid/data;",
-    "/paid/data;jsessionid=1",
-    "/paid;x=1/data",
-    "/;x/paid/data",
-    "/paid/data%3bx",
-    "/paid/..;/paid/data",
-    "/paid/data%00",
-    "/paid/data%00.css",
-    "/paid/%00data",
-    "/paid/data%0a",
-    "/paid/data%20",
-    "/paid/%",
-    "/paid/%zz/../data",
-    "/paid/data%c0",
-    "/paid/dat%c1%a1",
-    "/paid/%e0%80%af../data",
-    "/paid%252fdata",
-    "/%2570aid/data",
-    "/paid/%252e%252e/paid/data",
-    "/paid/data?",
-    "/paid/data?x=1",
-    "/paid/data#x",
-    "/paid/data?/../../echo/x",
-    "/paid/data#/../../echo/x",
-    "/echo/../paid/data",
-    "/echo/%2e%2e/paid/data",
-    "/echo/..%2fpaid/data",
-    "/echo/..%5cpaid%5cdata",
-    "/echo/x/../../paid/data",
-    "/echo/..;/paid/data",
-    "/echo/a%5Cb%2F..%2F..%2Fpaid%2Fdata",
-    "/echo/a%5cb/../../paid%2fdata",
-    "/paid%2Fdata%2F..;x%2F..%2Fother",
-    "/echo%2f..;x%2f..%2fpaid%2fdata",
-    "/sold%2F7%5Cx",
-    "/sold/help;what%20is%20the%20capital",
-    "/sold/help%3bwhat",
-    "/sold%2fhelp;what",
-    "/../paid/data",
-    "/../../paid/data",
-    "http://shop.example/paid/data",
-    "HTTP://shop.example//paid/data",
-    "http://shop.example/echo/../paid/data",
-    "http://shop.example\\paid\\data",
-    "http://shop.example/echo/..%2fpaid%2fdata",
-    "//shop.example/paid/data",
-    "paid/data",
-    "*/paid/data",
-    "?/paid/data",
-    "/paid/data\t",
-    "/paid/\u00e4/../data",
-    "/paid/data%E2%80%8B/..",
-  ];
-  for (const path of kSpellings) {
-    test(JSON.stringify(path), async () => {
-      const raw = Buffer.from(request(`GET ${path}`, ["Connection: close"]), "utf8");
-      const { statuses, text } = await talk(server.url, raw);
-      assert.ok(!text.includes(kContent), `served free: ${text.slice(0, 200)}`);
-      assert.equal(statuses.length, 1, text.slice(0, 200));
-      assert.ok(statuses[0] < 500, `${statuses[0]}`);
-    });
-  }
-
-  test("what was matched is what is sent: a paid spelling reaches the upstream in one form", async () => {
-    paidHere = 1000n;
-    const good = encode(await paymentV1(offers));
-    const raw = request("GET //Paid/x/../%44ata/?q=%2F", [`X-PAYMENT: ${good}`, "Connection: close"]);
-    const { statuses, text } = await talk(server.url, raw, { withinMs: 5_000 });
-    assert.deepEqual(statuses, [200], text);
-    assert.equal(upstream.requests.at(-1).url, "/Paid/Data/?q=%2F");
   });
 });
 

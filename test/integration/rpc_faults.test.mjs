@@ -198,7 +198,8 @@ describe("two nodes of a chain", () => {
   test("above quorum_above both are asked", async () => {
     second.methods.clear();
     assert.equal((await ask("/cheap/1")).status, 200);
-    assert.equal(second.methods.size, 0);
+    // Transactions go to all.
+    assert.deepEqual([...second.methods].filter((name) => !["eth_chainId", "eth_sendRawTransaction"].includes(name)), []);
     assert.equal((await ask("/dear/1")).status, 200);
     assert.ok(second.methods.has("eth_getTransactionReceipt"));
   });
@@ -220,6 +221,63 @@ describe("two nodes of a chain", () => {
         { withinMs: 30_000, everyMs: 300, label: "the same payment is good when they agree" },
       );
       assert.equal(ended.status, 200, ended.text);
+    });
+  }
+});
+
+describe("the first of two nodes", () => {
+  let chain, first, upstream;
+  before(async () => {
+    chain = await rig.up();
+    first = await startFaultyNode(chain.rpc);
+    upstream = await startUpstream();
+  });
+  after(async () => {
+    await upstream?.stop();
+    first?.stop();
+    await chain?.stop();
+  });
+
+  // Each call is answered by `each`, or by the chain where that says nothing.
+  const calls = (each) => async ({ res, text, pass }) => {
+    const theirs = [JSON.parse(await pass())].flat();
+    const ours = [JSON.parse(text)].flat().map((call) => ({ jsonrpc: "2.0", id: call.id, ...each(call) }));
+    res.end(JSON.stringify(ours.map((one) => ("result" in one || "error" in one ? one : theirs.find(({ id }) => id === one.id)))));
+  };
+  const swallow = async ({ res, text, pass }) => {
+    if (!text.includes("eth_sendRawTransaction")) return res.end(await pass());
+    const said = [JSON.parse(text)].flat().map(({ id, method }) => {
+      const result = method === "eth_chainId" ? "0x14a34" : `0x${"11".repeat(32)}`;
+      return { jsonrpc: "2.0", id, result };
+    });
+    return res.end(JSON.stringify(said));
+  };
+  const kFaults = {
+    "takes transactions and passes them to nobody": swallow,
+    "answers every call with an error": calls(() => ({ error: { code: -32603, message: kSecret } })),
+    "knows its chain and answers every other call with an error": calls(({ method }) =>
+      method === "eth_chainId" ? {} : { error: { code: -32005, message: kSecret } },
+    ),
+    "has no state": calls(({ method }) => (method === "eth_call" ? { error: { code: -32000, message: `missing trie node ${kSecret}` } } : {})),
+    "is gone": ({ res }) => res.destroy(),
+  };
+  for (const [name, act] of Object.entries(kFaults)) {
+    test(`${name}: paid calls go on`, { timeout: 60_000 }, async (t) => {
+      const routes = '[[route]]\nmatch = "/paid/*"\nprice = "$0.001"\n';
+      const toml = sellerConfig({ rpc: first.url, upstream: upstream.url, x402: 'settle_timeout = "5s"', routes });
+      // Each by one who has asked the first one so far.
+      const server = await startPontage(toml.replace(`rpc = ["${first.url}"]`, `rpc = ["${first.url}", "${chain.rpc}"]`));
+      t.after(server.stop);
+      const url = `${server.url}/paid/${encodeURIComponent(name)}`;
+      const had = await rig.tokenBalance(chain.rpc, "payee");
+      const headers = payHeader(await paymentV2(await offersOf(url)));
+      first.fault = { method: "*", act, hits: 0 };
+      const answer = await fetch(url, { headers, signal: AbortSignal.timeout(30_000) });
+      const { hits } = first.fault;
+      first.mend();
+      assert.equal(answer.status, 200, await answer.text());
+      assert.ok(hits > 0, "it was asked");
+      assert.equal((await rig.tokenBalance(chain.rpc, "payee")) - had, 1000n);
     });
   }
 });

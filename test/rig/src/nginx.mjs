@@ -24,8 +24,9 @@ async function connects(port) {
 }
 
 // Starts nginx with `site` (the text of a file for the http block, listening on `port`). Returns {url,
-// pid, stop(), errors()}; errors is what it wrote into its log.
-export async function startNginx(site, port) {
+// pid, stop(), errors()}; errors is what it wrote into its log. With nearly all of its `connections` in use it closes
+// kept-alive ones, whatever is on its way to them.
+export async function startNginx(site, port, { connections = 512 } = {}) {
   const dir = fs.mkdtempSync(path.join(os.tmpdir(), "ptg-nginx-"));
   const scratch = ["client_body", "proxy", "fastcgi", "uwsgi", "scgi"].map((name) => `${name}_temp_path ${dir}/${name};`);
   const log = path.join(dir, "error.log");
@@ -36,7 +37,7 @@ export async function startNginx(site, port) {
 worker_processes 1;
 pid ${dir}/nginx.pid;
 error_log ${log} info;
-events { worker_connections 512; }
+events { worker_connections ${connections}; }
 http {
     access_log off;
     ${scratch.join("\n    ")}
