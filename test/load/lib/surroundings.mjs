@@ -92,12 +92,12 @@ export async function surround({ payers: count, keep }) {
   const authority = makeAuthority(dir);
   const certificate = makeCertificate(dir, "server", { authority });
   const own = { dir, chain, ports, authority: authority.cert, ca: fs.readFileSync(authority.cert), wire: await startWire(chain.port) };
-  let api = await startNginx(kSite(ports.api), ports.api);
+  let api = await startNginx(kSite(ports.api), ports.api, { connections: 4096 });
   let echo = await startEcho(ports.echo);
   own.flap = async (ms) => {
     await Promise.all([api.stop(), echo.stop()]);
     await sleep(ms);
-    api = await startNginx(kSite(ports.api), ports.api);
+    api = await startNginx(kSite(ports.api), ports.api, { connections: 4096 });
     echo = await startEcho(ports.echo);
   };
   const url = (name) => `http://127.0.0.1:${ports[name]}`;
