@@ -71,7 +71,7 @@ constexpr std::array kRows = {
     KeyRow{"chain.*", kTable, "", "One network, by its short name or CAIP-2 id."},
     KeyRow{"chain.*.rpc", kStringOrList, "",
            "JSON-RPC URLs (`env:NAME` for one with a key in it). Several: the next stands in when "
-           "one fails."},
+           "one fails, answers only errors or stands still; transactions go to all."},
     KeyRow{"chain.*.confirmations", kInt, "1", "Blocks until a transaction counts; 1 to 1000."},
     KeyRow{"chain.*.quorum_above", kMoney, "",
            "From this price on, two of the `rpc` servers must say the same of a payment and its "
