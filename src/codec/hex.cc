@@ -9,10 +9,10 @@ namespace {
 constexpr char kDigits[] = "0123456789abcdef";
 
 // By tables: transactions and calls are hex by the kilobyte. What a digit stands for; -1: none.
-constexpr std::array<int8_t, 256> kNibbles = [] {
-  std::array<int8_t, 256> nibbles{};
+constexpr std::array<int16_t, 256> kNibbles = [] {
+  std::array<int16_t, 256> nibbles{};
   nibbles.fill(-1);
-  for (int8_t i = 0; i < 16; ++i) {
+  for (int16_t i = 0; i < 16; ++i) {
     const auto digit = static_cast<uint8_t>(kDigits[i]);
     nibbles[digit] = i;
     if (i >= 10) nibbles[digit - 'a' + 'A'] = i;
