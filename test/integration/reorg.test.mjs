@@ -129,7 +129,7 @@ describe("a reorganisation of the chain", () => {
     const left = await rig.tokenBalance(chain.rpc, "poor");
     const data = `0xa9059cbb${rig.evmAddress("buyer").slice(2).toLowerCase().padStart(64, "0")}${left.toString(16).padStart(64, "0")}`;
     await call("eth_sendTransaction", { from: rig.evmAddress("poor"), to: rig.USDC.address, data });
-    assert.equal(await rig.tokenBalance(chain.rpc, "poor"), 0n);
+    await rig.until(async () => (await rig.tokenBalance(chain.rpc, "poor")) === 0n, { label: "spent" });
     const [row] = await told([hash], "left back lost");
     assert.equal(row.state, "settled", "the buyer was served");
     assert.equal(row.transactions[0].succeeded, false);
