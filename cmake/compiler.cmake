@@ -22,7 +22,8 @@ set(CMAKE_CXX_FLAGS_RELEASE "-O2 -g1")
 
 find_program(PTG_CCACHE ccache)
 if(PTG_CCACHE)
-  set(CMAKE_CXX_COMPILER_LAUNCHER ${PTG_CCACHE})
+  # Without these two it keeps nothing that includes a precompiled header.
+  set(CMAKE_CXX_COMPILER_LAUNCHER ${CMAKE_COMMAND} -E env CCACHE_SLOPPINESS=pch_defines,time_macros ${PTG_CCACHE})
 endif()
 find_program(PTG_LLD ld.lld-19)
 if(PTG_LLD)

@@ -28,7 +28,7 @@ function(ptg_folder name)
     add_executable(${name}_test ${tests})
     ptg_configure_target(${name}_test)
     target_link_libraries(${name}_test PRIVATE ${lib} ptg_testing_main)
-    target_compile_definitions(${name}_test PRIVATE PTG_SOURCE_DIR="${CMAKE_SOURCE_DIR}")
+    ptg_compile_quickly(${name}_test)
     ptg_unit_test(${name}_test "${A_PARTS}")
   endif()
   foreach(source ${fuzzers})
@@ -90,7 +90,6 @@ function(ptg_simulation name)
   add_executable(${name} ${sources})
   ptg_configure_target(${name})
   target_link_libraries(${name} PRIVATE ptg_paywall ptg_testing_main)
-  target_compile_definitions(${name} PRIVATE PTG_SOURCE_DIR="${CMAKE_SOURCE_DIR}")
   add_test(NAME ${name} COMMAND ${name})
   set_tests_properties(${name} PROPERTIES LABELS sim TIMEOUT 1200)
 endfunction()
@@ -101,6 +100,27 @@ add_custom_target(bench)
 # gtest's main plus our own listener-free defaults; a library so that each test binary links it once.
 add_library(ptg_testing_main INTERFACE)
 target_link_libraries(ptg_testing_main INTERFACE GTest::gmock GTest::gtest GTest::gtest_main)
+target_compile_definitions(ptg_testing_main INTERFACE PTG_SOURCE_DIR="${CMAKE_SOURCE_DIR}")
+
+# What every unit test includes, read once for all of them.
+file(CONFIGURE OUTPUT ${CMAKE_BINARY_DIR}/test_headers.cc CONTENT "")
+add_library(ptg_test_headers OBJECT ${CMAKE_BINARY_DIR}/test_headers.cc)
+target_link_libraries(ptg_test_headers PRIVATE ptg_testing_main Threads::Threads)
+
+# For sources of unit tests: half of what a clean build compiles. They are not optimised, which takes a third of
+# the time, while what they test is as in the binary; and their common headers come read already. Sources of the
+# product go without: there it gains nothing.
+set(PTG_QUICK_OPTIONS -O0 -U_FORTIFY_SOURCE -Xclang -fno-pch-timestamp)
+function(ptg_compile_quickly name)
+  target_compile_options(${name} PRIVATE ${PTG_QUICK_OPTIONS})
+  target_precompile_headers(${name} REUSE_FROM ptg_test_headers)
+endfunction()
+ptg_configure_target(ptg_test_headers)
+target_compile_options(ptg_test_headers PRIVATE ${PTG_QUICK_OPTIONS})
+target_precompile_headers(ptg_test_headers PRIVATE
+  <algorithm> <array> <atomic> <chrono> <coroutine> <cstdint> <deque> <expected> <functional> <map> <memory> <mutex>
+  <optional> <set> <span> <string> <string_view> <thread> <unordered_map> <utility> <variant> <vector>
+  <gmock/gmock.h> <gtest/gtest.h>)
 
 # The SQL of migrations/ as a source of `target`.
 function(ptg_embed_migrations target)
