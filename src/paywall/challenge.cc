@@ -145,9 +145,15 @@ bool IsBrowser(const net::Headers& headers) {
 Refusal MakeRefusal(const deal::Quote& quote, const Error& why, deal::Challenge challenge,
                     bool browser) {
   Refusal refusal;
+  if (IsLicenseFault(why.code())) refusal.status = problem::RowOf(why.code()).http;
   refusal.headers = std::move(challenge.headers);
+  if (refusal.status == 401) {
+    // RFC 6750 §3: nothing of the detail, which may hold quotes.
+    refusal.headers.emplace_back("WWW-Authenticate", "Bearer error=\"invalid_token\"");
+  }
   refusal.headers.emplace_back("Cache-Control", "no-store");
-  refusal.headers.emplace_back("Vary", "PAYMENT-SIGNATURE, X-PAYMENT, SIGN-IN-WITH-X, Accept");
+  refusal.headers.emplace_back(
+      "Vary", "PAYMENT-SIGNATURE, X-PAYMENT, SIGN-IN-WITH-X, Authorization, X-API-Key, Accept");
   if (browser) {
     refusal.content_type = "text/html; charset=utf-8";
     refusal.headers.emplace_back("Content-Security-Policy",
@@ -155,7 +161,7 @@ Refusal MakeRefusal(const deal::Quote& quote, const Error& why, deal::Challenge 
     refusal.body = Page(quote, why, challenge.members);
     return refusal;
   }
-  Json body = problem::ToJson(why, 402);
+  Json body = problem::ToJson(why, refusal.status);
   for (const codec::JsonMember& member : *challenge.members.AsObject()) {
     body.Set(member.key, member.value);
   }
