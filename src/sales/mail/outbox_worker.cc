@@ -146,8 +146,7 @@ void OutboxWorker::Note(const Provider& provider, const HeldMail& held, const At
     return;
   }
   const bool alarm = attempt.outcome == Outcome::kAlarm;
-  Log(alarm ? LogLevel::kError : LogLevel::kWarn,
-      alarm ? "mail.provider_refuses_us" : "mail.not_sent",
+  Log(alarm ? LogLevel::kError : LogLevel::kWarn, "mail.not_sent",
       {{"mail", held.id},
        {"kind", NameOf(held.mail.kind)},
        {"provider", provider.name()},
