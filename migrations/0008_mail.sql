@@ -26,6 +26,8 @@ CREATE TABLE mail_outbox (
 );
 CREATE INDEX mail_outbox_due ON mail_outbox (next_ms, id) WHERE state IN ('queued', 'sending', 'parked');
 CREATE INDEX mail_outbox_dead ON mail_outbox (created_ms) WHERE state = 'dead';
+-- Questions of people.
+CREATE INDEX mail_outbox_created ON mail_outbox (created_ms, id);
 CREATE INDEX mail_outbox_license ON mail_outbox (license, created_ms) WHERE license <> '';
 CREATE INDEX mail_outbox_provider_id ON mail_outbox (provider_id) WHERE provider_id <> '';
 

@@ -48,7 +48,7 @@ std::string Cipher(const Secret& key, std::string_view iv, std::string_view in, 
                              Octets(in), static_cast<int>(in.size())) == 1);
   PTG_CHECK(EVP_CipherFinal_ex(context.get(), reinterpret_cast<uint8_t*>(out.data()) + first,
                                &last) == 1);
-  out.resize(static_cast<size_t>(first + last));
+  out.resize(static_cast<size_t>(first) + static_cast<size_t>(last));
   return out;
 }
 

@@ -2,12 +2,14 @@
 
 #include <algorithm>
 
+#include "codec/text.h"
 #include "net/http1.h"
 #include "wire/problem/error_map.h"
 
 namespace pontage::paywall {
 namespace {
 
+using codec::EscapeHtml;
 using codec::Json;
 
 constexpr std::string_view kStyle =
@@ -74,33 +76,6 @@ std::string Page(const deal::Quote& quote, const Error& why, const Json& members
 }
 
 }  // namespace
-
-std::string EscapeHtml(std::string_view text) {
-  std::string out;
-  out.reserve(text.size());
-  for (const char c : text) {
-    switch (c) {
-      case '&':
-        out += "&amp;";
-        break;
-      case '<':
-        out += "&lt;";
-        break;
-      case '>':
-        out += "&gt;";
-        break;
-      case '"':
-        out += "&quot;";
-        break;
-      case '\'':
-        out += "&#39;";
-        break;
-      default:
-        out.push_back(c);
-    }
-  }
-  return out;
-}
 
 std::shared_ptr<Offered> RefusalCache::Of(const rail::RailSet& rails, const deal::Quote& quote,
                                           const std::function<Error()>& why) {

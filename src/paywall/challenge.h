@@ -61,7 +61,4 @@ class RefusalCache {
   std::unordered_map<std::string, std::shared_ptr<Offered>> kept_;
 };
 
-// Text for an HTML element or a quoted attribute.
-std::string EscapeHtml(std::string_view text);
-
 }  // namespace pontage::paywall

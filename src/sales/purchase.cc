@@ -3,6 +3,7 @@
 #include <algorithm>
 
 #include "base/id.h"
+#include "base/log.h"
 #include "base/try.h"
 #include "sales/mail/mail_outbox.h"
 
@@ -48,6 +49,15 @@ constexpr db::Statement kOfCustomer{
     "purchase.of_customer", "SELECT id FROM purchase WHERE customer = $1 ORDER BY id LIMIT 100"};
 
 UnixMs WholeSeconds(UnixMs at) { return UnixMs::FromSeconds(at.seconds()); }
+
+// Nobody loses a license because nobody can write to his address.
+Result<> UnlessUnmailable(const Result<bool>& enqueued, const License& license) {
+  if (enqueued) return {};
+  if (enqueued.error().code() != Code::kBadRequest) return Fail(enqueued.error());
+  Log(LogLevel::kWarn, "sales.unmailable",
+      {{"license_id", license.id}, {"pointer", enqueued.error().pointer()}});
+  return {};
+}
 
 Result<> Save(db::Tx& tx, const PurchaseFacts& facts, const Fulfilled& done, UnixMs now) {
   UnixMs paid_through;
@@ -111,7 +121,8 @@ Result<License> Fulfilment::Issue(db::Tx& tx, const PurchaseFacts& facts, const 
   PTG_TRY(const bool made, license::InsertLicense(tx, l, now));
   if (!made) return Fail(Code::kConflict, "the license of " + item.origin + " is there already");
   if (!l.email.empty()) {
-    PTG_RUN(EnqueueLicense(tx, l, facts.invoice_url, facts.invoice_pdf, ""));
+    const Result<bool> enqueued = EnqueueLicense(tx, l, facts.invoice_url, facts.invoice_pdf, "");
+    PTG_RUN(UnlessUnmailable(enqueued, l));
   }
   return l;
 }
@@ -127,8 +138,9 @@ Result<> Fulfilment::TellFailed(db::Tx& tx, const License& license,
                                                                   .pay_url = failed.pay_url,
                                                                   .access_until = license.expires,
                                                                   .day = 0});
-  PTG_RUN(mail::Enqueue(tx, NewIdText("mail", clock_, rng_), mail, license.id, clock_.Now()));
-  return {};
+  const Result<bool> enqueued =
+      mail::Enqueue(tx, NewIdText("mail", clock_, rng_), mail, license.id, clock_.Now());
+  return UnlessUnmailable(enqueued, license);
 }
 
 Result<> Fulfilment::TellEnded(db::Tx& tx, const License& license,
@@ -141,8 +153,9 @@ Result<> Fulfilment::TellEnded(db::Tx& tx, const License& license,
                      .plan = license.plan,
                      .ends_at = license.status == Status::kExpired ? now : license.expires,
                      .now = now});
-  PTG_RUN(mail::Enqueue(tx, NewIdText("mail", clock_, rng_), mail, license.id, now));
-  return {};
+  const Result<bool> enqueued =
+      mail::Enqueue(tx, NewIdText("mail", clock_, rng_), mail, license.id, now);
+  return UnlessUnmailable(enqueued, license);
 }
 
 Result<std::optional<License>> Fulfilment::ApplyItem(db::Tx& tx, const PurchaseFacts& facts,

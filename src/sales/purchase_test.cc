@@ -135,6 +135,14 @@ TEST_P(PurchaseTest, TheSameFactsAreOneLicenseAndOneMail) {
   EXPECT_THAT(Mails(), ElementsAre("license"));
 }
 
+// "käthe@example.com" is a customer at Stripe, and no mailbox that every server takes.
+TEST_P(PurchaseTest, AnAddressThatNobodyCanWriteToCostsNoLicense) {
+  PurchaseFacts facts = Facts();
+  facts.email = "k\xc3\xa4the@example.com";
+  EXPECT_THAT(Apply(facts).licenses, SizeIs(1));
+  EXPECT_THAT(Mails(), IsEmpty());
+}
+
 TEST_P(PurchaseTest, ARenewalExtendsTheSameLicense) {
   const License before = Apply(Facts()).licenses.front();
   PurchaseFacts renewed = Facts();

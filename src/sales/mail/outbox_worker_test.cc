@@ -336,7 +336,7 @@ TEST_P(OutboxTest, NeitherLicenseNorAddressGetIntoTheLog) {
     Pass();
   }
   SetLogSink(nullptr);
-  for (const char* event : {"mail.sent", "mail.not_sent", "mail.provider_refuses_us", "mail.dead",
+  for (const char* event : {"mail.sent", "mail.not_sent", R"("outcome":"alarm")", "mail.dead",
                             "mail.parked", "mail.suppressed"}) {
     EXPECT_THAT(Logged(), HasSubstr(event));
   }

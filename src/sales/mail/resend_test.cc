@@ -17,7 +17,6 @@ using codec::Json;
 using testing::FailsWith;
 using ::testing::HasSubstr;
 using testing::IsOk;
-using ::testing::Not;
 using testing::RawPeer;
 
 constexpr char kKey[] = "re_a_secret_key";

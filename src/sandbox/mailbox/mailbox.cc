@@ -171,7 +171,7 @@ void Mailbox::Tell(const MailboxMail& mail) {
 Mailbox::Fault Mailbox::TakeFault(bool smtp) {
   const auto at = std::ranges::find(faults_, smtp, &Fault::smtp);
   if (at == faults_.end()) return {};
-  const Fault fault = *at;
+  Fault fault = *at;
   if (--at->count == 0) faults_.erase(at);
   return fault;
 }

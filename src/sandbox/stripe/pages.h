@@ -5,6 +5,7 @@
 #include <string_view>
 
 #include "codec/json.h"
+#include "codec/text.h"
 #include "sandbox/stripe/account.h"
 #include "sandbox/stripe/params.h"
 
@@ -33,7 +34,7 @@ Page InvoicePdf(const codec::Json& invoice);
 void PayOpenInvoice(Account& account, codec::Json& invoice);
 
 // For the parts.
-std::string Escape(std::string_view text);
+inline std::string Escape(std::string_view text) { return codec::EscapeHtml(text); }
 Page HtmlPage(int status, const std::string& title, const std::string& main);
 Page SeeOther(std::string location);
 // "$29.00", "29.00 EUR": of whole minor units.
