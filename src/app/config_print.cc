@@ -172,28 +172,29 @@ void PrintLicenses(const Config& c, std::string& out) {
     if (plan.trial_days != 0) out += "\ntrial_days = " + std::to_string(plan.trial_days);
     std::string limits;
     for (const auto& [name, value] : plan.limits) {
-      limits += (limits.empty() ? "" : ", ") + name + " = " + std::to_string(value);
+      limits += (limits.empty() ? "" : ", ") + ShownKey(name) + " = " + std::to_string(value);
     }
     if (!limits.empty()) out += "\nlimits = { " + limits + " }";
     out += '\n';
   }
   if (c.stripe.present) {
-    out += "\n[stripe]\napi_key = " + Shown(c.stripe.api_key) + "\nwebhook_secret = [";
-    for (size_t i = 0; i < c.stripe.webhook_secrets.size(); ++i) {
-      out += (i == 0 ? "" : ", ") + Shown(c.stripe.webhook_secrets[i]);
+    out += "\n[stripe]\n";
+    if (!c.stripe.api_key.empty()) out += "api_key = " + Shown(c.stripe.api_key) + '\n';
+    std::string secrets;
+    for (const Secret& secret : c.stripe.webhook_secrets) {
+      if (!secret.empty()) secrets += (secrets.empty() ? "" : ", ") + Shown(secret);
     }
+    out += "webhook_secret = [" + secrets;
     out += "]\napi_base = " + QuoteToml(c.stripe.api_base) + '\n';
   }
   if (c.mail.present) {
-    out += "\n[mail]\nprovider = " + QuoteToml(c.mail.provider);
-    out += "\nfrom = " + QuoteToml(c.mail.from) + '\n';
-    if (!c.mail.api_key.empty()) {
-      out += "api_key = " + Shown(c.mail.api_key) + "\napi_base = " + QuoteToml(c.mail.api_base) +
-             '\n';
-    }
-    if (!c.mail.host.empty()) {
-      out += "host = " + QuoteToml(c.mail.host) + "\nport = " + std::to_string(c.mail.port) + '\n';
-    }
+    out += "\n[mail]\n";
+    if (!c.mail.provider.empty()) out += "provider = " + QuoteToml(c.mail.provider) + '\n';
+    if (!c.mail.from.empty()) out += "from = " + QuoteToml(c.mail.from) + '\n';
+    if (!c.mail.api_key.empty()) out += "api_key = " + Shown(c.mail.api_key) + '\n';
+    out += "api_base = " + QuoteToml(c.mail.api_base) + '\n';
+    if (!c.mail.host.empty()) out += "host = " + QuoteToml(c.mail.host) + '\n';
+    if (c.mail.port != 0) out += "port = " + std::to_string(c.mail.port) + '\n';
   }
   if (!c.license.present) return;
   out += "\n[license]\n";
