@@ -11,8 +11,11 @@
 #include "app/close_watch.h"
 #include "app/facilitator_wiring.h"
 #include "app/gateway_wiring.h"
+#include "app/license_feed.h"
+#include "app/licenses.h"
 #include "app/open_store.h"
 #include "app/reload.h"
+#include "app/sales_wiring.h"
 #include "app/site.h"
 #include "app/tls_files.h"
 #include "base/id.h"
@@ -115,9 +118,11 @@ struct House::Impl {
   std::unique_ptr<ledger::Ledger> ledger;
   std::unique_ptr<Chains> chains;
   std::unique_ptr<facilitator::FacilitatorApi> api;
+  std::unique_ptr<SalesRole> sales;
   std::unique_ptr<GatewayShared> shared;
   std::shared_ptr<const gateway::Site> site;  // of the sweeper's loop
   std::unique_ptr<paywall::Sweeper> sweeper;
+  std::unique_ptr<LicenseFeed> licenses;  // of the first loop
   std::vector<PerLoop> loops;
   std::shared_ptr<const net::TlsServerContext> tls;  // null: plain listeners
   std::unique_ptr<net::Server> metrics_server;
@@ -133,6 +138,13 @@ struct House::Impl {
   // Without the books nothing is sold or settled. The sweeper is there before `ready` is set.
   bool StoreAnswers() const { return sweeper ? sweeper->store_answers() : store_answers.load(); }
   bool facilitator_role() const { return Has(roles, "facilitator"); }
+  bool sales_role() const { return Has(roles, "sales"); }
+  std::vector<Door> Doors() const;
+  // As far as it is known before there are ports.
+  std::string PublicUrl() const {
+    const std::string& said = config.server.public_url;
+    return said.empty() ? UrlOf(config.server.listen.front(), tls != nullptr) : said;
+  }
 
   Result<> Build();
   Result<> ReadTlsFiles();
@@ -144,6 +156,7 @@ struct House::Impl {
   }
   Task<> Watch();
   Task<> WatchStore();
+  void TellGateways();
   Task<> DrainLoop(size_t loop, Deadline by);
   void BreakOff();
 };
@@ -161,6 +174,14 @@ Result<> House::Impl::ReadTlsFiles() {
   return {};
 }
 
+std::vector<Door> House::Impl::Doors() const {
+  std::vector<Door> doors;
+  if (api) doors.push_back(DoorOf(*api));
+  if (!sales) return doors;
+  for (Door& door : sales->Doors()) doors.push_back(std::move(door));
+  return doors;
+}
+
 Result<> House::Impl::Build() {
   PTG_RUN(ReadTlsFiles());
   PTG_TRY(store, OpenStore(config, clock));
@@ -172,21 +193,25 @@ Result<> House::Impl::Build() {
     // Where the gateway role is off the calls stand at the root too.
     PTG_TRY(api, MakeFacilitatorApi(config, *chains, !gateway_role(), clock, rng));
   }
+  if (sales_role()) {
+    PTG_TRY(sales, SalesRole::Make(config, PublicUrl(), *store.database, metrics, clock, rng));
+  }
   shared = std::make_unique<GatewayShared>(GatewayShared::Parts{
       .ledger = *ledger,
       .metrics = metrics,
       .clock = clock,
       .rng = rng,
-      .api = api.get(),
+      .doors = Doors(),
       .ready = [this] { return ready.load() && chains->ready() && StoreAnswers(); },
-      .settle_timeout = config.x402.settle_timeout});
+      .settle_timeout = config.x402.settle_timeout,
+      .database = *store.database});
   if (gateway_role()) {
-    const std::string url = config.server.public_url.empty()
-                                ? UrlOf(config.server.listen.front(), tls != nullptr)
-                                : config.server.public_url;
-    PTG_TRY(site,
-            BuildSite(config, config, url, chains->facilitator(), shared->upstreams(), clock));
+    PTG_TRY(site, BuildSite(config, config, PublicUrl(), chains->facilitator(), shared->upstreams(),
+                            clock));
     WarnOfRoutes(*site);
+    // Nobody passes with a license that was revoked before this process began.
+    PTG_TRY(licenses, MakeLicenseFeed(config, *store.database, runtime.loop(0), clock, metrics));
+    PTG_RUN(runtime.loop(0).RunUntilDone(licenses->Read()));
   }
   // A fresh process says that it lives before it takes a row.
   const Deadline by = Deadline::In(clock, Millis(10'000));
@@ -213,7 +238,11 @@ net::Handler House::Impl::HandlerOf(size_t loop) {
     PTG_CO_TRY(const bool status,
                co_await gateway::AnswerIfStatus(head, reply, shared->deps().ready));
     if (status) co_return {};
-    co_return co_await api->Handle(head, body, out);
+    const catalog::Target unread;  // doors look at the request's own
+    PTG_CO_TRY(const bool done, co_await shared->deps().built_in(unread, head, body, reply));
+    if (done) co_return {};
+    const Error unknown(Code::kNotFound, "there is nothing at this path");
+    co_return co_await reply.Problem(unknown);
   };
   return serve;
 }
@@ -288,6 +317,13 @@ Task<> House::Impl::WatchStore() {
   }
 }
 
+// What the issuer says of licenses, for the gateways of all loops.
+void House::Impl::TellGateways() {
+  for (size_t i = 0; i < runtime.size(); ++i) {
+    runtime.loop(i).Post([this, i, words = licenses->words()] { loops[i].gateway->Use(words); });
+  }
+}
+
 House::House(std::unique_ptr<Impl> impl) : impl_(std::move(impl)) {}
 
 House::~House() {
@@ -315,6 +351,7 @@ Result<> House::Start() {
     OnLoop(h.runtime.loop(i), [&h, i] {
       h.loops[i].gateway =
           std::make_unique<gateway::Gateway>(h.runtime.loop(i), h.shared->deps(), h.site);
+      h.loops[i].gateway->Use(h.licenses->words());
     });
   }
   PTG_RUN(h.ListenAll());
@@ -330,6 +367,7 @@ Result<> House::Start() {
     Loop& loop = h.runtime.loop(0);
     h.chains->Start();
     loop.Spawn(h.Watch(), "chains.watch");
+    if (h.sales) h.sales->Start(loop);
     if (!h.gateway_role()) {
       loop.Spawn(h.WatchStore(), "store.watch");
       return;
@@ -337,6 +375,8 @@ Result<> House::Start() {
     h.sweeper = std::make_unique<paywall::Sweeper>(
         *h.ledger, [&h] { return h.site->rails; }, h.metrics, h.clock);
     loop.Spawn(h.sweeper->Run(), "sweeper");
+    loop.Spawn(h.licenses->Follow([&h] { h.TellGateways(); }), "licenses");
+    loop.Spawn(h.shared->CountLicenses(), "licenses.count");
   });
   h.ready = true;
   const auto say = [](std::string_view listener, const std::string& url) {
@@ -430,6 +470,7 @@ Task<> House::Impl::DrainLoop(size_t loop, Deadline by) {
   if (loop != 0) co_return {};
   // What all loops share ends when the last of them has served: a payment may still be settling.
   while (serving > 0) PTG_CO_RUN(co_await Sleep(kStopPoll));
+  if (gateway_role()) PTG_CO_RUN(co_await shared->WriteLicenses(true));
   if (sweeper) sweeper->Stop();
   co_return co_await chains->Stop();
 }
@@ -450,6 +491,7 @@ void House::Stop(const std::function<bool()>& hurry) {
   if (!h.started) return;
   h.started = false;
   h.ready = false;
+  if (h.sales) h.sales->Stop();
   const Deadline by = Deadline::In(h.clock, h.config.server.drain_timeout);
   h.serving = h.runtime.size();
   // Every loop drains at once; each says when it is done.

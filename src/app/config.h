@@ -247,7 +247,7 @@ struct Config {
   // The known assets and those of the [chain] tables, which come first on their chain.
   chain::AssetRegistry Assets() const;
   // Roles with keys in this file: "gateway" when there are routes, "facilitator" when one is local
-  // or [facilitator] is there.
+  // or [facilitator] is there, "sales" when there is a key that signs licenses.
   std::vector<std::string> Roles() const;
 };
 

@@ -97,6 +97,10 @@ void ReadLicense(const Section& s, LicenseConfig& to) {
   to.allow_shared_key = s.BoolOr("allow_shared_key", false);
   to.signing_key = s.OneSecret("signing_key");
   to.jwks = s.StringOr("jwks", "");
+  constexpr std::string_view kFile = "file:";
+  if (to.jwks.starts_with(kFile)) {
+    to.jwks = std::string(kFile) + s.context().FromHere(to.jwks.substr(kFile.size()));
+  }
   to.feed = s.UrlOr("feed", "");
   to.grace_days = s.Int("grace_days", 0, 365).value_or(to.grace_days);
 }

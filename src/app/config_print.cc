@@ -140,6 +140,7 @@ void PrintRoutes(const Config& c, std::string& out) {
     if (route.rate) out += "\nrate = " + QuoteToml(route.rate->text);
     if (route.free_quota) out += "\nfree = " + QuoteToml(route.free_quota->text);
     if (!route.product.empty()) out += "\nproduct = " + QuoteToml(route.product);
+    if (!route.plans.empty()) out += "\nplans = " + List(route.plans);
     if (!route.networks.empty()) {
       std::vector<std::string> names;
       for (const auto& network : route.networks) names.push_back(Name(network));
@@ -158,6 +159,49 @@ void PrintRoutes(const Config& c, std::string& out) {
     out += "\n[[product]]\nname = " + QuoteToml(product.name);
     out += "\nprice = " + QuoteToml(product.price) + '\n';
   }
+}
+
+void PrintLicenses(const Config& c, std::string& out) {
+  for (const PlanConfig& plan : c.plans) {
+    out += "\n[[plan]]\nname = " + QuoteToml(plan.name);
+    if (!plan.products.empty()) out += "\nproduct = " + List(plan.products);
+    if (!plan.tier.empty()) out += "\ntier = " + QuoteToml(plan.tier);
+    if (!plan.price.empty()) out += "\nprice = " + QuoteToml(plan.price);
+    if (!plan.stripe_price.empty()) out += "\nstripe_price = " + QuoteToml(plan.stripe_price);
+    if (plan.days != 0) out += "\ndays = " + std::to_string(plan.days);
+    if (plan.trial_days != 0) out += "\ntrial_days = " + std::to_string(plan.trial_days);
+    std::string limits;
+    for (const auto& [name, value] : plan.limits) {
+      limits += (limits.empty() ? "" : ", ") + ShownKey(name) + " = " + std::to_string(value);
+    }
+    if (!limits.empty()) out += "\nlimits = { " + limits + " }";
+    out += '\n';
+  }
+  if (c.stripe.present) {
+    out += "\n[stripe]\n";
+    if (!c.stripe.api_key.empty()) out += "api_key = " + Shown(c.stripe.api_key) + '\n';
+    std::string secrets;
+    for (const Secret& secret : c.stripe.webhook_secrets) {
+      if (!secret.empty()) secrets += (secrets.empty() ? "" : ", ") + Shown(secret);
+    }
+    out += "webhook_secret = [" + secrets;
+    out += "]\napi_base = " + QuoteToml(c.stripe.api_base) + '\n';
+  }
+  if (c.mail.present) {
+    out += "\n[mail]\n";
+    if (!c.mail.provider.empty()) out += "provider = " + QuoteToml(c.mail.provider) + '\n';
+    if (!c.mail.from.empty()) out += "from = " + QuoteToml(c.mail.from) + '\n';
+    if (!c.mail.api_key.empty()) out += "api_key = " + Shown(c.mail.api_key) + '\n';
+    out += "api_base = " + QuoteToml(c.mail.api_base) + '\n';
+    if (!c.mail.host.empty()) out += "host = " + QuoteToml(c.mail.host) + '\n';
+    if (c.mail.port != 0) out += "port = " + std::to_string(c.mail.port) + '\n';
+  }
+  if (!c.license.present) return;
+  out += "\n[license]\n";
+  if (!c.license.issuer.empty()) out += "issuer = " + QuoteToml(c.license.issuer) + '\n';
+  if (!c.license.signing_key.empty()) out += "signing_key = " + Shown(c.license.signing_key) + '\n';
+  if (!c.license.jwks.empty()) out += "jwks = " + QuoteToml(c.license.jwks) + '\n';
+  out += "grace_days = " + std::to_string(c.license.grace_days) + '\n';
 }
 
 }  // namespace
@@ -190,6 +234,7 @@ std::string PrintConfig(const Config& config) {
   PrintX402(config, out);
   PrintChains(config, out);
   PrintRoutes(config, out);
+  PrintLicenses(config, out);
   for (const std::string& warning : config.warnings) out += "\n# " + warning;
   if (!config.warnings.empty()) out += '\n';
   return out;

@@ -2,18 +2,36 @@
 
 #include <functional>
 #include <memory>
+#include <string_view>
+#include <vector>
 
 #include "app/config.h"
 #include "app/site.h"
 #include "base/rng.h"
 #include "base/time.h"
-#include "facilitator/facilitator_api.h"
+#include "db/db.h"
 #include "gateway/gateway.h"
 #include "ledger/ledger.h"
+#include "license/quota.h"
+#include "net/server.h"
 #include "obs/metrics.h"
 
 // What the gateway role of a process is made of beside its loops.
 namespace pontage::app {
+
+// Built-in paths of another role in this process.
+struct Door {
+  std::function<bool(std::string_view target)> serves;
+  net::Handler handle;
+};
+
+// Of anything with Serves and Handle, which outlives it.
+template <typename Api>
+Door DoorOf(Api& api) {
+  return {.serves = [&api](std::string_view target) { return api.Serves(target); },
+          .handle = [&api](net::RequestHead& head, net::BodySource& body,
+                           net::ResponseWriter& out) { return api.Handle(head, body, out); }};
+}
 
 // What outlives configurations and is shared by all loops: who used how much, how the upstreams
 // are, and the dependencies that a Gateway takes. Made before the loops run.
@@ -24,20 +42,28 @@ class GatewayShared {
     obs::Registry& metrics;
     const Clock& clock;
     Rng& rng;
-    // The facilitator's paths beside the routes; nullptr: none.
-    facilitator::FacilitatorApi* api = nullptr;
+    std::vector<Door> doors;  // beside the routes
     std::function<bool()> ready;
     Millis settle_timeout{30'000};
+    db::Database& database;  // where licenses are counted
   };
   explicit GatewayShared(Parts parts);
 
   const gateway::GatewayDeps& deps() const { return deps_; }
   gateway::Upstreams& upstreams() { return upstreams_; }
+  // Writes down what licenses used, and gives blocks of quotas back that nobody asks for (`all`: at
+  // the end). What the store does not take is logged, and tried again.
+  Task<> WriteLicenses(bool all);
+  // That every few seconds. Never ends by itself.
+  Task<> CountLicenses();
 
  private:
-  facilitator::FacilitatorApi* const api_;
+  const std::vector<Door> doors_;
+  const Clock& clock_;
   gateway::Limiter limiter_;
   gateway::Upstreams upstreams_;
+  license::Quota quota_;
+  license::UsageBook usage_;
   const gateway::GatewayDeps deps_;
 };
 

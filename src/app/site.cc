@@ -2,6 +2,7 @@
 
 #include <algorithm>
 
+#include "app/licenses.h"
 #include "app/tls_files.h"
 #include "base/try.h"
 #include "rail/x402_rail.h"
@@ -32,6 +33,8 @@ catalog::Route ToRoute(const RouteConfig& from, const Config& config) {
   route.rate = allowance(from.rate);
   route.free_quota = allowance(from.free_quota);
   route.hold_max = from.hold_max.value_or(config.x402.hold_max);
+  route.product = from.product;
+  route.plans = from.plans;
   route.description = from.description;
   route.mime_type = from.mime_type;
   return route;
@@ -92,7 +95,13 @@ Result<std::shared_ptr<const gateway::Site>> BuildSite(const Config& config, con
       rail::X402Rail::Make(site->routes, running.Assets(), std::move(options), facilitator, clock));
   std::vector<std::unique_ptr<rail::Rail>> rails;
   rails.push_back(std::move(x402));
-  site->rails = std::make_shared<const rail::RailSet>(std::move(rails));
+  PTG_TRY(std::shared_ptr<const license::Verifier> verifier, LoadVerifier(config));
+  std::unique_ptr<const rail::LicenseRail> licenses;
+  if (verifier) {
+    licenses = std::make_unique<const rail::LicenseRail>(
+        std::move(verifier), site->routes, PlanOffers(config, public_url), PlanTermsOf(config));
+  }
+  site->rails = std::make_shared<const rail::RailSet>(std::move(rails), std::move(licenses));
   return std::shared_ptr<const gateway::Site>(std::move(site));
 }
 

@@ -77,6 +77,14 @@ enum class Code : uint16_t {
   // An upstream that takes no more work now.
   kUpstreamBusy,
   kUpstreamDown,
+  // A license.
+  kLicenseInvalid,
+  kLicenseExpired,
+  kLicenseRevoked,
+  kLicenseSuspended,
+  kWrongPlan,
+  kWrongProduct,
+  kQuotaExceeded,
   kCount_,
 };
 

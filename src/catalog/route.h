@@ -29,6 +29,8 @@ struct Route {
   Allowance rate;                 // of each client, before anything else
   Allowance free_quota;           // of each client: so many calls cost nothing
   bool limited() const { return rate.limits() || (free_quota.limits() && !free); }
+  std::string product;             // that it belongs to; empty: none
+  std::vector<std::string> plans;  // whose licenses pass instead of a payment
   std::string description;
   std::string mime_type;
 };

@@ -113,9 +113,14 @@ Task<> Gateway::Answer(net::RequestHead& head, net::BodySource& body, Reply& rep
                      "this route has no upstream: a proxy asks about it at /forward-auth");
     co_return co_await reply.Problem(only);
   }
-  Admission admission = route.free ? Admission::kFree : Admission::kPriced;
-  if (route.limited()) {
-    PTG_CO_TRY(admission, co_await Limit(*site, route, head, reply));
+  Licensed licensed = JudgeLicense(*site, route, head);
+  if (licensed.claims && licensed.limits != license::Limits{}) {
+    PTG_CO_RUN(co_await CountLicense(licensed, route));
+  }
+  if (licensed.claims) NoteLicensed(licensed, route, reply);
+  Admission admission = route.free || licensed.claims ? Admission::kFree : Admission::kPriced;
+  if (route.limited() || !licensed.policy.empty()) {
+    PTG_CO_TRY(admission, co_await Limit(*site, route, head, licensed, reply));
   }
   if (admission == Admission::kRefused) co_return {};
   if (admission == Admission::kFree) {
@@ -124,6 +129,12 @@ Task<> Gateway::Answer(net::RequestHead& head, net::BodySource& body, Reply& rep
   const deal::Quote quote = QuoteOf(*site, *index, *target, head.method);
   UpstreamWork work(client_, site->upstreams[*route.upstream], *target, head, *site, deps_);
   paywall::Call call{route, quote, *site->rails, head, body, work, reply};
+  if (licensed.fault) {
+    if (licensed.retry > Millis(0)) {
+      reply.Add("Retry-After", std::to_string(catalog::RetrySeconds(licensed.retry)));
+    }
+    co_return co_await exchange_.TurnAway(call, *licensed.fault);
+  }
   co_return co_await exchange_.Run(std::move(call));
 }
 
@@ -154,9 +165,14 @@ Task<> Gateway::AnswerForwardAuth(const Site& site, net::RequestHead& head, Repl
   catalog::Route route = site.routes[*index];
   route.settle_before = true;
   noted.route = route.match;
-  Admission admission = route.free ? Admission::kFree : Admission::kPriced;
-  if (route.limited()) {
-    PTG_CO_TRY(admission, co_await Limit(site, route, head, reply));
+  Licensed licensed = JudgeLicense(site, route, head);
+  if (licensed.claims && licensed.limits != license::Limits{}) {
+    PTG_CO_RUN(co_await CountLicense(licensed, route));
+  }
+  if (licensed.claims) NoteLicensed(licensed, route, reply);
+  Admission admission = route.free || licensed.claims ? Admission::kFree : Admission::kPriced;
+  if (route.limited() || !licensed.policy.empty()) {
+    PTG_CO_TRY(admission, co_await Limit(site, route, head, licensed, reply));
   }
   if (admission == Admission::kRefused) co_return {};
   if (admission == Admission::kFree) {
@@ -170,22 +186,29 @@ Task<> Gateway::AnswerForwardAuth(const Site& site, net::RequestHead& head, Repl
   net::StringBody no_body("");
   PassWork work;
   paywall::Call call{route, quote, *site.rails, head, no_body, work, reply};
+  if (licensed.fault) {
+    if (licensed.retry > Millis(0)) {
+      reply.Add("Retry-After", std::to_string(catalog::RetrySeconds(licensed.retry)));
+    }
+    co_return co_await exchange_.TurnAway(call, *licensed.fault);
+  }
   co_return co_await exchange_.Run(std::move(call));
 }
 
 Task<Gateway::Admission> Gateway::Limit(const Site& site, const catalog::Route& route,
-                                        const net::RequestHead& head, Reply& reply) {
+                                        const net::RequestHead& head, const Licensed& licensed,
+                                        Reply& reply) {
   const std::string client = ClientKey(ClientAddress(head, site.trusted));
   const SteadyMs now = deps_.clock.Steady();
-  std::string policy;
-  std::string left;
+  std::string policy = licensed.policy;
+  std::string left = licensed.left;
   const auto add = [&policy, &left](std::string_view name, const catalog::Allowance& allowance,
                                     const catalog::Verdict& verdict) {
     policy += (policy.empty() ? "" : ", ") + catalog::PolicyMember(name, allowance);
     left += (left.empty() ? "" : ", ") + catalog::LimitMember(name, verdict);
   };
   bool refused = false;
-  bool free = route.free;
+  bool free = route.free || licensed.claims != nullptr;
   Millis retry{0};
   if (route.rate.limits()) {
     const catalog::Verdict verdict = deps_.limiter.TakeRate(route.match, client, route.rate, now);
@@ -193,7 +216,7 @@ Task<Gateway::Admission> Gateway::Limit(const Site& site, const catalog::Route& 
     refused = !verdict.pass;
     retry = verdict.retry;
   }
-  if (route.free_quota.limits() && !route.free && !refused) {
+  if (route.free_quota.limits() && !free && !refused) {
     const catalog::Verdict verdict =
         deps_.limiter.TakeQuota(route.match, client, route.free_quota, now);
     add("free", route.free_quota, verdict);

@@ -2,7 +2,9 @@
 
 #include <array>
 #include <functional>
+#include <map>
 #include <memory>
+#include <optional>
 #include <string>
 #include <unordered_map>
 #include <utility>
@@ -16,6 +18,8 @@
 #include "gateway/limiter.h"
 #include "gateway/upstreams.h"
 #include "ledger/ledger.h"
+#include "license/gate.h"
+#include "license/quota.h"
 #include "net/client.h"
 #include "net/server.h"
 #include "obs/metrics.h"
@@ -63,6 +67,9 @@ struct GatewayDeps {
   Limiter& limiter;
   std::function<bool()> ready;  // may traffic come? (/readyz)
   paywall::ExchangeOptions exchange;
+  // Where licenses are counted; null: nowhere, and their limits are not looked at.
+  license::Quota* quota = nullptr;
+  license::UsageBook* usage = nullptr;
   // Built-in paths beside the routes (the facilitator's, in one process). Gives false when the path
   // is none of its own; a configured route wins over it.
   std::function<Task<bool>(const catalog::Target& target, net::RequestHead& head,
@@ -82,7 +89,10 @@ class Gateway {
   void Replace(std::shared_ptr<const Site> site) {
     site_ = std::move(site);
     request_times_.clear();
+    licensed_calls_.clear();
   }
+  // The issuer's words on licenses, from the next request on.
+  void Use(std::shared_ptr<const license::Entitlements> words) { licenses_.Use(std::move(words)); }
 
  private:
   // What the log says of a request: of one that a proxy asked about, the one asked about.
@@ -95,11 +105,32 @@ class Gateway {
   // May `question` pass? 200 with the receipt, or the refusal that its client should see.
   Task<> AnswerForwardAuth(const Site& site, net::RequestHead& head, paywall::Reply& reply,
                            Noted& noted);
+  // What a license in the request is worth on a priced route: it opens it, or has a fault that is
+  // to be told; neither where there is none, or a payment beside it counts.
+  struct Licensed {
+    std::shared_ptr<const license::Claims> claims = nullptr;
+    license::Limits limits{};
+    std::optional<Error> fault = std::nullopt;
+    bool paid = false;  // there is a payment beside it
+    Millis retry{0};    // of a limit that is used up
+    // Members of RateLimit-Policy and RateLimit.
+    std::string policy{};
+    std::string left{};
+  };
+  Licensed JudgeLicense(const Site& site, const catalog::Route& route,
+                        const net::RequestHead& head);
+  // One call of each limit of its plan, or the fault that one is used up.
+  Task<> CountLicense(Licensed& licensed, const catalog::Route& route);
+  Task<bool> TakeOne(Licensed& licensed, license::PeriodKind kind, std::string_view name,
+                     int64_t most);
+  // Says what it opened, and that a payment was not needed.
+  void NoteLicensed(const Licensed& licensed, const catalog::Route& route, paywall::Reply& reply);
   // The route's limits for this client: refused, free for once, or at its price. Adds the fields
   // that say how much is left.
   enum class Admission : uint8_t { kRefused, kFree, kPriced };
   Task<Admission> Limit(const Site& site, const catalog::Route& route, const net::RequestHead& head,
-                        paywall::Reply& reply);
+                        const Licensed& licensed, paywall::Reply& reply);
+  obs::Counter& LicensedCalls(const catalog::Route& route, std::string_view code);
   Task<> Forward(const Site& site, const catalog::Route& route, const catalog::Target& target,
                  net::RequestHead& head, net::BodySource& body, paywall::Reply& reply);
   Task<> Preflight(const net::RequestHead& head, paywall::Reply& reply);
@@ -110,6 +141,9 @@ class Gateway {
   std::shared_ptr<const Site> site_;
   net::Client client_;
   paywall::Exchange exchange_;
+  license::Gate licenses_;
+  // By route, then by word, which is one of the error map's.
+  std::unordered_map<std::string, std::map<std::string_view, obs::Counter*>> licensed_calls_;
   // By route, then by class of status.
   std::unordered_map<std::string, std::array<obs::Histogram*, 7>> request_times_;
 };

@@ -2,12 +2,14 @@
 
 #include <algorithm>
 
+#include "codec/text.h"
 #include "net/http1.h"
 #include "wire/problem/error_map.h"
 
 namespace pontage::paywall {
 namespace {
 
+using codec::EscapeHtml;
 using codec::Json;
 
 constexpr std::string_view kStyle =
@@ -75,33 +77,6 @@ std::string Page(const deal::Quote& quote, const Error& why, const Json& members
 
 }  // namespace
 
-std::string EscapeHtml(std::string_view text) {
-  std::string out;
-  out.reserve(text.size());
-  for (const char c : text) {
-    switch (c) {
-      case '&':
-        out += "&amp;";
-        break;
-      case '<':
-        out += "&lt;";
-        break;
-      case '>':
-        out += "&gt;";
-        break;
-      case '"':
-        out += "&quot;";
-        break;
-      case '\'':
-        out += "&#39;";
-        break;
-      default:
-        out.push_back(c);
-    }
-  }
-  return out;
-}
-
 std::shared_ptr<Offered> RefusalCache::Of(const rail::RailSet& rails, const deal::Quote& quote,
                                           const std::function<Error()>& why) {
   if (rails.id() > rails_id_) kept_.clear();
@@ -145,9 +120,15 @@ bool IsBrowser(const net::Headers& headers) {
 Refusal MakeRefusal(const deal::Quote& quote, const Error& why, deal::Challenge challenge,
                     bool browser) {
   Refusal refusal;
+  if (IsLicenseFault(why.code())) refusal.status = problem::RowOf(why.code()).http;
   refusal.headers = std::move(challenge.headers);
+  if (refusal.status == 401) {
+    // RFC 6750 §3: nothing of the detail, which may hold quotes.
+    refusal.headers.emplace_back("WWW-Authenticate", "Bearer error=\"invalid_token\"");
+  }
   refusal.headers.emplace_back("Cache-Control", "no-store");
-  refusal.headers.emplace_back("Vary", "PAYMENT-SIGNATURE, X-PAYMENT, SIGN-IN-WITH-X, Accept");
+  refusal.headers.emplace_back(
+      "Vary", "PAYMENT-SIGNATURE, X-PAYMENT, SIGN-IN-WITH-X, Authorization, X-API-Key, Accept");
   if (browser) {
     refusal.content_type = "text/html; charset=utf-8";
     refusal.headers.emplace_back("Content-Security-Policy",
@@ -155,7 +136,7 @@ Refusal MakeRefusal(const deal::Quote& quote, const Error& why, deal::Challenge 
     refusal.body = Page(quote, why, challenge.members);
     return refusal;
   }
-  Json body = problem::ToJson(why, 402);
+  Json body = problem::ToJson(why, refusal.status);
   for (const codec::JsonMember& member : *challenge.members.AsObject()) {
     body.Set(member.key, member.value);
   }

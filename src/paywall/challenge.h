@@ -13,8 +13,14 @@
 
 namespace pontage::paywall {
 
-// A finished 402: what the rails offer, in the form this caller understands.
+// What is wrong with a license, as opposed to a payment.
+inline bool IsLicenseFault(Code code) {
+  return code >= Code::kLicenseInvalid && code <= Code::kQuotaExceeded;
+}
+
+// A finished refusal: what the rails offer, in the form this caller understands.
 struct Refusal {
+  int status = 402;
   std::string content_type;
   std::string body;
   HeaderList headers;
@@ -22,7 +28,8 @@ struct Refusal {
 
 // Browsers (Accept has text/html and User-Agent has Mozilla, as the official servers tell them) get
 // a page, everybody else one JSON object of problem members and the members the rails added; the
-// headers are the same. Pure.
+// headers are the same. 402, but for a license: the 401 or 403 of its fault, with the same offer.
+// Pure.
 Refusal MakeRefusal(const deal::Quote& quote, const Error& why, deal::Challenge challenge,
                     bool browser);
 bool IsBrowser(const net::Headers& headers);
@@ -53,8 +60,5 @@ class RefusalCache {
   uint64_t rails_id_ = 0;
   std::unordered_map<std::string, std::shared_ptr<Offered>> kept_;
 };
-
-// Text for an HTML element or a quoted attribute.
-std::string EscapeHtml(std::string_view text);
 
 }  // namespace pontage::paywall

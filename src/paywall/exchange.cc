@@ -141,13 +141,15 @@ obs::Counter& Exchange::RefusalsOf(Code code) {
 
 Task<> Exchange::Refuse(Call& call, const Error& why) {
   RefusalsOf(why.code()).Add();
-  if (!IsPaymentFault(why)) co_return co_await call.reply.Problem(why);
+  if (!IsPaymentFault(why) && !IsLicenseFault(why.code())) {
+    co_return co_await call.reply.Problem(why);
+  }
   if (why.code() == Code::kPaymentRequired) Count("offered", call);
   deal::Challenge challenge;
   call.rails.Offer(call.quote, why, challenge);
   Refusal refusal =
       MakeRefusal(call.quote, why, std::move(challenge), IsBrowser(call.head.headers));
-  co_return co_await call.reply.Send(402, refusal.content_type, std::move(refusal.body),
+  co_return co_await call.reply.Send(refusal.status, refusal.content_type, std::move(refusal.body),
                                      std::move(refusal.headers));
 }
 

@@ -50,6 +50,8 @@ class Exchange {
 
   // Answers the request. Fails only when the client's connection did.
   Task<> Run(Call call);
+  // A license that does not open this: says why, and offers what does. Fails as Run.
+  Task<> TurnAway(Call& call, const Error& why) { return Refuse(call, why); }
 
  private:
   // A payment that was verified and reserved: ours to serve.

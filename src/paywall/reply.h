@@ -70,6 +70,6 @@ std::string_view ReasonPhrase(int status);
 // What a browser's script may read of our answers.
 inline constexpr std::string_view kExposedHeaders =
     "PAYMENT-REQUIRED, PAYMENT-RESPONSE, X-PAYMENT-RESPONSE, X-Request-Id, Retry-After, RateLimit, "
-    "RateLimit-Policy";
+    "RateLimit-Policy, X-Pontage-License, X-Pontage-Payment";
 
 }  // namespace pontage::paywall

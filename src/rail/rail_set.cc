@@ -16,8 +16,9 @@ uint64_t NextId() {
 
 }  // namespace
 
-RailSet::RailSet(std::vector<std::unique_ptr<Rail>> rails)
-    : id_(NextId()), rails_(std::move(rails)) {}
+RailSet::RailSet(std::vector<std::unique_ptr<Rail>> rails,
+                 std::unique_ptr<const LicenseRail> license)
+    : id_(NextId()), rails_(std::move(rails)), license_(std::move(license)) {}
 
 Result<std::optional<RailSet::Found>> RailSet::Find(const net::Headers& headers) const {
   for (const std::unique_ptr<Rail>& rail : rails_) {
@@ -29,6 +30,7 @@ Result<std::optional<RailSet::Found>> RailSet::Find(const net::Headers& headers)
 
 void RailSet::Offer(const deal::Quote& quote, const Error& why, deal::Challenge& challenge) const {
   for (const std::unique_ptr<Rail>& rail : rails_) rail->Offer(quote, why, challenge);
+  if (license_) license_->Offer(quote.route, challenge);
 }
 
 bool RailSet::IsOwnHeader(std::string_view name) const {

@@ -5,6 +5,7 @@
 #include <utility>
 #include <vector>
 
+#include "rail/license_rail.h"
 #include "rail/rail.h"
 
 namespace pontage::rail {
@@ -13,7 +14,8 @@ namespace pontage::rail {
 // that finds one has it. Immutable.
 class RailSet {
  public:
-  explicit RailSet(std::vector<std::unique_ptr<Rail>> rails);
+  explicit RailSet(std::vector<std::unique_ptr<Rail>> rails,
+                   std::unique_ptr<const LicenseRail> license = nullptr);
 
   struct Found {
     const Rail* rail = nullptr;
@@ -24,12 +26,16 @@ class RailSet {
   bool IsOwnHeader(std::string_view name) const;
   // nullptr when no rail has that name (a row of an older configuration).
   const Rail* ByName(std::string_view name) const;
+  // nullptr where no licenses are taken. It moves no money and writes nothing, so it is no Rail:
+  // who has a license that opens a route passes before any of these is asked.
+  const LicenseRail* license() const { return license_.get(); }
   // Another one for every set, larger for those made later.
   uint64_t id() const { return id_; }
 
  private:
   uint64_t id_;
   std::vector<std::unique_ptr<Rail>> rails_;
+  std::unique_ptr<const LicenseRail> license_;
 };
 
 }  // namespace pontage::rail

@@ -267,7 +267,12 @@ test("the offer header is one line of padded standard base64", async () => {
 });
 
 test("the books agree with the chain: one settled row for each payment, none for what was not charged", async () => {
-  const rows = await books(server, "--limit", "1000");
+  // That an answer has left is written down right behind it.
+  let rows;
+  await rig.until(async () => {
+    rows = await books(server, "--limit", "1000");
+    return rows.every((row) => row.delivery !== "pending");
+  });
   const settled = rows.filter((row) => row.state === "settled");
   const sum = settled.reduce((total, row) => total + BigInt(row.amount), 0n);
   assert.equal(sum, await rig.tokenBalance(chain.rpc, "payee"));

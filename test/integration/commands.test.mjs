@@ -71,7 +71,7 @@ describe("the command line", () => {
     }
     assert.match((await at.run("--version")).stdout, /^pontage \d+\.\d+/);
     const wrong = [[], ["frobnicate"], ["license", "issue"], ["serve", "--frobnicate"], ["config"], ["config", "frob"], ["explain"], ["pay"], ["migrate", "--from", "sqlite:x"]];
-    wrong.push(["payments", "--limit", "0"], ["payments", "--limit", "many"], ["demo", "--port", "70000"], ["sandbox", "--block-time", "soon"], ["serve", "--role", "emperor"], ["serve", "--role", "sales"]);
+    wrong.push(["payments", "--limit", "0"], ["payments", "--limit", "many"], ["demo", "--port", "70000"], ["sandbox", "--block-time", "soon"], ["serve", "--role", "emperor"], ["serve", "--role", "console"]);
     for (const args of wrong) {
       const done = await at.run(...args);
       assert.equal(done.code, 2, `${args.join(" ")}: ${done.code} ${done.stderr}`);
@@ -167,7 +167,7 @@ describe("init", () => {
       .replace("http://127.0.0.1:9000", upstream.url)
       .replace("127.0.0.1:8402", "127.0.0.1:0")
       .replace("127.0.0.1:9402", "127.0.0.1:0");
-    const server = await startPontage(local, { dir: folder(), env });
+    const server = await startPontage(local, { dir: shop, env });
     try {
       const url = `${server.url}/v1/x`;
       assert.equal((await ask(url, await sign(url))).status, 200);

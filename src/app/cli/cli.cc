@@ -49,6 +49,9 @@ struct Program {
   PaymentsOptions payments;
   ExplainOptions explain;
   MigrateOptions migrate;
+  LicenseOptions license;
+  LicenseNameOptions license_name;
+  StripeSetupOptions stripe_setup;
   SandboxOptions sandbox;
   PayOptions pay;
   ServeOptions serve;
@@ -76,7 +79,7 @@ void AddStart(Program& p) {
   CLI::App* serve =
       p.Add(p.app, "serve", "Serve until SIGTERM; SIGHUP reads the configuration again");
   serve->add_option("--role", p.serve.roles,
-                    "gateway, facilitator or both, by commas; all the file has keys for");
+                    "gateway, facilitator, sales, by commas; all the file has keys for");
   p.Runs(serve, p.serve, &ServeRoles);
   CLI::App* demo =
       p.Add(p.app, "demo", "Gateway, facilitator, chain and a sample upstream, offline");
@@ -85,8 +88,15 @@ void AddStart(Program& p) {
       ->check(CLI::Range(0, 65535));
   demo->add_flag("--once", p.demo.once, "End after one paid call");
   p.Runs(demo, p.demo, &RunDemo);
-  CLI::App* sandbox = p.Add(p.app, "sandbox", "An EVM chain with funded accounts, offline");
+  CLI::App* sandbox =
+      p.Add(p.app, "sandbox", "An EVM chain, Stripe's double and a mailbox, offline");
   sandbox->add_option("--port", p.sandbox.port, "Of its JSON-RPC; 0 picks one")
+      ->capture_default_str()
+      ->check(CLI::Range(0, 65535));
+  sandbox->add_option("--mail-port", p.sandbox.mail_port, "Of the mailbox; 0 picks one")
+      ->capture_default_str()
+      ->check(CLI::Range(0, 65535));
+  sandbox->add_option("--stripe-port", p.sandbox.stripe_port, "Of Stripe's double; 0 picks one")
       ->capture_default_str()
       ->check(CLI::Range(0, 65535));
   sandbox->add_option("--block-time", p.sandbox.block_time,
@@ -95,6 +105,44 @@ void AddStart(Program& p) {
       ->capture_default_str()
       ->check(CLI::PositiveNumber);
   p.Runs(sandbox, p.sandbox, &Sandbox);
+}
+
+void AddLicense(Program& p) {
+  CLI::App* license = p.app.add_subcommand("license", "Issue, look at and end licenses");
+  license->require_subcommand(1);
+  CLI::App* issue = p.Add(*license, "issue", "A license for a plan, as if it had been bought");
+  issue->add_option("--plan", p.license.plan, "A [[plan]] of the configuration")->required();
+  issue->add_option("--customer", p.license.customer, "Whose it is, \"cus_…\" or your own name")
+      ->required();
+  issue->add_option("--email", p.license.email, "Where its customer is found by");
+  issue->add_option("--days", p.license.days, "Its term; else the plan's, else 30")
+      ->check(CLI::Range(1, 36'500));
+  p.Runs(issue, p.license, &LicenseIssue);
+  const auto named = [&p, license](const char* name, const char* what,
+                                   int (*run)(const CommonOptions&, const LicenseNameOptions&)) {
+    CLI::App* sub = p.Add(*license, name, what);
+    sub->add_option("license", p.license_name.name, "The license, or its id")->required();
+    p.Runs(sub, p.license_name, run);
+    return sub;
+  };
+  named("show", "What the books say of one", &LicenseShow);
+  named("verify", "What a license says by itself, offline", &LicenseVerify);
+  for (CLI::App* sub :
+       {named("revoke", "End one; gateways hear of it", &LicenseRevoke),
+        named("reissue", "A new text for one; the old text ends", &LicenseReissue)}) {
+    sub->add_option("--reason", p.license_name.reason, "For the books");
+  }
+}
+
+void AddStripe(Program& p) {
+  CLI::App* stripe = p.app.add_subcommand("stripe", "What the card rail needs at Stripe");
+  stripe->require_subcommand(1);
+  CLI::App* setup = p.Add(*stripe, "setup",
+                          "Products, prices, portal and webhook endpoint, where they are missing");
+  setup->add_flag("--dry-run", p.stripe_setup.dry_run, "Show what would be made, exit 10");
+  setup->add_option("--secret-file", p.stripe_setup.secret_file,
+                    "Write a new endpoint's signing secret there (0600) instead of printing it");
+  p.Runs(setup, p.stripe_setup, &StripeSetup);
 }
 
 void AddPay(Program& p) {
@@ -144,6 +192,8 @@ void AddBooks(Program& p) {
 void AddCommands(Program& p) {
   AddStart(p);
   AddPay(p);
+  AddLicense(p);
+  AddStripe(p);
   AddBooks(p);
   AddConfig(p);
 }

@@ -37,6 +37,28 @@ struct ExplainOptions {
 };
 int Explain(const CommonOptions& common, const ExplainOptions& options);
 
+struct LicenseOptions {
+  std::string plan;
+  std::string customer;
+  std::string email;
+  int64_t days = 0;  // 0: the plan's, else 30
+};
+int LicenseIssue(const CommonOptions& common, const LicenseOptions& options);
+struct LicenseNameOptions {
+  std::string name;  // its id, or the license itself
+  std::string reason;
+};
+int LicenseShow(const CommonOptions& common, const LicenseNameOptions& options);
+int LicenseVerify(const CommonOptions& common, const LicenseNameOptions& options);
+int LicenseRevoke(const CommonOptions& common, const LicenseNameOptions& options);
+int LicenseReissue(const CommonOptions& common, const LicenseNameOptions& options);
+
+struct StripeSetupOptions {
+  bool dry_run = false;
+  std::string secret_file;  // where the new endpoint's secret goes; empty: printed
+};
+int StripeSetup(const CommonOptions& common, const StripeSetupOptions& options);
+
 struct MigrateOptions {
   std::string from;
   std::string to;
@@ -47,6 +69,8 @@ int Doctor(const CommonOptions& common);
 
 struct SandboxOptions {
   int64_t port = 8545;
+  int64_t stripe_port = 0;
+  int64_t mail_port = 0;
   std::string block_time;  // a duration; empty: a block for each transaction
   int64_t chain_id = 84532;
 };

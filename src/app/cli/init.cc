@@ -10,10 +10,9 @@
 
 #include "app/cli/commands.h"
 #include "base/try.h"
-#include "codec/base64.h"
 #include "codec/base64url.h"
 #include "crypto/ed25519.h"
-#include "crypto/hash.h"
+#include "crypto/jwt.h"
 
 namespace pontage::app {
 namespace {
@@ -65,6 +64,17 @@ description = "What a buyer gets for this"
 match = "/status"
 upstream = "api"
 price = "free"
+
+# Companies with a card: a license for a plan passes instead of a payment. Give one away with
+# `pontage license issue --plan pro --customer NAME`.
+# [[plan]]
+# name = "pro"                            # and plans = ["pro"] on the routes that it opens
+# price = "$29/month"
+
+[license]
+# issuer = "https://api.example.com"      # whom licenses name; the public_url without it
+signing_key = "file:license.pem"        # keep it secret: whoever has it can issue
+jwks = "file:jwks.json"                 # what licenses are checked with
 )";
 
 constexpr std::array<std::pair<std::string_view, std::string_view>, 2> kVariables = {{
@@ -91,28 +101,10 @@ Result<> WriteNew(const std::string& path, std::string_view text, mode_t mode) {
   return Fail(Code::kConfig, "cannot write " + path + ": " + std::strerror(errno));
 }
 
-// PKCS #8 (RFC 8410 §7) around the 32 bytes of an Ed25519 seed.
-std::string PrivatePem(const Secret& seed) {
-  constexpr std::array<uint8_t, 16> kHead = {0x30, 0x2e, 0x02, 0x01, 0x00, 0x30, 0x05, 0x06,
-                                             0x03, 0x2b, 0x65, 0x70, 0x04, 0x22, 0x04, 0x20};
-  std::string der(codec::AsText(kHead));
-  der += seed.Reveal();
-  return "-----BEGIN PRIVATE KEY-----\n" + codec::EncodeBase64(der) +
-         "\n-----END PRIVATE KEY-----\n";
-}
-
-// RFC 8037 §2, the key's id being its thumbprint (RFC 7638 §3).
+// The set with the one key.
 std::string JwksText(const crypto::Ed25519PublicKey& key) {
-  const std::string x = codec::EncodeBase64Url(codec::AsText(key));
-  const std::string thumb = R"({"crv":"Ed25519","kty":"OKP","x":")" + x + "\"}";
-  const auto digest = crypto::Sha256(codec::AsBytes(thumb));
-  const Json jwk = Json::Object({{"kty", "OKP"},
-                                 {"crv", "Ed25519"},
-                                 {"x", x},
-                                 {"kid", codec::EncodeBase64Url(codec::AsText(digest))},
-                                 {"use", "sig"},
-                                 {"alg", "EdDSA"}});
-  return codec::ToString(Json::Object({{"keys", Json::Array({jwk})}})) + '\n';
+  const crypto::Jwk jwk{.kid = crypto::Thumbprint(key), .key = key, .not_after = std::nullopt};
+  return codec::ToString(crypto::JwksOf({&jwk, 1})) + '\n';
 }
 
 Secret RandomBytes(Rng& rng) {
@@ -157,7 +149,8 @@ Result<Outcome> WriteAll(const std::string& dir, Rng& rng) {
   } else {
     const Secret seed = RandomBytes(rng);
     PTG_TRY(const crypto::Ed25519Key key, crypto::Ed25519Key::FromSeed(seed));
-    PTG_RUN(Put(dir, "license.pem", PrivatePem(seed), 0600, outcome));
+    const Secret pem_text = crypto::PrivatePem(seed);
+    PTG_RUN(Put(dir, "license.pem", pem_text.Reveal(), 0600, outcome));
     PTG_RUN(Put(dir, "jwks.json", JwksText(key.public_key()), 0644, outcome));
   }
   for (const std::string_view name : {"operator.key", "session.key"}) {

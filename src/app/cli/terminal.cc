@@ -31,6 +31,12 @@ int ExitOf(const Error& error) {
       return kNoConnection;
     case Code::kUnauthorized:
     case Code::kForbidden:
+    case Code::kLicenseInvalid:
+    case Code::kLicenseExpired:
+    case Code::kLicenseRevoked:
+    case Code::kLicenseSuspended:
+    case Code::kWrongPlan:
+    case Code::kWrongProduct:
       return kRefused;
     case Code::kNotFound:
       return kMissing;

@@ -113,6 +113,14 @@ constexpr std::array kRows = {
         "The facilitator refused the payment"},
     Row{Code::kUpstreamBusy, "upstream_busy", 503, -32062, "", "", "The upstream is busy"},
     Row{Code::kUpstreamDown, "upstream_down", 503, -32063, "", "", "The upstream is down"},
+    Row{Code::kLicenseInvalid, "license_invalid", 401, -32010, "", "", "The license is not valid"},
+    Row{Code::kLicenseExpired, "license_expired", 401, -32011, "", "", "The license has expired"},
+    Row{Code::kLicenseRevoked, "license_revoked", 401, -32012, "", "", "The license was revoked"},
+    Row{Code::kLicenseSuspended, "license_suspended", 401, -32013, "", "",
+        "The license is suspended"},
+    Row{Code::kWrongPlan, "wrong_plan", 403, -32014, "", "", "Another plan opens this"},
+    Row{Code::kWrongProduct, "wrong_product", 403, -32015, "", "", "Another product's license"},
+    Row{Code::kQuotaExceeded, "quota_exceeded", 429, -32016, "", "", "The plan's limit is used up"},
 };
 
 constexpr bool EveryCodeHasItsRow() {

@@ -1,0 +1,240 @@
+#include <algorithm>
+
+#include "app/cli/commands.h"
+#include "app/licenses.h"
+#include "base/id.h"
+#include "base/try.h"
+#include "db/db.h"
+#include "db/migrate.h"
+#include "license/decision.h"
+#include "license/issuer.h"
+#include "license/license_store.h"
+#include "license/verifier.h"
+
+// Licenses by hand: what the role `sales` does for those who buy, for whoever runs the house.
+namespace pontage::app {
+namespace {
+
+using codec::Json;
+using license::License;
+using license::Status;
+
+constexpr Millis kDay{86'400'000};
+// What was never priced and never given a term.
+constexpr int64_t kDefaultDays = 30;
+// Two commands at once take the same number in the feed; one of them comes again.
+constexpr int kTries = 5;
+
+Result<std::unique_ptr<db::Database>> OpenLicenses(const Config& config) {
+  PTG_TRY(auto database, db::Database::Open(config.store.url, {}, Clock::System()));
+  PTG_RUN(db::Migrate(*database, Clock::System()));
+  return database;
+}
+
+template <typename F>
+auto WriteAgain(db::Database& database, F body) -> std::invoke_result_t<F&, db::Tx&> {
+  auto written = database.WriteNow(body);
+  for (int i = 1; i < kTries && !written && written.error().code() == Code::kConflict; ++i) {
+    written = database.WriteNow(body);
+  }
+  return written;
+}
+
+// The status as of now: that its time has come is written down by nobody.
+Status StatusAt(const License& l, UnixMs now) {
+  const bool over = now >= l.expires;
+  return over && (l.status == Status::kActive || l.status == Status::kPastDue) ? Status::kExpired
+                                                                               : l.status;
+}
+
+Json ToJson(const License& l, UnixMs now) {
+  Json products = Json::Array();
+  for (const std::string& product : l.products) products.Push(product);
+  Json json = Json::Object({{"id", l.id},
+                            {"status", license::ToString(StatusAt(l, now))},
+                            {"plan", l.plan},
+                            {"product", std::move(products)},
+                            {"tier", l.tier},
+                            {"customer", l.customer},
+                            {"email", l.email},
+                            {"subscription", l.subscription},
+                            {"generation", l.generation},
+                            {"paid_through", l.paid_through.Rfc3339()},
+                            {"expires_at", l.expires.Rfc3339()},
+                            {"issued_at", l.issued.Rfc3339()}});
+  if (!l.reason.empty()) json.Set("reason", l.reason);
+  return json;
+}
+
+int Print(const CommonOptions& common, const Json& json) {
+  if (WantsJson(common)) {
+    PrintJson(json);
+    return kDone;
+  }
+  for (const codec::JsonMember& member : *json.AsObject()) {
+    const std::string* text = member.value.AsString();
+    const std::string value = text != nullptr ? *text : codec::ToString(member.value);
+    if (value.empty() || value == "[]") continue;
+    PrintLine(member.key + std::string(std::max<size_t>(1, 14 - member.key.size()), ' ') + value);
+  }
+  return kDone;
+}
+
+Result<License> NewLicense(const Config& config, const LicenseOptions& options, UnixMs now) {
+  const auto plan = std::ranges::find(config.plans, options.plan, &PlanConfig::name);
+  if (plan == config.plans.end()) {
+    std::string names;
+    for (const PlanConfig& one : config.plans) names += (names.empty() ? "" : ", ") + one.name;
+    return Fail(Error(Code::kUsage, "--plan " + options.plan + ": there is no such plan")
+                    .Want(names.empty() ? "a [[plan]] in the configuration" : names));
+  }
+  License l;
+  l.id = NewIdText("lic", Clock::System(), Rng::System());
+  l.origin = "operator:" + l.id;
+  l.customer = options.customer;
+  l.email = license::NormalEmail(options.email);
+  l.plan = plan->name;
+  l.products = plan->products;
+  l.tier = plan->tier;
+  l.limits = PlanTermsOf(config).find(plan->name)->second.limits;
+  const int64_t days = options.days > 0 ? options.days : plan->days > 0 ? plan->days : kDefaultDays;
+  // Whole seconds, as the token has them: both say the same instant.
+  l.issued = UnixMs::FromSeconds(now.seconds());
+  l.paid_through = l.issued + days * kDay;
+  l.expires = l.paid_through + config.license.grace_days * kDay;
+  l.signed_until = l.expires;
+  return l;
+}
+
+// The text that is shown to whoever may see it: written anew from the books.
+Json WithText(const Config& config, const license::Issuer& issuer, const License& l, UnixMs now) {
+  Json json = ToJson(l, now);
+  Json out = Json::Object({{"license", issuer.Issue(license::ClaimsOf(l, IssuerName(config)))}});
+  for (codec::JsonMember& member : std::vector<codec::JsonMember>(*json.AsObject())) {
+    out.Set(member.key, std::move(member.value));
+  }
+  return out;
+}
+
+Result<License> Find(db::Tx& tx, const std::string& id) {
+  PTG_TRY(std::optional<License> found, license::FindLicense(tx, id));
+  if (!found) return Fail(Code::kNotFound, "there is no license " + id);
+  return *std::move(found);
+}
+
+// A license's id: as it is, or out of the license itself.
+Result<std::string> IdOf(const Config& config, const std::string& text) {
+  if (!license::Verifier::LooksLikeOne(text)) return text;
+  PTG_TRY(const auto verifier, LoadVerifier(config));
+  if (!verifier) return Fail(Code::kConfig, "there is no key to read a license with");
+  PTG_TRY(const license::Verified verified, verifier->Read(text, Clock::System().Now()));
+  return verified.claims.id;
+}
+
+// Changes one license by `change` and gives it as it is then.
+template <typename F>
+Result<License> Change(const Config& config, const std::string& name, F change) {
+  PTG_TRY(const std::string id, IdOf(config, name));
+  PTG_TRY(const auto database, OpenLicenses(config));
+  const auto body = [&](db::Tx& tx) -> Result<License> {
+    PTG_TRY(License l, Find(tx, id));
+    PTG_RUN(change(l));
+    PTG_TRY(const bool changed, license::UpdateLicense(tx, l, Clock::System().Now()));
+    if (!changed)
+      return Fail(Code::kConflict, "the license " + id + " was revoked by the operator");
+    return l;
+  };
+  return WriteAgain(*database, body);
+}
+
+}  // namespace
+
+int LicenseIssue(const CommonOptions& common, const LicenseOptions& options) {
+  const auto config = LoadConfigOrComplain(common, {.secrets = true});
+  if (!config) return kFailed;
+  const auto issuer = LoadIssuer(*config);
+  if (!issuer) return FailWith(common, issuer.error());
+  const UnixMs now = Clock::System().Now();
+  const auto made = NewLicense(*config, options, now);
+  if (!made) return FailWith(common, made.error());
+  const auto database = OpenLicenses(*config);
+  if (!database) return FailWith(common, database.error());
+  const auto written = WriteAgain(**database, [&](db::Tx& tx) -> Result<> {
+    PTG_RUN(license::InsertLicense(tx, *made, now));
+    return {};
+  });
+  if (!written) return FailWith(common, written.error());
+  return Print(common, WithText(*config, *issuer, *made, now));
+}
+
+int LicenseShow(const CommonOptions& common, const LicenseNameOptions& options) {
+  const auto config = LoadConfigOrComplain(common, {.secrets = true});
+  if (!config) return kFailed;
+  const auto id = IdOf(*config, options.name);
+  if (!id) return FailWith(common, id.error());
+  const auto database = OpenLicenses(*config);
+  if (!database) return FailWith(common, database.error());
+  const auto found = (*database)->ReadNow([&](db::Tx& tx) { return Find(tx, *id); });
+  if (!found) return FailWith(common, found.error());
+  return Print(common, ToJson(*found, Clock::System().Now()));
+}
+
+int LicenseVerify(const CommonOptions& common, const LicenseNameOptions& options) {
+  const auto config = LoadConfigOrComplain(common, {.secrets = true});
+  if (!config) return kFailed;
+  const auto verifier = LoadVerifier(*config);
+  if (!verifier) return FailWith(common, verifier.error());
+  if (!*verifier) {
+    return FailWith(common, Error(Code::kConfig, "there is no key to verify a license with")
+                                .Want("jwks or signing_key under [license]"));
+  }
+  const UnixMs now = Clock::System().Now();
+  const auto verified = (*verifier)->Read(options.name, now);
+  if (!verified) return FailWith(common, verified.error());
+  const license::Claims& claims = verified->claims;
+  // What the token says by itself; `show` says what the books add.
+  license::Demand all{.product = {}, .plans = {&claims.plan, 1}};
+  if (!claims.products.empty()) all.product = claims.products.front();
+  if (const auto good = license::Decide(claims, std::nullopt, all, now); !good) {
+    return FailWith(common, good.error());
+  }
+  Json json = Json::Object({{"valid", true}, {"id", claims.id}});
+  json.Set("expires_at", claims.expires.Rfc3339());
+  json.Set("claims", license::ToJson(claims));
+  return Print(common, json);
+}
+
+int LicenseRevoke(const CommonOptions& common, const LicenseNameOptions& options) {
+  const auto config = LoadConfigOrComplain(common, {.secrets = true});
+  if (!config) return kFailed;
+  const auto changed = Change(*config, options.name, [&options](License& l) -> Result<> {
+    l.status = Status::kRevoked;
+    l.revoked_by = "operator";
+    l.reason = options.reason;
+    return {};
+  });
+  if (!changed) return FailWith(common, changed.error());
+  return Print(common, ToJson(*changed, Clock::System().Now()));
+}
+
+int LicenseReissue(const CommonOptions& common, const LicenseNameOptions& options) {
+  const auto config = LoadConfigOrComplain(common, {.secrets = true});
+  if (!config) return kFailed;
+  const auto issuer = LoadIssuer(*config);
+  if (!issuer) return FailWith(common, issuer.error());
+  const UnixMs now = Clock::System().Now();
+  const auto changed = Change(*config, options.name, [&](License& l) -> Result<> {
+    if (l.status == Status::kRevoked) {
+      return Fail(Code::kConflict, "the license " + l.id + " is revoked");
+    }
+    ++l.generation;
+    l.reason = options.reason;
+    l.issued = UnixMs::FromSeconds(now.seconds());
+    l.signed_until = UnixMs::FromSeconds(l.expires.seconds());
+    return {};
+  });
+  if (!changed) return FailWith(common, changed.error());
+  return Print(common, WithText(*config, *issuer, *changed, now));
+}
+
+}  // namespace pontage::app

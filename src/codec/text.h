@@ -1,0 +1,19 @@
+#pragma once
+
+#include <cstddef>
+#include <string>
+#include <string_view>
+
+namespace pontage::codec {
+
+// The length of the well-formed UTF-8 character (RFC 3629: no overlong forms, no surrogates) at the
+// start of `text`; 0 when there is none.
+size_t Utf8Length(std::string_view text);
+bool IsUtf8(std::string_view text);
+// The same text with '?' for every byte that is no part of such a character.
+std::string AsUtf8(std::string_view text);
+
+// For the content of an HTML element and for an attribute in quotes.
+std::string EscapeHtml(std::string_view text);
+
+}  // namespace pontage::codec

@@ -1,0 +1,109 @@
+// What a license in a request is worth: judged offline, counted where its plan has limits.
+#include <utility>
+
+#include "base/try.h"
+#include "gateway/gateway.h"
+#include "wire/problem/error_map.h"
+
+namespace pontage::gateway {
+
+using paywall::Reply;
+
+obs::Counter& Gateway::LicensedCalls(const catalog::Route& route, std::string_view code) {
+  obs::Counter*& kept = licensed_calls_[route.match][code];
+  if (kept == nullptr) {
+    kept = &deps_.metrics.CounterOf("pontage_licensed_calls_total",
+                                    "Requests that came with a license, by its worth.",
+                                    {{"route", route.match}, {"code", code}});
+  }
+  return *kept;
+}
+
+Gateway::Licensed Gateway::JudgeLicense(const Site& site, const catalog::Route& route,
+                                        const net::RequestHead& head) {
+  const rail::LicenseRail* rail = site.rails->license();
+  if (rail == nullptr || route.free) return {};
+  const Result<std::optional<std::string_view>> token = rail::LicenseRail::Find(head.headers);
+  if (token && !*token) return {};
+  // Where no license opens anything, a credential may be meant for somebody else.
+  if (!rail::LicenseRail::Opens(route) && (!token || !license::Verifier::LooksLikeOne(**token))) {
+    return {};
+  }
+  Licensed licensed;
+  // One that cannot be read is the exchange's to refuse.
+  const Result<std::optional<rail::RailSet::Found>> payment = site.rails->Find(head.headers);
+  licensed.paid = !payment || payment->has_value();
+  Result<license::Gate::Passed> passed;
+  if (token) {
+    passed = licenses_.Judge(rail->verifier(), **token, rail->DemandOf(route), deps_.clock.Now());
+  } else {
+    passed = Fail(token.error());
+  }
+  LicensedCalls(route, passed ? "ok" : problem::RowOf(passed.error().code()).slug).Add();
+  if (passed) {
+    licensed.claims = std::move(passed->claims);
+    licensed.limits = passed->limits;
+  } else if (!licensed.paid) {
+    licensed.fault = std::move(passed).error();
+  }
+  return licensed;
+}
+
+Task<bool> Gateway::TakeOne(Licensed& licensed, license::PeriodKind kind, std::string_view name,
+                            int64_t most) {
+  const std::string& id = licensed.claims->id;
+  const UnixMs now = deps_.clock.Now();
+  std::optional<license::Allowed> allowed = deps_.quota->TryTake(id, kind, most, now);
+  if (!allowed) {
+    const Deadline by = Deadline::In(deps_.clock, deps_.exchange.store_timeout);
+    PTG_CO_TRY(allowed, co_await deps_.quota->Take(id, kind, most, by));
+  }
+  const Millis window = allowed->period.ends - allowed->period.begins;
+  const Millis reset = allowed->period.ends - now;
+  const catalog::Allowance allowance{static_cast<uint64_t>(most), window};
+  const catalog::Verdict verdict{.pass = allowed->pass,
+                                 .left = static_cast<uint64_t>(allowed->left),
+                                 .reset = reset,
+                                 .retry = reset};
+  licensed.policy += (licensed.policy.empty() ? "" : ", ") + catalog::PolicyMember(name, allowance);
+  licensed.left += (licensed.left.empty() ? "" : ", ") + catalog::LimitMember(name, verdict);
+  if (!allowed->pass) licensed.retry = reset;
+  co_return allowed->pass;
+}
+
+Task<> Gateway::CountLicense(Licensed& licensed, const catalog::Route& route) {
+  if (deps_.quota == nullptr) co_return {};
+  const license::Limits limits = licensed.limits;
+  bool pass = true;
+  std::string_view which = "minute";
+  if (limits.rpm > 0) {
+    PTG_CO_TRY(pass, co_await TakeOne(licensed, license::PeriodKind::kMinute, "rpm", limits.rpm));
+  }
+  if (pass && limits.monthly > 0) {
+    which = "month";
+    PTG_CO_TRY(pass,
+               co_await TakeOne(licensed, license::PeriodKind::kMonth, "monthly", limits.monthly));
+    if (!pass && limits.rpm > 0) {
+      deps_.quota->Untake(licensed.claims->id, license::PeriodKind::kMinute, deps_.clock.Now());
+    }
+  }
+  if (pass) co_return {};
+  LicensedCalls(route, problem::RowOf(Code::kQuotaExceeded).slug).Add();
+  if (!licensed.paid) {
+    const int64_t most = which == "minute" ? limits.rpm : limits.monthly;
+    licensed.fault = Error(Code::kQuotaExceeded,
+                           "the license's calls of this " + std::string(which) + " are used up")
+                         .Want("at most " + std::to_string(most) + " in a " + std::string(which));
+  }
+  licensed.claims = nullptr;
+  co_return {};
+}
+
+void Gateway::NoteLicensed(const Licensed& licensed, const catalog::Route& route, Reply& reply) {
+  reply.Add("X-Pontage-License", licensed.claims->id);
+  // Its nonce is as good as it was: nobody looked at it.
+  if (licensed.paid) reply.Add("X-Pontage-Payment", "unused");
+  if (deps_.usage != nullptr) deps_.usage->Note(licensed.claims->id, route.match);
+}
+
+}  // namespace pontage::gateway

@@ -1,0 +1,63 @@
+#pragma once
+
+#include <array>
+#include <cstdint>
+#include <memory>
+#include <optional>
+#include <span>
+#include <string>
+#include <string_view>
+#include <unordered_map>
+#include <vector>
+
+#include "license/decision.h"
+#include "license/feed.h"
+
+namespace pontage::license {
+
+// The issuer's latest words as a gateway has them: immutable, shared by its loops, replaced as the
+// feed goes on. A license without one stands as its token says.
+class Entitlements {
+ public:
+  Entitlements();
+
+  std::optional<Entitlement> Find(std::string_view id) const;
+  // These and the lines of `entries`, of which a later one of a license replaces an earlier.
+  std::shared_ptr<const Entitlements> With(std::span<const FeedEntry> entries) const;
+
+  // The last line that it has: where the feed goes on, and what the next is bound to.
+  int64_t seq() const { return seq_; }
+  const std::string& hash() const { return hash_; }
+  size_t size() const { return base_->size() + recent_.size(); }
+
+ private:
+  // 128 bits of a license's id: those it is made of, or of its digest.
+  using Key = std::array<uint8_t, 16>;
+  struct KeyHash {
+    size_t operator()(const Key& key) const;
+  };
+  // 16 bytes: with key, links and bucket some 70 for each license.
+  struct Word {
+    int64_t expires_ms = 0;
+    int32_t generation = 0;
+    uint16_t plan = 0;  // in plans_
+    Status status = Status::kActive;
+  };
+  using Words = std::unordered_map<Key, Word, KeyHash>;
+
+  static Key KeyOf(std::string_view id);
+  uint16_t PlanOf(const std::string& plan);
+
+  // What came lately is copied at each step; when it is more than this it becomes part of the base.
+  static constexpr size_t kRecent = 4'096;
+  // A price list has a few plans. What would be one too many keeps the plan of its token.
+  static constexpr size_t kMostPlans = 10'000;
+
+  std::shared_ptr<const Words> base_;
+  Words recent_;
+  std::vector<std::string> plans_;
+  int64_t seq_ = 0;
+  std::string hash_;
+};
+
+}  // namespace pontage::license

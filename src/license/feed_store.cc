@@ -1,0 +1,128 @@
+// The feed in the store: the issuer's lines, and a gateway's copy of somebody else's.
+#include <utility>
+
+#include "base/try.h"
+#include "license/license_store.h"
+
+namespace pontage::license {
+namespace {
+
+constexpr db::Statement kLastLine{"license_feed.last",
+                                  "SELECT seq, hash FROM license_feed ORDER BY seq DESC LIMIT 1"};
+constexpr db::Statement kRead{
+    "license_feed.read",
+    "SELECT seq, license, status, expires_ms, plan, generation, hash FROM license_feed"
+    " WHERE seq > $1 ORDER BY seq LIMIT $2"};
+
+// The last line of each license: what all before it come to.
+constexpr db::Statement kSnapshot{
+    "license_feed.snapshot",
+    "SELECT seq, license, status, expires_ms, plan, generation, hash FROM license_feed AS f"
+    " WHERE seq <= $1 AND seq ="
+    " (SELECT MAX(seq) FROM license_feed AS g WHERE g.license = f.license AND g.seq <= $1)"
+    " ORDER BY seq LIMIT $2"};
+constexpr db::Statement kHashOf{"license_feed.hash",
+                                "SELECT hash FROM license_feed WHERE seq = $1"};
+
+constexpr db::Statement kCopyHead{
+    "entitlement.head", "SELECT seq, hash, as_of_ms FROM entitlement_head WHERE issuer = $1"};
+constexpr db::Statement kBegin{"entitlement.begin",
+                               "INSERT INTO entitlement_head (issuer, seq, hash, as_of_ms)"
+                               " VALUES ($1, 0, '', 0) ON CONFLICT (issuer) DO NOTHING"};
+constexpr db::Statement kAdvance{"entitlement.advance",
+                                 "UPDATE entitlement_head SET seq = $3, hash = $4, as_of_ms = $5"
+                                 " WHERE issuer = $1 AND seq = $2"};
+constexpr db::Statement kWord{
+    "entitlement.word",
+    "INSERT INTO entitlement (license, seq, status, expires_ms, plan, generation)"
+    " VALUES ($1, $2, $3, $4, $5, $6) ON CONFLICT (license) DO UPDATE SET seq = excluded.seq,"
+    " status = excluded.status, expires_ms = excluded.expires_ms, plan = excluded.plan,"
+    " generation = excluded.generation"};
+constexpr db::Statement kCopied{
+    "entitlement.read",
+    "SELECT seq, license, status, expires_ms, plan, generation, '' FROM entitlement"
+    " WHERE seq > $1 ORDER BY seq LIMIT $2"};
+
+std::vector<FeedEntry> EntriesOf(const db::Rows& rows) {
+  std::vector<FeedEntry> out;
+  out.reserve(rows.size());
+  for (const db::Row& row : rows) {
+    out.push_back({.seq = row.Int(0),
+                   .license = row.Text(1),
+                   .word = {.status = ParseStatus(row.Text(2)).value_or(Status::kSuspended),
+                            .expires = UnixMs(row.Int(3)),
+                            .generation = row.Int(5),
+                            .plan = row.Text(4)},
+                   .hash = row.Text(6)});
+  }
+  return out;
+}
+
+}  // namespace
+
+Result<FeedHead> ReadFeedHead(db::Tx& tx) {
+  PTG_TRY(const db::Rows rows, tx.Run(kLastLine));
+  if (rows.empty()) return FeedHead{};
+  return FeedHead{.seq = rows.front().Int(0), .hash = rows.front().Text(1)};
+}
+
+Result<std::vector<FeedEntry>> ReadFeed(db::Tx& tx, int64_t since, size_t limit) {
+  PTG_TRY(const db::Rows rows, tx.Run(kRead, since, static_cast<int64_t>(limit)));
+  return EntriesOf(rows);
+}
+
+Result<FeedDocument> ReadFeedDocument(db::Tx& tx, int64_t since) {
+  FeedDocument document;
+  PTG_TRY(const FeedHead head, ReadFeedHead(tx));
+  document.from = since;
+  if (since == 0 && head.seq > 0) {
+    PTG_TRY(const db::Rows rows,
+            tx.Run(kSnapshot, head.seq, static_cast<int64_t>(kMostInSnapshot) + 1));
+    if (rows.size() <= kMostInSnapshot) {
+      document.snapshot = true;
+      document.entries = EntriesOf(rows);
+      document.to = head.seq;
+      document.hash = head.hash;
+      return document;
+    }
+  }
+  if (since > 0) {
+    PTG_TRY(const db::Rows rows, tx.Run(kHashOf, since));
+    if (rows.empty()) {
+      return Fail(Error(Code::kConflict, "the feed has no line " + std::to_string(since))
+                      .At("/since")
+                      .Want("at most " + std::to_string(head.seq)));
+    }
+    document.prev_hash = rows.front().Text(0);
+  }
+  PTG_TRY(document.entries, ReadFeed(tx, since, kMostLines));
+  document.to = document.entries.empty() ? since : document.entries.back().seq;
+  document.hash = document.entries.empty() ? document.prev_hash : document.entries.back().hash;
+  return document;
+}
+
+Result<FeedCopy> ReadFeedCopy(db::Tx& tx, const std::string& issuer) {
+  PTG_TRY(const db::Rows rows, tx.Run(kCopyHead, issuer));
+  if (rows.empty()) return FeedCopy{};
+  const db::Row& row = rows.front();
+  return FeedCopy{.head = {.seq = row.Int(0), .hash = row.Text(1)}, .as_of = UnixMs(row.Int(2))};
+}
+
+Result<> WriteFeedCopy(db::Tx& tx, const FeedHead& have, const FeedDocument& next) {
+  PTG_RUN(tx.Run(kBegin, next.issuer));
+  PTG_TRY(const db::Rows moved,
+          tx.Run(kAdvance, next.issuer, have.seq, next.to, next.hash, next.issued.ms()));
+  if (moved.changed == 0) return Fail(Code::kConflict, "another process has come further");
+  for (const FeedEntry& entry : next.entries) {
+    PTG_RUN(tx.Run(kWord, entry.license, entry.seq, std::string(ToString(entry.word.status)),
+                   entry.word.expires.ms(), entry.word.plan, entry.word.generation));
+  }
+  return {};
+}
+
+Result<std::vector<FeedEntry>> ReadCopiedWords(db::Tx& tx, int64_t since, size_t limit) {
+  PTG_TRY(const db::Rows rows, tx.Run(kCopied, since, static_cast<int64_t>(limit)));
+  return EntriesOf(rows);
+}
+
+}  // namespace pontage::license

@@ -1,0 +1,46 @@
+#include "license/gate.h"
+
+#include <cstring>
+#include <utility>
+
+#include "base/try.h"
+#include "crypto/hash.h"
+
+namespace pontage::license {
+
+size_t Gate::DigestHash::operator()(const Digest& digest) const {
+  size_t word = 0;
+  std::memcpy(&word, digest.data(), sizeof word);
+  return word;
+}
+
+Result<Gate::Passed> Gate::Judge(const std::shared_ptr<const Verifier>& verifier,
+                                 std::string_view token, const Demand& demand, UnixMs now) {
+  if (verifier_ != verifier) {
+    seen_.clear();
+    verifier_ = verifier;
+  }
+  // Before it is hashed: what is longer is none.
+  if (token.size() > kMaxToken) {
+    return Fail(Code::kLicenseInvalid, "this is too long for a license");
+  }
+  const Digest digest = crypto::Sha256(codec::AsBytes(token));
+  auto found = seen_.find(digest);
+  if (found != seen_.end() && now >= found->second.key_until) {
+    seen_.erase(found);
+    found = seen_.end();
+  }
+  if (found == seen_.end()) {
+    PTG_TRY(Verified verified, verifier->Read(token, now));
+    if (seen_.size() >= kKept) seen_.clear();
+    Seen seen{std::make_shared<const Claims>(std::move(verified.claims)), verified.key_until};
+    found = seen_.emplace(digest, std::move(seen)).first;
+  }
+  const Claims& claims = *found->second.claims;
+  const std::optional<Entitlement> word = words_->Find(claims.id);
+  PTG_RUN(Decide(claims, word, demand, now));
+  return Passed{.claims = found->second.claims,
+                .limits = *TermsOf(claims, word, demand.terms).limits};
+}
+
+}  // namespace pontage::license

@@ -1,0 +1,59 @@
+#pragma once
+
+#include <array>
+#include <cstddef>
+#include <cstdint>
+#include <memory>
+#include <string_view>
+#include <unordered_map>
+
+#include "base/error.h"
+#include "base/time.h"
+#include "license/decision.h"
+#include "license/entitlements.h"
+#include "license/verifier.h"
+
+namespace pontage::license {
+
+// Judges the licenses that one loop is shown: offline, and each text's signature once. Belongs to
+// its loop.
+class Gate {
+ public:
+  Gate() : words_(std::make_shared<const Entitlements>()) {}
+
+  struct Passed {
+    std::shared_ptr<const Claims> claims;
+    Limits limits;  // in force
+  };
+  // The license, when it opens what `demand` asks for; else why not. `verifier` is the current
+  // configuration's.
+  Result<Passed> Judge(const std::shared_ptr<const Verifier>& verifier, std::string_view token,
+                       const Demand& demand, UnixMs now);
+
+  // From the next call on.
+  void Use(std::shared_ptr<const Entitlements> words) { words_ = std::move(words); }
+  const Entitlements& words() const { return *words_; }
+  size_t kept() const { return seen_.size(); }
+
+  // Some hundred bytes each; whoever has more customers at once on one loop has some of them
+  // verified again.
+  static constexpr size_t kKept = 20'000;
+
+ private:
+  struct Seen {
+    std::shared_ptr<const Claims> claims;
+    UnixMs key_until;
+  };
+  // By the SHA-256 of the text.
+  using Digest = std::array<uint8_t, 32>;
+  struct DigestHash {
+    size_t operator()(const Digest& digest) const;
+  };
+
+  // Held, so that another one cannot come to lie at its address.
+  std::shared_ptr<const Verifier> verifier_;
+  std::unordered_map<Digest, Seen, DigestHash> seen_;
+  std::shared_ptr<const Entitlements> words_;
+};
+
+}  // namespace pontage::license

@@ -1,0 +1,182 @@
+#include "license/license_store.h"
+
+#include <algorithm>
+
+#include "base/try.h"
+#include "codec/json.h"
+
+namespace pontage::license {
+namespace {
+
+using codec::Json;
+
+#define PTG_LICENSE_COLUMNS                                                                    \
+  "id, origin, customer, email, plan, products, tier, monthly, rpm, subscription, generation," \
+  " status, revoked_by, reason, paid_through_ms, expires_ms, issued_ms, signed_until_ms,"      \
+  " created_ms, updated_ms"
+
+constexpr db::Statement kInsert{
+    "license.insert",
+    "INSERT INTO license (" PTG_LICENSE_COLUMNS
+    ") VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12, $13, $14, $15, $16, $17, $18,"
+    " $19, $20) ON CONFLICT (origin) DO NOTHING"};
+constexpr db::Statement kById{"license.by_id",
+                              "SELECT " PTG_LICENSE_COLUMNS " FROM license WHERE id = $1"};
+constexpr db::Statement kByOrigin{"license.by_origin",
+                                  "SELECT " PTG_LICENSE_COLUMNS " FROM license WHERE origin = $1"};
+constexpr db::Statement kList{"license.list",
+                              "SELECT " PTG_LICENSE_COLUMNS
+                              " FROM license WHERE ($1 = '' OR customer = $1)"
+                              " AND ($2 = '' OR email = $2) AND ($3 = '' OR subscription = $3)"
+                              " ORDER BY created_ms DESC, id DESC LIMIT $4"};
+constexpr db::Statement kUpdate{
+    "license.update",
+    "UPDATE license SET customer = $2, email = $3, plan = $4, products = $5, tier = $6,"
+    " monthly = $7, rpm = $8, subscription = $9, generation = $10, status = $11, revoked_by = $12,"
+    " reason = $13, paid_through_ms = $14, expires_ms = $15, issued_ms = $16, signed_until_ms = "
+    "$17,"
+    " updated_ms = $18 WHERE id = $1 AND (revoked_by <> 'operator' OR $12 = 'operator')"};
+constexpr db::Statement kAppend{
+    "license_feed.append",
+    "INSERT INTO license_feed (seq, license, status, expires_ms, plan, generation, at_ms, hash)"
+    " VALUES ($1, $2, $3, $4, $5, $6, $7, $8)"};
+std::string ProductsText(const std::vector<std::string>& products) {
+  Json list = Json::Array();
+  for (const std::string& product : products) list.Push(product);
+  return codec::ToString(list);
+}
+
+std::vector<std::string> ReadProducts(const std::string& text) {
+  std::vector<std::string> out;
+  const Result<Json> list = codec::ParseJson(text);
+  if (!list || list->AsArray() == nullptr) return out;
+  for (const Json& one : *list->AsArray()) {
+    if (one.AsString() != nullptr) out.push_back(*one.AsString());
+  }
+  return out;
+}
+
+License FromRow(const db::Row& row) {
+  License out;
+  out.id = row.Text(0);
+  out.origin = row.Text(1);
+  out.customer = row.Text(2);
+  out.email = row.Text(3);
+  out.plan = row.Text(4);
+  out.products = ReadProducts(row.Text(5));
+  out.tier = row.Text(6);
+  out.limits = {.monthly = row.Int(7), .rpm = row.Int(8)};
+  out.subscription = row.Text(9);
+  out.generation = row.Int(10);
+  // A word of a newer version than this one is no reason to open anything.
+  out.status = ParseStatus(row.Text(11)).value_or(Status::kSuspended);
+  out.revoked_by = row.Text(12);
+  out.reason = row.Text(13);
+  out.paid_through = UnixMs(row.Int(14));
+  out.expires = UnixMs(row.Int(15));
+  out.issued = UnixMs(row.Int(16));
+  out.signed_until = UnixMs(row.Int(17));
+  out.created = UnixMs(row.Int(18));
+  out.updated = UnixMs(row.Int(19));
+  return out;
+}
+
+Entitlement WordOf(const License& license) {
+  return {.status = license.status,
+          .expires = license.expires,
+          .generation = license.generation,
+          .plan = license.plan};
+}
+
+// Two that append at once take the same number: the second is kConflict, and its transaction is
+// run again by its caller.
+Result<> AppendToFeed(db::Tx& tx, const License& license, UnixMs now) {
+  PTG_TRY(const FeedHead head, ReadFeedHead(tx));
+  FeedEntry entry{.seq = head.seq + 1, .license = license.id, .word = WordOf(license), .hash = {}};
+  entry.hash = FeedHash(head.hash, entry);
+  PTG_RUN(tx.Run(kAppend, entry.seq, entry.license, std::string(ToString(entry.word.status)),
+                 entry.word.expires.ms(), entry.word.plan, entry.word.generation, now.ms(),
+                 entry.hash));
+  return {};
+}
+
+}  // namespace
+
+Claims ClaimsOf(const License& license, std::string_view issuer) {
+  Claims claims;
+  claims.id = license.id;
+  claims.issuer = issuer;
+  claims.customer = license.customer;
+  claims.plan = license.plan;
+  claims.products = license.products;
+  claims.tier = license.tier;
+  claims.limits = license.limits;
+  claims.subscription = license.subscription;
+  claims.generation = license.generation;
+  claims.issued = license.issued;
+  claims.not_before = license.issued;
+  claims.expires = license.signed_until;
+  return claims;
+}
+
+Result<bool> InsertLicense(db::Tx& tx, const License& l, UnixMs now) {
+  PTG_TRY(const db::Rows rows,
+          tx.Run(kInsert, l.id, l.origin, l.customer, l.email, l.plan, ProductsText(l.products),
+                 l.tier, l.limits.monthly, l.limits.rpm, l.subscription, l.generation,
+                 std::string(ToString(l.status)), l.revoked_by, l.reason, l.paid_through.ms(),
+                 l.expires.ms(), l.issued.ms(), l.signed_until.ms(), now.ms(), now.ms()));
+  if (rows.changed == 0) return false;
+  // What its own token says needs no line: a million licenses as they were issued cost no gateway
+  // anything.
+  if (l.status != Status::kActive || l.expires != l.signed_until) {
+    PTG_RUN(AppendToFeed(tx, l, now));
+  }
+  return true;
+}
+
+Result<std::optional<License>> FindLicense(db::Tx& tx, std::string_view id) {
+  PTG_TRY(const db::Rows rows, tx.Run(kById, std::string(id)));
+  if (rows.empty()) return std::optional<License>();
+  return std::optional(FromRow(rows.front()));
+}
+
+Result<std::optional<License>> FindLicenseByOrigin(db::Tx& tx, std::string_view origin) {
+  PTG_TRY(const db::Rows rows, tx.Run(kByOrigin, std::string(origin)));
+  if (rows.empty()) return std::optional<License>();
+  return std::optional(FromRow(rows.front()));
+}
+
+Result<std::vector<License>> ListLicenses(db::Tx& tx, const LicenseFilter& filter) {
+  PTG_TRY(const db::Rows rows, tx.Run(kList, filter.customer, filter.email, filter.subscription,
+                                      static_cast<int64_t>(filter.limit)));
+  std::vector<License> out;
+  out.reserve(rows.size());
+  for (const db::Row& row : rows) out.push_back(FromRow(row));
+  return out;
+}
+
+Result<bool> UpdateLicense(db::Tx& tx, const License& l, UnixMs now) {
+  PTG_TRY(const std::optional<License> before, FindLicense(tx, l.id));
+  if (!before) return Fail(Code::kNotFound, "there is no license " + l.id);
+  PTG_TRY(const db::Rows rows,
+          tx.Run(kUpdate, l.id, l.customer, l.email, l.plan, ProductsText(l.products), l.tier,
+                 l.limits.monthly, l.limits.rpm, l.subscription, l.generation,
+                 std::string(ToString(l.status)), l.revoked_by, l.reason, l.paid_through.ms(),
+                 l.expires.ms(), l.issued.ms(), l.signed_until.ms(), now.ms()));
+  if (rows.changed == 0) return false;
+  if (WordOf(*before) != WordOf(l)) PTG_RUN(AppendToFeed(tx, l, now));
+  return true;
+}
+
+std::string NormalEmail(std::string_view email) {
+  const size_t first = email.find_first_not_of(" \t\r\n");
+  if (first == email.npos) return {};
+  email = email.substr(first, email.find_last_not_of(" \t\r\n") + 1 - first);
+  std::string out(email);
+  std::ranges::transform(out, out.begin(), [](char c) {
+    return c >= 'A' && c <= 'Z' ? static_cast<char>(c + 32) : c;
+  });
+  return out;
+}
+
+}  // namespace pontage::license

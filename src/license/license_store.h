@@ -1,0 +1,90 @@
+#pragma once
+
+#include <cstdint>
+#include <optional>
+#include <string>
+#include <string_view>
+#include <vector>
+
+#include "base/error.h"
+#include "base/time.h"
+#include "db/db.h"
+#include "license/claims.h"
+#include "license/decision.h"
+#include "license/feed.h"
+#include "license/feed_document.h"
+
+// The issuer's books of licenses, as functions inside a transaction. Every change of a license
+// that a gateway must hear of is a line of the feed in the same transaction.
+namespace pontage::license {
+
+struct License {
+  std::string id;
+  std::string origin;  // what it was issued for; there is one license for each
+  std::string customer;
+  std::string email;
+  std::string plan;
+  std::vector<std::string> products;
+  std::string tier;
+  Limits limits;
+  std::string subscription;
+  int64_t generation = 1;
+  Status status = Status::kActive;
+  std::string revoked_by;  // "operator" or "payment"; empty: not revoked
+  std::string reason;
+  UnixMs paid_through;
+  UnixMs expires;       // paid_through and the grace
+  UnixMs issued;        // of the token in force
+  UnixMs signed_until;  // its exp
+  UnixMs created;
+  UnixMs updated;
+};
+
+// The claims of the token in force.
+Claims ClaimsOf(const License& license, std::string_view issuer);
+
+// Adds the license, and a line of the feed where its token does not say all. False when its origin
+// has one already, and then nothing is changed.
+Result<bool> InsertLicense(db::Tx& tx, const License& license, UnixMs now);
+
+Result<std::optional<License>> FindLicense(db::Tx& tx, std::string_view id);
+Result<std::optional<License>> FindLicenseByOrigin(db::Tx& tx, std::string_view origin);
+
+// By whom; all that is empty is not asked for. Newest first, at most `limit`.
+struct LicenseFilter {
+  std::string customer{};
+  std::string email{};  // in the spelling of NormalEmail
+  std::string subscription{};
+  size_t limit = 100;
+};
+Result<std::vector<License>> ListLicenses(db::Tx& tx, const LicenseFilter& filter);
+
+// Writes all that can change of a license, and a line of the feed when it is something a gateway
+// needs to know (status, end, plan, generation). A license that the operator revoked stays revoked:
+// false, and nothing is changed. kNotFound when there is no such license.
+Result<bool> UpdateLicense(db::Tx& tx, const License& license, UnixMs now);
+
+// Lines after `since`, in order, at most `limit`.
+Result<std::vector<FeedEntry>> ReadFeed(db::Tx& tx, int64_t since, size_t limit);
+// Where the feed ends.
+Result<FeedHead> ReadFeedHead(db::Tx& tx);
+// What a gateway that has the feed up to `since` needs next: its lines; of one that has nothing,
+// the last line of each license. `issuer` and `issued` are the caller's to fill in.
+Result<FeedDocument> ReadFeedDocument(db::Tx& tx, int64_t since);
+
+// A gateway's own copy of the feed of an issuer who lives apart from it.
+struct FeedCopy {
+  FeedHead head;
+  UnixMs as_of;  // when the issuer was heard last, by his clock
+};
+Result<FeedCopy> ReadFeedCopy(db::Tx& tx, const std::string& issuer);
+// Writes down what GoesOn found good. kConflict, and nothing is written, when another process of
+// this store has come further meanwhile.
+Result<> WriteFeedCopy(db::Tx& tx, const FeedHead& have, const FeedDocument& next);
+// The words with a number above `since`, in order, at most `limit`.
+Result<std::vector<FeedEntry>> ReadCopiedWords(db::Tx& tx, int64_t since, size_t limit);
+
+// "Ann@Example.COM " → "ann@example.com": how addresses are compared and kept.
+std::string NormalEmail(std::string_view email);
+
+}  // namespace pontage::license

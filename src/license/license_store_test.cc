@@ -1,0 +1,183 @@
+#include "license/license_store.h"
+
+#include <memory>
+#include <string>
+#include <vector>
+
+#include <gtest/gtest.h>
+
+#include "base/try.h"
+#include "testing/engines.h"
+#include "testing/expect.h"
+
+namespace pontage::license {
+namespace {
+
+using pontage::testing::FailsWith;
+using pontage::testing::IsOk;
+
+class LicenseStoreTest : public ::testing::TestWithParam<pontage::testing::EngineKind> {
+ protected:
+  LicenseStoreTest() : engine_(GetParam()), database_(engine_.OpenMigrated()) {}
+
+  template <typename F>
+  auto Do(F body) {
+    return database_->WriteNow(body);
+  }
+  bool Insert(const License& l, int64_t at = 10) {
+    const auto done = Do([&](db::Tx& tx) { return InsertLicense(tx, l, UnixMs(at)); });
+    EXPECT_THAT(done, IsOk());
+    return done.value_or(false);
+  }
+  Result<bool> Update(const License& l, int64_t at = 20) {
+    return Do([&](db::Tx& tx) { return UpdateLicense(tx, l, UnixMs(at)); });
+  }
+  License Get(const std::string& id) {
+    const auto found = Do([&](db::Tx& tx) { return FindLicense(tx, id); });
+    EXPECT_TRUE(found && *found) << id;
+    return found && *found ? **found : License{};
+  }
+  std::vector<FeedEntry> Feed(int64_t since = 0) {
+    const auto lines = Do([&](db::Tx& tx) { return ReadFeed(tx, since, 100); });
+    EXPECT_THAT(lines, IsOk());
+    return lines.value_or(std::vector<FeedEntry>());
+  }
+
+  pontage::testing::Engine engine_;
+  std::unique_ptr<db::Database> database_;
+};
+
+INSTANTIATE_TEST_SUITE_P(Engines, LicenseStoreTest,
+                         ::testing::ValuesIn(pontage::testing::EnginesHere()),
+                         pontage::testing::EngineName);
+
+License Sample(const std::string& id) {
+  License l;
+  l.id = id;
+  l.origin = "sub:sub_1:si_" + id;
+  l.customer = "cus_1";
+  l.email = "ann@example.com";
+  l.plan = "pro";
+  l.products = {"yield", "docs"};
+  l.tier = "professional";
+  l.limits = {.monthly = 1'000, .rpm = 60};
+  l.subscription = "sub_1";
+  l.paid_through = UnixMs(1'000'000);
+  l.expires = UnixMs(2'000'000);
+  l.issued = UnixMs(500'000);
+  l.signed_until = UnixMs(2'000'000);
+  return l;
+}
+
+TEST_P(LicenseStoreTest, ALicenseComesBackAsItWasWritten) {
+  const License l = Sample("lic_1");
+  ASSERT_TRUE(Insert(l));
+  const License got = Get("lic_1");
+  EXPECT_EQ(ClaimsOf(got, "me"), ClaimsOf(l, "me"));
+  EXPECT_EQ(got.origin, l.origin);
+  EXPECT_EQ(got.email, l.email);
+  EXPECT_EQ(got.status, Status::kActive);
+  EXPECT_EQ(got.paid_through, l.paid_through);
+  EXPECT_EQ(got.expires, l.expires);
+  EXPECT_EQ(got.created, UnixMs(10));
+  const auto by_origin = Do([&](db::Tx& tx) { return FindLicenseByOrigin(tx, l.origin); });
+  ASSERT_TRUE(by_origin && *by_origin);
+  EXPECT_EQ((*by_origin)->id, "lic_1");
+}
+
+// Whatever is replayed: what was bought once is one license.
+TEST_P(LicenseStoreTest, AnOriginHasOneLicense) {
+  ASSERT_TRUE(Insert(Sample("lic_1")));
+  License again = Sample("lic_2");
+  again.origin = Sample("lic_1").origin;
+  EXPECT_FALSE(Insert(again));
+  const auto all = Do([&](db::Tx& tx) { return ListLicenses(tx, {.customer = "cus_1"}); });
+  ASSERT_THAT(all, IsOk());
+  EXPECT_EQ(all->size(), 1u);
+}
+
+TEST_P(LicenseStoreTest, WhatATokenSaysItselfIsNoLineOfTheFeed) {
+  ASSERT_TRUE(Insert(Sample("lic_1")));
+  EXPECT_TRUE(Feed().empty());
+  License l = Get("lic_1");
+  l.email = "other@example.com";
+  ASSERT_THAT(Update(l), IsOk());
+  EXPECT_TRUE(Feed().empty()) << "a gateway has no use for it";
+  l.expires = UnixMs(3'000'000);
+  ASSERT_THAT(Update(l), IsOk());
+  l.status = Status::kSuspended;
+  ASSERT_THAT(Update(l), IsOk());
+  const std::vector<FeedEntry> lines = Feed();
+  ASSERT_EQ(lines.size(), 2u);
+  EXPECT_EQ(lines[0].seq, 1);
+  EXPECT_EQ(lines[0].word.expires, UnixMs(3'000'000));
+  EXPECT_EQ(lines[1].word.status, Status::kSuspended);
+  EXPECT_EQ(Feed(1).size(), 1u);
+  // Each bound to the one before it.
+  EXPECT_EQ(lines[0].hash, FeedHash("", lines[0]));
+  EXPECT_EQ(lines[1].hash, FeedHash(lines[0].hash, lines[1]));
+  const auto head = Do([](db::Tx& tx) { return ReadFeedHead(tx); });
+  ASSERT_THAT(head, IsOk());
+  EXPECT_EQ(head->seq, 2);
+  EXPECT_EQ(head->hash, lines[1].hash);
+}
+
+TEST_P(LicenseStoreTest, WhatTheOperatorRevokedStaysRevoked) {
+  ASSERT_TRUE(Insert(Sample("lic_1")));
+  License revoked = Get("lic_1");
+  revoked.status = Status::kRevoked;
+  revoked.revoked_by = "operator";
+  ASSERT_THAT(Update(revoked), IsOk());
+  License paid = revoked;
+  paid.status = Status::kActive;
+  paid.revoked_by = "";
+  const auto changed = Update(paid);
+  ASSERT_THAT(changed, IsOk());
+  EXPECT_FALSE(*changed);
+  EXPECT_EQ(Get("lic_1").status, Status::kRevoked);
+  EXPECT_EQ(Feed().size(), 1u);
+  // By the payment provider's word it may come back.
+  ASSERT_TRUE(Insert(Sample("lic_2")));
+  License refunded = Get("lic_2");
+  refunded.status = Status::kRevoked;
+  refunded.revoked_by = "payment";
+  ASSERT_THAT(Update(refunded), IsOk());
+  refunded.status = Status::kActive;
+  refunded.revoked_by = "";
+  EXPECT_EQ(Update(refunded).value_or(false), true);
+}
+
+TEST_P(LicenseStoreTest, FindsByWhomAndFailsForNobody) {
+  ASSERT_TRUE(Insert(Sample("lic_1"), 1));
+  License other = Sample("lic_2");
+  other.customer = "cus_2";
+  other.email = "bob@example.com";
+  other.subscription = "";
+  ASSERT_TRUE(Insert(other, 2));
+  const auto list = [&](const LicenseFilter& filter) {
+    const auto found = Do([&](db::Tx& tx) { return ListLicenses(tx, filter); });
+    EXPECT_THAT(found, IsOk());
+    std::string ids;
+    for (const License& l : found.value_or(std::vector<License>())) ids += l.id + " ";
+    return ids;
+  };
+  EXPECT_EQ(list({}), "lic_2 lic_1 ");
+  EXPECT_EQ(list({.customer = "cus_2"}), "lic_2 ");
+  EXPECT_EQ(list({.email = "ann@example.com"}), "lic_1 ");
+  EXPECT_EQ(list({.subscription = "sub_1"}), "lic_1 ");
+  EXPECT_EQ(list({.customer = "cus_1", .email = "bob@example.com"}), "");
+  EXPECT_EQ(list({.limit = 1}), "lic_2 ");
+  EXPECT_THAT(Update(Sample("lic_9")), FailsWith(Code::kNotFound));
+  const auto none = Do([](db::Tx& tx) { return FindLicense(tx, "lic_9"); });
+  ASSERT_THAT(none, IsOk());
+  EXPECT_FALSE(*none);
+}
+
+TEST(NormalEmailTest, HasOneSpelling) {
+  EXPECT_EQ(NormalEmail(" Ann@Example.COM\n"), "ann@example.com");
+  EXPECT_EQ(NormalEmail(""), "");
+  EXPECT_EQ(NormalEmail("  "), "");
+}
+
+}  // namespace
+}  // namespace pontage::license

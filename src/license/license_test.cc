@@ -1,0 +1,300 @@
+// What a license says, whom it opens what for, and what the issuer may say later.
+#include <functional>
+#include <memory>
+#include <optional>
+#include <string>
+#include <vector>
+
+#include <gtest/gtest.h>
+
+#include "crypto/jwt.h"
+#include "license/decision.h"
+#include "license/entitlements.h"
+#include "license/gate.h"
+#include "license/issuer.h"
+#include "license/verifier.h"
+#include "testing/expect.h"
+
+namespace pontage::license {
+namespace {
+
+using pontage::testing::FailsWith;
+using pontage::testing::IsOk;
+
+constexpr UnixMs kNow(1'795'000'000'000);
+constexpr Millis kDay{86'400'000};
+const std::string kId = "lic_0123456789abcdef0123456789abcdef";
+
+Claims Sample() {
+  Claims c;
+  c.id = kId;
+  c.issuer = "https://api.example.com";
+  c.customer = "cus_1";
+  c.plan = "pro";
+  c.products = {"yield"};
+  c.tier = "professional";
+  c.limits = {.monthly = 100'000, .rpm = 600};
+  c.subscription = "sub_1";
+  c.generation = 2;
+  c.issued = kNow;
+  c.not_before = kNow;
+  c.expires = kNow + 33 * kDay;
+  return c;
+}
+
+struct Keys {
+  Keys() : rng(1), issuer(crypto::Ed25519Key::Generate(rng)) {}
+  crypto::Jwk jwk() const {
+    return {.kid = crypto::Thumbprint(issuer.public_key()),
+            .key = issuer.public_key(),
+            .not_after = std::nullopt};
+  }
+  std::shared_ptr<const Verifier> verifier() const {
+    return std::make_shared<const Verifier>("https://api.example.com",
+                                            std::vector<crypto::Jwk>{jwk()});
+  }
+  SeededRng rng;
+  Issuer issuer;
+};
+
+TEST(ClaimsTest, ComeBackAsTheyWereIssued) {
+  const Keys keys;
+  const std::string token = keys.issuer.Issue(Sample());
+  EXPECT_LT(token.size(), 600u);
+  const Result<Verified> back = keys.verifier()->Read(token, kNow);
+  ASSERT_THAT(back, IsOk());
+  EXPECT_EQ(back->claims, Sample());
+  EXPECT_EQ(keys.issuer.Issue(Sample()), token) << "the text can be written again";
+}
+
+TEST(ClaimsTest, SayNothingOfAPerson) {
+  const std::string text = codec::ToString(ToJson(Sample()));
+  EXPECT_EQ(text.find('@'), text.npos);
+}
+
+TEST(VerifierTest, RefusesWhatIsNotItsOwn) {
+  const Keys keys;
+  const std::string good = keys.issuer.Issue(Sample());
+  const auto verifier = keys.verifier();
+  const auto read = [&](const std::string& text) { return verifier->Read(text, kNow); };
+  ASSERT_THAT(read(good), IsOk());
+  SeededRng other_rng(2);
+  const Issuer other(crypto::Ed25519Key::Generate(other_rng));
+  EXPECT_THAT(read(other.Issue(Sample())), FailsWith(Code::kLicenseInvalid));
+  Claims stranger = Sample();
+  stranger.issuer = "https://evil.example.com";
+  EXPECT_THAT(read(keys.issuer.Issue(stranger)), FailsWith(Code::kLicenseInvalid));
+  // A document of ours that is no license: the feed, say.
+  EXPECT_THAT(read(keys.issuer.Sign("feed+jwt", codec::ToString(ToJson(Sample())))),
+              FailsWith(Code::kLicenseInvalid));
+  codec::Json elsewhere = ToJson(Sample());
+  elsewhere.Set("aud", "sales");
+  EXPECT_THAT(read(keys.issuer.Sign(kLicenseType, codec::ToString(elsewhere))),
+              FailsWith(Code::kLicenseInvalid));
+  for (const char* claim : {"iss", "aud", "sub", "jti", "iat", "nbf", "exp", "lic"}) {
+    codec::Json json = ToJson(Sample());
+    ASSERT_TRUE(json.Remove(claim));
+    EXPECT_THAT(read(keys.issuer.Sign(kLicenseType, codec::ToString(json))),
+                FailsWith(Code::kLicenseInvalid))
+        << claim;
+  }
+  EXPECT_THAT(read(keys.issuer.Sign(kLicenseType, R"({"jti":"a","jti":"b"})")),
+              FailsWith(Code::kLicenseInvalid));
+  EXPECT_THAT(read("sk-ant-api03-x"), FailsWith(Code::kLicenseInvalid));
+  EXPECT_THAT(read(std::string(kMaxToken + 1, 'a')), FailsWith(Code::kLicenseInvalid));
+}
+
+TEST(VerifierTest, AKeyIsGoodUntilItsDate) {
+  const Keys keys;
+  crypto::Jwk jwk = keys.jwk();
+  jwk.not_after = kNow + kDay;
+  const Verifier verifier("https://api.example.com", {jwk});
+  const std::string token = keys.issuer.Issue(Sample());
+  EXPECT_THAT(verifier.Read(token, kNow + kDay - Millis(1)), IsOk());
+  EXPECT_THAT(verifier.Read(token, kNow + kDay), FailsWith(Code::kLicenseInvalid));
+}
+
+TEST(DecisionTest, OneFaultAfterTheOther) {
+  Claims claims = Sample();
+  claims.generation = 1;
+  claims.not_before = kNow + 2 * kDay;
+  claims.expires = kNow - kDay;
+  std::optional<Entitlement> word =
+      Entitlement{.status = Status::kRevoked, .expires = kNow, .generation = 2, .plan = "basic"};
+  const std::vector<std::string> plans = {"pro", "team"};
+  Demand demand{.product = "other", .plans = plans};
+  const struct {
+    Code want;
+    std::function<void()> mend;
+  } steps[] = {
+      {Code::kLicenseRevoked, [&] { word->status = Status::kActive; }},
+      {Code::kLicenseRevoked,
+       [&] {
+         claims.generation = 2;
+         word->status = Status::kSuspended;
+       }},
+      {Code::kLicenseSuspended, [&] { word->status = Status::kExpired; }},
+      {Code::kLicenseExpired, [&] { word->status = Status::kPastDue; }},
+      {Code::kLicenseExpired, [&] { word->expires = kNow + Millis(1); }},
+      {Code::kLicenseInvalid, [&] { claims.not_before = kNow + kLeeway; }},
+      {Code::kWrongProduct, [&] { demand.product = "yield"; }},
+      {Code::kWrongPlan, [&] { word->plan = ""; }},
+  };
+  int step = 0;
+  for (const auto& [want, mend] : steps) {
+    EXPECT_THAT(Decide(claims, word, demand, kNow), FailsWith(want)) << step;
+    mend();
+    ++step;
+  }
+  EXPECT_THAT(Decide(claims, word, demand, kNow), IsOk());
+}
+
+TEST(DecisionTest, WhatAPlanOpens) {
+  const std::vector<std::string> none;
+  const std::vector<std::string> pro = {"pro"};
+  const std::vector<std::string> team = {"team"};
+  const auto decide = [](const std::vector<std::string>& products, const Demand& demand) {
+    Claims claims = Sample();
+    claims.products = products;
+    return Decide(claims, std::nullopt, demand, kNow);
+  };
+  const std::vector<std::string> yield = {"dividends", "yield"};
+  // With products: these and nothing else.
+  EXPECT_THAT(decide(yield, {.product = "yield", .plans = pro}), IsOk());
+  EXPECT_THAT(decide(yield, {.product = "yield", .plans = none}), IsOk());
+  EXPECT_THAT(decide(yield, {.product = "yield", .plans = team}), FailsWith(Code::kWrongPlan));
+  EXPECT_THAT(decide(yield, {.product = "docs", .plans = pro}), FailsWith(Code::kWrongProduct));
+  EXPECT_THAT(decide(yield, {.product = "", .plans = pro}), FailsWith(Code::kWrongProduct));
+  // Without: every route that names the plan.
+  EXPECT_THAT(decide({}, {.product = "docs", .plans = pro}), IsOk());
+  EXPECT_THAT(decide({}, {.product = "", .plans = pro}), IsOk());
+  EXPECT_THAT(decide({}, {.product = "docs", .plans = none}), FailsWith(Code::kWrongPlan));
+}
+
+// Changed at Stripe's portal: the token that the customer pasted still says the old plan.
+TEST(DecisionTest, AChangedPlanIsWhatTheConfigurationSaysOfIt) {
+  Claims claims = Sample();
+  const Plans terms = {{"team", {.products = {"docs"}, .limits = {.monthly = 7, .rpm = 0}}}};
+  const std::vector<std::string> team = {"team"};
+  const Entitlement word{
+      .status = Status::kActive, .expires = claims.expires, .generation = 2, .plan = "team"};
+  const Demand docs{.product = "docs", .plans = team, .terms = &terms};
+  EXPECT_THAT(Decide(claims, word, docs, kNow), IsOk());
+  EXPECT_EQ(*TermsOf(claims, word, &terms).limits, (Limits{.monthly = 7, .rpm = 0}));
+  EXPECT_THAT(Decide(claims, std::nullopt, docs, kNow), FailsWith(Code::kWrongProduct));
+  const Demand yield{.product = "yield", .plans = team, .terms = &terms};
+  EXPECT_THAT(Decide(claims, word, yield, kNow), FailsWith(Code::kWrongProduct));
+  // A plan that this gateway has never heard of keeps what the token says.
+  const Demand blind{.product = "yield", .plans = team, .terms = nullptr};
+  EXPECT_THAT(Decide(claims, word, blind, kNow), IsOk());
+}
+
+TEST(DecisionTest, TheEndIsTheLaterOfTwo) {
+  Claims claims = Sample();
+  claims.expires = kNow;
+  const std::vector<std::string> pro = {"pro"};
+  const Demand demand{.product = "yield", .plans = pro};
+  EXPECT_THAT(Decide(claims, std::nullopt, demand, kNow - Millis(1)), IsOk());
+  EXPECT_THAT(Decide(claims, std::nullopt, demand, kNow), FailsWith(Code::kLicenseExpired));
+  const Entitlement renewed{
+      .status = Status::kActive, .expires = kNow + kDay, .generation = 2, .plan = "pro"};
+  EXPECT_THAT(Decide(claims, renewed, demand, kNow), IsOk());
+  EXPECT_THAT(Decide(claims, renewed, demand, kNow + kDay), FailsWith(Code::kLicenseExpired));
+}
+
+FeedEntry Line(int64_t seq, const std::string& id, Status status) {
+  FeedEntry entry{.seq = seq,
+                  .license = id,
+                  .word = {.status = status, .expires = kNow, .generation = 3, .plan = "pro"},
+                  .hash = "h" + std::to_string(seq)};
+  return entry;
+}
+
+TEST(EntitlementsTest, TheLaterLineCountsAndOlderOnesStay) {
+  auto words = std::make_shared<const Entitlements>();
+  EXPECT_FALSE(words->Find(kId));
+  std::vector<std::string> ids;
+  std::vector<FeedEntry> lines;
+  // More than are kept apart from the base, ids of ours and of others.
+  for (int64_t i = 1; i <= 10'000; ++i) {
+    const std::string id =
+        i % 2 == 0 ? "other-" + std::to_string(i)
+                   : "lic_" + std::string(28, 'a') + std::to_string(10'000 + i).substr(1);
+    ids.push_back(id);
+    lines.push_back(Line(i, id, Status::kRevoked));
+    if (lines.size() == 500) {
+      words = words->With(lines);
+      lines.clear();
+    }
+  }
+  EXPECT_EQ(words->seq(), 10'000);
+  EXPECT_EQ(words->hash(), "h10000");
+  EXPECT_EQ(words->size(), 10'000u);
+  for (const std::string& id : ids) {
+    ASSERT_TRUE(words->Find(id)) << id;
+    EXPECT_EQ(*words->Find(id), Line(1, id, Status::kRevoked).word);
+  }
+  const std::vector<FeedEntry> later = {Line(10'001, ids[3], Status::kSuspended),
+                                        Line(10'002, ids[3], Status::kActive)};
+  const auto next = words->With(later);
+  EXPECT_EQ(next->Find(ids[3])->status, Status::kActive);
+  EXPECT_EQ(words->Find(ids[3])->status, Status::kRevoked) << "whoever has the old ones keeps them";
+}
+
+TEST(GateTest, JudgesAnewWhatItHasSeen) {
+  const Keys keys;
+  const auto verifier = keys.verifier();
+  const std::string token = keys.issuer.Issue(Sample());
+  const std::vector<std::string> pro = {"pro"};
+  const Demand demand{.product = "yield", .plans = pro};
+  Gate gate;
+  for (int i = 0; i < 3; ++i) {
+    const auto claims = gate.Judge(verifier, token, demand, kNow);
+    ASSERT_THAT(claims, IsOk());
+    EXPECT_EQ(claims->claims->id, kId);
+  }
+  EXPECT_EQ(gate.kept(), 1u);
+  EXPECT_THAT(gate.Judge(verifier, token, {.product = "docs", .plans = pro}, kNow),
+              FailsWith(Code::kWrongProduct));
+  EXPECT_THAT(gate.Judge(verifier, token, demand, kNow + 34 * kDay),
+              FailsWith(Code::kLicenseExpired));
+  const std::vector<FeedEntry> lines = {Line(1, kId, Status::kRevoked)};
+  gate.Use(gate.words().With(lines));
+  EXPECT_THAT(gate.Judge(verifier, token, demand, kNow), FailsWith(Code::kLicenseRevoked));
+  EXPECT_THAT(gate.Judge(verifier, token + "A", demand, kNow), FailsWith(Code::kLicenseInvalid));
+}
+
+// A key that was taken out of the configuration opens nothing, seen or not.
+TEST(GateTest, ANewConfigurationForgetsWhatTheOldOneFoundGood) {
+  const Keys keys;
+  const std::string token = keys.issuer.Issue(Sample());
+  const std::vector<std::string> pro = {"pro"};
+  const Demand demand{.product = "yield", .plans = pro};
+  Gate gate;
+  ASSERT_THAT(gate.Judge(keys.verifier(), token, demand, kNow), IsOk());
+  SeededRng rng(9);
+  const Issuer other(crypto::Ed25519Key::Generate(rng));
+  const auto rotated = std::make_shared<const Verifier>(
+      "https://api.example.com",
+      std::vector<crypto::Jwk>{{.kid = crypto::Thumbprint(other.public_key()),
+                                .key = other.public_key(),
+                                .not_after = std::nullopt}});
+  EXPECT_THAT(gate.Judge(rotated, token, demand, kNow), FailsWith(Code::kLicenseInvalid));
+}
+
+TEST(GateTest, ASeenLicenseEndsWithItsKey) {
+  const Keys keys;
+  crypto::Jwk jwk = keys.jwk();
+  jwk.not_after = kNow + kDay;
+  const auto verifier =
+      std::make_shared<const Verifier>("https://api.example.com", std::vector<crypto::Jwk>{jwk});
+  const std::vector<std::string> pro = {"pro"};
+  const Demand demand{.product = "yield", .plans = pro};
+  const std::string token = keys.issuer.Issue(Sample());
+  Gate gate;
+  ASSERT_THAT(gate.Judge(verifier, token, demand, kNow), IsOk());
+  EXPECT_THAT(gate.Judge(verifier, token, demand, kNow + kDay), FailsWith(Code::kLicenseInvalid));
+}
+
+}  // namespace
+}  // namespace pontage::license

@@ -1,0 +1,198 @@
+#include "license/quota.h"
+
+#include <algorithm>
+#include <utility>
+
+#include "base/try.h"
+#include "io/timer.h"
+
+namespace pontage::license {
+namespace {
+
+constexpr db::Statement kOpen{"license_quota.open",
+                              "INSERT INTO license_quota (license, period, used, ends_ms)"
+                              " VALUES ($1, $2, 0, $3) ON CONFLICT (license, period) DO NOTHING"};
+constexpr db::Statement kUsed{"license_quota.used",
+                              "SELECT used FROM license_quota WHERE license = $1 AND period = $2"};
+// The condition is what makes it exact: whoever saw another number asks again.
+constexpr db::Statement kTake{"license_quota.take",
+                              "UPDATE license_quota SET used = $4"
+                              " WHERE license = $1 AND period = $2 AND used = $3"};
+constexpr db::Statement kGiveBack{"license_quota.give_back",
+                                  "UPDATE license_quota SET used = used - $3"
+                                  " WHERE license = $1 AND period = $2 AND used >= $3"};
+constexpr db::Statement kPrune{"license_quota.prune",
+                               "DELETE FROM license_quota WHERE (license, period) IN"
+                               " (SELECT license, period FROM license_quota WHERE ends_ms < $1"
+                               "  ORDER BY ends_ms LIMIT $2)"};
+constexpr db::Statement kAddCalls{
+    "license_usage.add",
+    "INSERT INTO license_usage (license, day, route, calls) VALUES ($1, $2, $3, $4)"
+    " ON CONFLICT (license, day, route) DO UPDATE SET calls = license_usage.calls + "
+    "excluded.calls"};
+
+// Minutes are over soon; a month is looked at for a while.
+constexpr Millis kKeepPast{90 * 86'400'000LL};
+constexpr Millis kLookAgain{1};
+constexpr int kTries = 16;
+
+}  // namespace
+
+int64_t Quota::BlockOf(int64_t left) { return std::clamp<int64_t>(left / 50, 1, 1'000); }
+
+// Under the mutex.
+Quota::Held& Quota::HeldOf(const std::string& license, PeriodKind kind, UnixMs now) {
+  Held& held = held_[license][static_cast<size_t>(kind)];
+  // What is left of a period that is over is of no use to anybody.
+  if (now >= held.period.ends) {
+    const bool asking = held.asking;
+    held = {};
+    held.period = PeriodOf(kind, now);
+    held.asking = asking;
+  }
+  held.used = clock_.Coarse();
+  return held;
+}
+
+Allowed Quota::Given(Held& held, int64_t most) {
+  --held.left;
+  return {.pass = true, .most = most, .left = held.left + held.elsewhere, .period = held.period};
+}
+
+std::optional<Allowed> Quota::TryTake(const std::string& license, PeriodKind kind, int64_t most,
+                                      UnixMs now) {
+  const std::lock_guard lock(mutex_);
+  Held& held = HeldOf(license, kind, now);
+  if (held.left > 0) return Given(held, most);
+  if (!held.asking && clock_.Coarse() < held.empty_until) {
+    return Allowed{.pass = false, .most = most, .left = 0, .period = held.period};
+  }
+  return std::nullopt;
+}
+
+Result<Quota::Lease> Quota::TakeBlock(db::Tx& tx, const std::string& license, const Period& period,
+                                      int64_t most) {
+  PTG_RUN(tx.Run(kOpen, license, period.name, period.ends.ms()));
+  for (int i = 0; i < kTries; ++i) {
+    PTG_TRY(const db::Rows rows, tx.Run(kUsed, license, period.name));
+    const int64_t used = rows.empty() ? 0 : rows.front().Int(0);
+    if (used >= most) return Lease{};
+    const int64_t block = BlockOf(most - used);
+    PTG_TRY(const db::Rows taken, tx.Run(kTake, license, period.name, used, used + block));
+    if (taken.changed > 0) return Lease{.taken = block, .left = most - used - block};
+  }
+  return Fail(Code::kOverloaded, "too many ask for this license at once");
+}
+
+Task<Allowed> Quota::Take(std::string license, PeriodKind kind, int64_t most, Deadline by) {
+  Period period;
+  // One question at a time for each license: the answer serves those who wait, too.
+  while (true) {
+    const std::optional<Allowed> now = TryTake(license, kind, most, clock_.Now());
+    if (now) co_return *now;
+    {
+      const std::lock_guard lock(mutex_);
+      Held& held = HeldOf(license, kind, clock_.Now());
+      if (!held.asking) {
+        held.asking = true;
+        period = held.period;
+        break;
+      }
+    }
+    if (by.Passed(clock_)) co_return Fail(Code::kTimeout, "the license's quota is not known yet");
+    PTG_CO_RUN(co_await Sleep(kLookAgain));
+  }
+  const auto body = [license, period, most](db::Tx& tx) {
+    return TakeBlock(tx, license, period, most);
+  };
+  const Result<Lease> lease = co_await database_.Write(body, by);
+  const std::lock_guard lock(mutex_);
+  Held& held = held_[license][static_cast<size_t>(kind)];
+  held.asking = false;
+  if (!lease) co_return Fail(lease.error());
+  // The period may have ended while the store was asked; its block is then nobody's.
+  if (held.period.name != period.name) {
+    co_return Allowed{.pass = lease->taken > 0, .most = most, .left = 0, .period = period};
+  }
+  held.left += lease->taken;
+  held.elsewhere = lease->left;
+  if (held.left > 0) co_return Given(held, most);
+  held.empty_until = clock_.Coarse() + kAskAgain;
+  co_return Allowed{.pass = false, .most = most, .left = 0, .period = held.period};
+}
+
+void Quota::Untake(const std::string& license, PeriodKind kind, UnixMs now) {
+  const std::lock_guard lock(mutex_);
+  Held& held = HeldOf(license, kind, now);
+  ++held.left;
+}
+
+std::vector<Quota::Rest> Quota::Unneeded(bool all) {
+  std::vector<Rest> out;
+  const SteadyMs now = clock_.Coarse();
+  const UnixMs today = clock_.Now();
+  const std::lock_guard lock(mutex_);
+  const bool crowded = held_.size() > kMostHeld;
+  for (auto at = held_.begin(); at != held_.end();) {
+    bool idle = true;
+    for (Held& held : at->second) {
+      const bool quiet = all || crowded || held.used + kIdle <= now;
+      idle = idle && quiet && !held.asking;
+      if (!quiet || held.left == 0) continue;
+      if (today < held.period.ends) out.push_back({at->first, held.period.name, held.left});
+      held.left = 0;
+    }
+    at = idle ? held_.erase(at) : std::next(at);
+  }
+  return out;
+}
+
+Task<> Quota::GiveBack(bool all, Deadline by) {
+  const std::vector<Rest> rest = Unneeded(all);
+  if (rest.empty()) co_return {};
+  // Whatever becomes of it, it is not given away here again: less for the customer, never more.
+  const auto body = [&rest](db::Tx& tx) -> Result<> {
+    for (const Rest& one : rest) PTG_RUN(tx.Run(kGiveBack, one.license, one.period, one.left));
+    return {};
+  };
+  co_return co_await database_.Write(body, by);
+}
+
+Task<> Quota::Prune(Deadline by) {
+  const int64_t before = (clock_.Now() - kKeepPast).ms();
+  const auto body = [before](db::Tx& tx) -> Result<> {
+    PTG_RUN(tx.Run(kPrune, before, int64_t{1'000}));
+    return {};
+  };
+  co_return co_await database_.Write(body, by);
+}
+
+void UsageBook::Note(const std::string& license, const std::string& route) {
+  std::string day = DayOf(clock_.Now());
+  const std::lock_guard lock(mutex_);
+  const bool full = calls_.size() >= kMostLines;
+  ++calls_[{license, std::move(day), full ? "" : route}];
+}
+
+Task<> UsageBook::Flush(Deadline by) {
+  std::map<Line, int64_t> calls;
+  {
+    const std::lock_guard lock(mutex_);
+    calls.swap(calls_);
+  }
+  if (calls.empty()) co_return {};
+  const auto body = [&calls](db::Tx& tx) -> Result<> {
+    for (const auto& [line, n] : calls) {
+      PTG_RUN(tx.Run(kAddCalls, line.license, line.day, line.route, n));
+    }
+    return {};
+  };
+  const Result<> written = co_await database_.Write(body, by);
+  if (!written) {
+    const std::lock_guard lock(mutex_);
+    for (const auto& [line, n] : calls) calls_[line] += n;
+  }
+  co_return written;
+}
+
+}  // namespace pontage::license

@@ -1,0 +1,118 @@
+#pragma once
+
+#include <array>
+#include <cstddef>
+#include <cstdint>
+#include <map>
+#include <mutex>
+#include <optional>
+#include <string>
+#include <string_view>
+#include <unordered_map>
+#include <vector>
+
+#include "base/time.h"
+#include "db/db.h"
+#include "io/task.h"
+#include "license/claims.h"
+#include "license/period.h"
+
+namespace pontage::license {
+
+// What a license may still do, of one limit of its plan.
+struct Allowed {
+  bool pass = false;
+  int64_t most = 0;
+  int64_t left = 0;  // as far as this process knows; never too much by what it gave away itself
+  Period period;
+};
+
+// How much of a plan's limits each license has used, exact over all processes that share a store:
+// what a process gives away it has taken from the store before, in blocks that become smaller as
+// the end comes near, and it gives back what it does not need. A process that dies takes at most
+// the rest of its blocks along: a customer then gets a fiftieth less, never more. Serves all loops.
+class Quota {
+ public:
+  Quota(db::Database& database, const Clock& clock) : database_(database), clock_(clock) {}
+
+  // One call, when no question to the store is needed for the answer: nothing is left to wait for.
+  std::optional<Allowed> TryTake(const std::string& license, PeriodKind kind, int64_t most,
+                                 UnixMs now);
+  // One call. kStore and kTimeout when the store does not say; nothing is taken then.
+  Task<Allowed> Take(std::string license, PeriodKind kind, int64_t most, Deadline by);
+  // A call that did not happen after all.
+  void Untake(const std::string& license, PeriodKind kind, UnixMs now);
+
+  // Gives the store back what nobody asked for lately (`all`: everything), and forgets what is
+  // over. For a task that runs every few seconds, and for the end.
+  Task<> GiveBack(bool all, Deadline by);
+  // Deletes what is over in the store; some at a time.
+  Task<> Prune(Deadline by);
+
+  // How much is taken at once when so much is left of a period.
+  static int64_t BlockOf(int64_t left);
+
+ private:
+  struct Held {
+    Period period;
+    int64_t left = 0;       // of blocks taken
+    int64_t elsewhere = 0;  // what the store had left when it was asked last
+    SteadyMs used;          // when it was asked last
+    SteadyMs empty_until;   // the store has nothing more before this
+    bool asking = false;
+  };
+  using Kinds = std::array<Held, 2>;
+  struct Lease {
+    int64_t taken = 0;
+    int64_t left = 0;  // in the store, after it
+  };
+  struct Rest {
+    std::string license;
+    std::string period;
+    int64_t left = 0;
+  };
+
+  Held& HeldOf(const std::string& license, PeriodKind kind, UnixMs now);
+  static Allowed Given(Held& held, int64_t most);
+  static Result<Lease> TakeBlock(db::Tx& tx, const std::string& license, const Period& period,
+                                 int64_t most);
+  std::vector<Rest> Unneeded(bool all);
+
+  // Others may have given something back meanwhile.
+  static constexpr Millis kAskAgain{1'000};
+  static constexpr Millis kIdle{5'000};
+  // Some 200 bytes each; beyond them what is idle goes at once.
+  static constexpr size_t kMostHeld = 100'000;
+
+  db::Database& database_;
+  const Clock& clock_;
+  std::mutex mutex_;
+  std::unordered_map<std::string, Kinds> held_;
+};
+
+// Calls that licenses opened, counted here and written down in batches.
+class UsageBook {
+ public:
+  UsageBook(db::Database& database, const Clock& clock) : database_(database), clock_(clock) {}
+  // From any loop.
+  void Note(const std::string& license, const std::string& route);
+  // Writes what was noted; what cannot be written is kept for the next time.
+  Task<> Flush(Deadline by);
+
+ private:
+  struct Line {
+    std::string license;
+    std::string day;
+    std::string route;
+    auto operator<=>(const Line&) const = default;
+  };
+  // Lines that wait while the store is away; of more only the sum of a license is kept.
+  static constexpr size_t kMostLines = 100'000;
+
+  db::Database& database_;
+  const Clock& clock_;
+  std::mutex mutex_;
+  std::map<Line, int64_t> calls_;
+};
+
+}  // namespace pontage::license

@@ -1,0 +1,163 @@
+#include "license/quota.h"
+
+#include <memory>
+#include <string>
+#include <vector>
+
+#include <gtest/gtest.h>
+
+#include "base/try.h"
+#include "io/runtime.h"
+#include "io/timer.h"
+#include "testing/engines.h"
+#include "testing/expect.h"
+#include "testing/stepped_clock.h"
+
+namespace pontage::license {
+namespace {
+
+using pontage::testing::IsOk;
+
+TEST(PeriodTest, MonthsOfTheCalendarInUtc) {
+  const auto month = [](int64_t seconds) {
+    return PeriodOf(PeriodKind::kMonth, UnixMs::FromSeconds(seconds));
+  };
+  // 2026-11-22T15:26:05Z.
+  const Period november = month(1'795'361'165);
+  EXPECT_EQ(november.name, "month:2026-11");
+  EXPECT_EQ(november.begins.Rfc3339(), "2026-11-01T00:00:00.000Z");
+  EXPECT_EQ(november.ends.Rfc3339(), "2026-12-01T00:00:00.000Z");
+  EXPECT_EQ(month(november.ends.seconds()).name, "month:2026-12");
+  EXPECT_EQ(month(november.ends.seconds()).ends.Rfc3339(), "2027-01-01T00:00:00.000Z");
+  EXPECT_EQ(month(november.ends.seconds() - 1).name, "month:2026-11");
+  // A leap year's February.
+  EXPECT_EQ(month(1'835'000'000).name, "month:2028-02");
+  EXPECT_EQ(month(1'835'000'000).ends.Rfc3339(), "2028-03-01T00:00:00.000Z");
+  const Period minute = PeriodOf(PeriodKind::kMinute, UnixMs(1'795'361'165'999));
+  EXPECT_EQ(minute.begins.ms(), 1'795'361'160'000);
+  EXPECT_EQ(minute.ends.ms(), 1'795'361'220'000);
+  EXPECT_EQ(DayOf(UnixMs::FromSeconds(1'795'361'165)), "2026-11-22");
+}
+
+class QuotaTest : public ::testing::TestWithParam<pontage::testing::EngineKind> {
+ protected:
+  QuotaTest() : engine_(GetParam()), database_(engine_.OpenMigrated()) {}
+
+  // How many of `calls` at once are let through by `quota`.
+  int Pass(Quota& quota, int calls, int64_t most, PeriodKind kind = PeriodKind::kMonth) {
+    struct Count {
+      int passed = 0;
+      int done = 0;
+    } count;
+    const auto one = [](Quota& q, PeriodKind k, int64_t m, Deadline by, Count& n) -> Task<> {
+      const Result<Allowed> allowed = co_await q.Take("lic_1", k, m, by);
+      n.passed += allowed && allowed->pass ? 1 : 0;
+      ++n.done;
+      co_return {};
+    };
+    for (int i = 0; i < calls; ++i) loop_.Spawn(one(quota, kind, most, By(), count), "call");
+    const auto all = [](Count& n, int want) -> Task<> {
+      while (n.done < want) PTG_CO_RUN(co_await Sleep(Millis(1)));
+      co_return {};
+    };
+    EXPECT_THAT(loop_.RunUntilDone(all(count, calls)), IsOk());
+    return count.passed;
+  }
+  int64_t Used() {
+    const auto body = [](db::Tx& tx) -> Result<int64_t> {
+      constexpr db::Statement kSum{
+          "test.sum", "SELECT CAST(COALESCE(SUM(used), 0) AS BIGINT) FROM license_quota"};
+      PTG_TRY(const db::Rows rows, tx.Run(kSum));
+      return rows.front().Int(0);
+    };
+    return database_->ReadNow(body).value_or(-1);
+  }
+  static Deadline By() { return Deadline::In(Clock::System(), Millis(30'000)); }
+
+  Loop loop_;
+  pontage::testing::Engine engine_;
+  std::unique_ptr<db::Database> database_;
+};
+
+INSTANTIATE_TEST_SUITE_P(Engines, QuotaTest, ::testing::ValuesIn(pontage::testing::EnginesHere()),
+                         pontage::testing::EngineName);
+
+TEST_P(QuotaTest, AThousandAtOnceGetWhatIsLeftAndNoMore) {
+  Quota quota(*database_, Clock::System());
+  EXPECT_EQ(Pass(quota, 99, 100), 99);
+  EXPECT_EQ(Pass(quota, 1'000, 100), 1);
+  EXPECT_EQ(Used(), 100);
+}
+
+TEST_P(QuotaTest, TwoProcessesShareOneQuota) {
+  Quota a(*database_, Clock::System());
+  Quota b(*database_, Clock::System());
+  int passed = 0;
+  for (int round = 0; round < 12; ++round) {
+    passed += Pass(a, 30, 500);
+    passed += Pass(b, 30, 500);
+  }
+  // What is left now may lie at the other one, until it gives it back.
+  for (Quota* quota : {&a, &b}) {
+    ASSERT_THAT(loop_.RunUntilDone(quota->GiveBack(true, By())), IsOk());
+  }
+  passed += Pass(a, 200, 500);
+  ASSERT_THAT(loop_.RunUntilDone(a.GiveBack(true, By())), IsOk());
+  passed += Pass(b, 200, 500);
+  EXPECT_EQ(passed, 500);
+  EXPECT_EQ(Used(), 500);
+}
+
+TEST_P(QuotaTest, WhatIsGivenBackIsThereForOthers) {
+  Quota a(*database_, Clock::System());
+  EXPECT_EQ(Pass(a, 1, 10'000), 1);
+  EXPECT_EQ(Used(), Quota::BlockOf(10'000));
+  ASSERT_THAT(loop_.RunUntilDone(a.GiveBack(true, By())), IsOk());
+  EXPECT_EQ(Used(), 1);
+  ASSERT_THAT(loop_.RunUntilDone(a.GiveBack(true, By())), IsOk());
+  EXPECT_EQ(Used(), 1) << "not twice";
+}
+
+TEST_P(QuotaTest, ANewPeriodBeginsAnew) {
+  pontage::testing::SteppedClock clock;
+  Quota quota(*database_, clock);
+  const auto take = [&] {
+    const auto allowed =
+        loop_.RunUntilDone(quota.Take("lic_1", PeriodKind::kMinute, 2, Deadline::Never()));
+    EXPECT_THAT(allowed, IsOk());
+    return allowed.value_or(Allowed{});
+  };
+  EXPECT_TRUE(take().pass);
+  EXPECT_EQ(take().left, 0);
+  EXPECT_FALSE(take().pass);
+  clock.Advance(Millis(60'000));
+  const Allowed next = take();
+  EXPECT_TRUE(next.pass);
+  EXPECT_EQ(next.left, 1);
+  quota.Untake("lic_1", PeriodKind::kMinute, clock.Now());
+  EXPECT_EQ(take().left, 1);
+}
+
+TEST_P(QuotaTest, UsageIsAddedUp) {
+  UsageBook book(*database_, Clock::System());
+  const auto flush = [&] { return loop_.RunUntilDone(book.Flush(By())); };
+  for (int i = 0; i < 5; ++i) book.Note("lic_1", "GET /a");
+  book.Note("lic_1", "GET /b");
+  ASSERT_THAT(flush(), IsOk());
+  book.Note("lic_1", "GET /a");
+  ASSERT_THAT(flush(), IsOk());
+  ASSERT_THAT(flush(), IsOk());
+  const auto body = [](db::Tx& tx) -> Result<std::string> {
+    constexpr db::Statement kAll{"test.all",
+                                 "SELECT route, CAST(SUM(calls) AS BIGINT) FROM license_usage "
+                                 "GROUP BY route ORDER BY route"};
+    PTG_TRY(const db::Rows rows, tx.Run(kAll));
+    std::string text;
+    for (const db::Row& row : rows) text += row.Text(0) + "=" + std::to_string(row.Int(1)) + " ";
+    return text;
+  };
+  EXPECT_EQ(database_->ReadNow(body).value_or(""), "GET /a=6 GET /b=1 ");
+}
+
+}  // namespace
+}  // namespace pontage::license

@@ -1,0 +1,348 @@
+#include "sales/billing_api.h"
+
+#include <algorithm>
+#include <array>
+
+#include "base/fault.h"
+#include "base/id.h"
+#include "base/log.h"
+#include "base/try.h"
+#include "codec/hex.h"
+#include "crypto/hash.h"
+#include "io/timer.h"
+#include "sales/billing_pages.h"
+#include "sales/checkout_request.h"
+#include "sales/inbox.h"
+#include "sales/mail/message.h"
+#include "wire/stripe/event.h"
+
+namespace pontage::sales {
+namespace {
+
+using codec::Json;
+using codec::JsonReader;
+
+constexpr Millis kBodyTimeout{10'000};
+constexpr Millis kStripeTimeout{25'000};  // a buyer waits
+constexpr Millis kStoreTimeout{5'000};
+constexpr size_t kMaxId = 255;
+// Somebody else's look at a purchase takes a second or so.
+constexpr int kLooks = 10;
+constexpr Millis kLookAgain{300};
+
+constexpr db::Statement kFindBuyer{"buyer.find", "SELECT customer FROM buyer WHERE email = $1"};
+constexpr db::Statement kAddBuyer{"buyer.add",
+                                  "INSERT INTO buyer (email, customer, created_ms)"
+                                  " VALUES ($1, $2, $3) ON CONFLICT (email) DO NOTHING"};
+
+Result<std::string> FindBuyer(db::Tx& tx, const std::string& email) {
+  PTG_TRY(const db::Rows rows, tx.Run(kFindBuyer, email));
+  return rows.empty() ? std::string() : rows.front().Text(0);
+}
+
+bool WantsJson(const net::RequestHead& head) {
+  const std::string_view accept = head.headers.Get("Accept").value_or("");
+  return accept.find("application/json") != accept.npos && accept.find("text/html") == accept.npos;
+}
+
+// "cs_test_a1…": nothing else goes into a path of Stripe's.
+bool IsSessionId(std::string_view text) {
+  return text.starts_with("cs_") && text.size() <= kMaxId && std::ranges::all_of(text, [](char c) {
+           return (c >= 'a' && c <= 'z') || (c >= 'A' && c <= 'Z') || (c >= '0' && c <= '9') ||
+                  c == '_';
+         });
+}
+
+// The field of a request that an error is about.
+Error At(const Error& error, std::string_view pointer) {
+  return Error(error.code(), error.detail()).At(std::string(pointer)).Want(error.expected());
+}
+
+Answer Url(const Fields& fields, const std::string& url) {
+  if (fields.form()) return SeeOther(url);
+  return JsonAnswer(Json::Object({{"url", url}}));
+}
+
+Result<Fields> FieldsOf(const net::RequestHead& head, std::string_view body) {
+  return Fields::Read(head.headers.Get("Content-Type").value_or("application/json"), body);
+}
+
+}  // namespace
+
+BillingApi::BillingApi(Parts parts)
+    : parts_(std::move(parts)),
+      events_(parts_.metrics.CounterOf("pontage_stripe_events_total",
+                                       "Events of Stripe that were written down.")),
+      refused_(parts_.metrics.CounterOf("pontage_stripe_events_refused_total",
+                                        "Deliveries that were not Stripe's, or no events.")) {}
+
+std::span<const BillingApi::Route> BillingApi::Routes() {
+  static constexpr std::array<Route, 6> kRoutes = {{
+      {"/billing", "GET", &BillingApi::PriceList, 0},
+      {"/billing/checkout", "POST", &BillingApi::Checkout, Fields::kMaxBody},
+      {"/billing/success", "GET", &BillingApi::Success, 0},
+      {"/billing/portal", "POST", &BillingApi::Portal, Fields::kMaxBody},
+      {"/billing/resend", "POST", &BillingApi::Resend, Fields::kMaxBody},
+      {"/webhooks/stripe", "POST", &BillingApi::Webhook, kMaxEvent},
+  }};
+  return kRoutes;
+}
+
+bool BillingApi::Serves(std::string_view target) const {
+  return std::ranges::find(Routes(), PathOf(target), &Route::path) != Routes().end();
+}
+
+Task<> BillingApi::Handle(net::RequestHead& head, net::BodySource& body, net::ResponseWriter& out) {
+  const auto route = std::ranges::find(Routes(), PathOf(head.target), &Route::path);
+  Answer answer;
+  const bool reads = route != Routes().end() && route->method == "GET" && head.method == "HEAD";
+  if (route == Routes().end()) {
+    answer = ProblemAnswer(Error(Code::kNotFound, "there is nothing at this path"));
+  } else if (head.method != route->method && !reads) {
+    answer =
+        ProblemAnswer(Error(Code::kMethodNotAllowed, "this path does not take " + head.method));
+    answer.headers.emplace_back("Allow", route->method);
+  } else if (body.length().value_or(0) > route->max_body) {
+    answer = ProblemAnswer(Error(Code::kBodyTooLarge, "the body is too long"));
+  } else {
+    const Deadline by = Deadline::In(parts_.clock, kBodyTimeout);
+    const Result<std::string> bytes = co_await net::ReadAll(body, route->max_body, by);
+    if (!bytes && bytes.error().code() == Code::kConnection) co_return Fail(bytes.error());
+    if (bytes) {
+      const Decide decide = route->decide;
+      Result<Answer> decided = co_await (this->*decide)(head, *bytes);
+      answer = decided ? *std::move(decided) : ProblemAnswer(decided.error());
+    } else {
+      answer = ProblemAnswer(bytes.error());
+    }
+  }
+  co_return co_await SendAnswer(out, std::move(answer), parts_.clock, parts_.rng);
+}
+
+Task<Answer> BillingApi::PriceList(const net::RequestHead& head, std::string_view) {
+  if (WantsJson(head)) co_return JsonAnswer(PriceListJson(parts_.shop));
+  co_return PageAnswer(PriceListPage(parts_.shop));
+}
+
+Task<stripe::CustomerId> BillingApi::CustomerOf(std::string email, Deadline by) {
+  const auto find = [email](db::Tx& tx) { return FindBuyer(tx, email); };
+  PTG_CO_TRY(const std::string known, co_await parts_.database.Read(find, by));
+  if (!known.empty()) co_return stripe::CustomerId(known);
+  PTG_CO_TRY(const std::vector<stripe::Customer> there,
+             co_await parts_.stripe.FindCustomers(email, by));
+  std::string customer;
+  for (const stripe::Customer& one : there) {
+    if (!one.deleted && customer.empty()) customer = one.id.str();
+  }
+  if (customer.empty()) {
+    // The same key for everybody who asks for this address: of two at once Stripe makes one.
+    const crypto::Hash32 digest = crypto::Sha256(codec::AsBytes(email));
+    const std::string name = codec::ToHex(digest);
+    NewCustomer wanted;
+    wanted.email = email;
+    wanted.tenant = TenantId(name.substr(0, 32));
+    PTG_CO_TRY(const stripe::Customer made,
+               co_await parts_.stripe.CreateCustomer(std::move(wanted), "cus:" + name, by));
+    customer = made.id.str();
+  }
+  const int64_t now = parts_.clock.Now().ms();
+  const auto keep = [email, customer, now](db::Tx& tx) -> Result<std::string> {
+    PTG_RUN(tx.Run(kAddBuyer, email, customer, now));
+    return FindBuyer(tx, email);
+  };
+  PTG_CO_TRY(std::string kept, co_await parts_.database.Write(keep, by));
+  co_return stripe::CustomerId(std::move(kept));
+}
+
+Task<stripe::PriceId> BillingApi::PriceOf(const SoldPlan& plan, Deadline by) {
+  if (!plan.stripe_price.empty()) co_return plan.stripe_price;
+  {
+    const std::lock_guard lock(mutex_);
+    const auto found = prices_.find(plan.name);
+    if (found != prices_.end()) co_return found->second;
+  }
+  std::vector<std::string> keys{plan.name};
+  PTG_CO_TRY(const std::vector<stripe::Price> prices,
+             co_await parts_.stripe.FindPrices(std::move(keys), by));
+  for (const stripe::Price& price : prices) {
+    if (!price.active) continue;
+    const std::lock_guard lock(mutex_);
+    co_return prices_[plan.name] = price.id;
+  }
+  co_return Fail(Error(Code::kConflict, "the plan " + plan.name + " has no price at Stripe yet")
+                     .At("/plan")
+                     .Want("stripe_price of the plan, or a price with its name as lookup_key"));
+}
+
+Task<std::string> BillingApi::OpenCheckout(const SoldPlan& plan, std::string email, Deadline by) {
+  CheckoutRequest request;
+  request.subscription = !plan.interval.empty();
+  request.plan = plan.name;
+  request.trial_days = request.subscription ? plan.trial_days : 0;
+  request.automatic_tax = parts_.shop.automatic_tax;
+  request.success_url = SuccessUrl(parts_.shop.public_url);
+  request.cancel_url = parts_.shop.public_url + "/billing";
+  PTG_CO_TRY(request.price, co_await PriceOf(plan, by));
+  request.tenant = TenantId(NewIdText("buy", parts_.clock, parts_.rng));
+  if (!email.empty()) {
+    PTG_CO_TRY(request.customer, co_await CustomerOf(std::move(email), by));
+  }
+  const std::string key = "cs:" + request.tenant.str();
+  stripe::Form form = CheckoutForm(request);
+  PTG_CO_TRY(const stripe::CheckoutSession session,
+             co_await parts_.stripe.CreateCheckout(std::move(form), key, by));
+  co_return session.url;
+}
+
+Task<Answer> BillingApi::Checkout(const net::RequestHead& head, std::string_view body) {
+  PTG_CO_TRY(const Fields fields, FieldsOf(head, body));
+  const SoldPlan* plan = parts_.shop.Find(fields.Get("plan"));
+  if (plan == nullptr) {
+    std::string names;
+    for (const auto& [name, one] : parts_.shop.plans) names += (names.empty() ? "" : ", ") + name;
+    co_return Fail(
+        Error(Code::kBadRequest, "there is no such plan").At("/plan").Want("one of: " + names));
+  }
+  const std::string email = license::NormalEmail(fields.Get("email"));
+  if (!email.empty()) {
+    const Result<> good = mail::CheckMailbox(email);
+    if (!good) co_return Fail(At(good.error(), "/email"));
+  }
+  const Deadline by = Deadline::In(parts_.clock, kStripeTimeout);
+  PTG_CO_TRY(const std::string url, co_await OpenCheckout(*plan, email, by));
+  co_return Url(fields, url);
+}
+
+Task<Answer> BillingApi::Success(const net::RequestHead& head, std::string_view) {
+  PTG_CO_TRY(const Fields query, Fields::OfQuery(head.target));
+  const std::string session(query.Get("session_id"));
+  if (!IsSessionId(session)) {
+    co_return Fail(Error(Code::kBadRequest, "this is no checkout session")
+                       .At("/session_id")
+                       .Want("what Stripe put into the address, \"cs_…\""));
+  }
+  const Deadline by = Deadline::In(parts_.clock, kStripeTimeout);
+  Result<Fulfilled> done = co_await parts_.worker.Look(session, std::nullopt, by);
+  // The event came at the same time, and is being dealt with.
+  for (int i = 0; i < kLooks && !done && done.error().code() == Code::kConflict; ++i) {
+    PTG_CO_RUN(co_await Sleep(kLookAgain));
+    done = co_await parts_.worker.Look(session, std::nullopt, by);
+  }
+  if (!done && done.error().code() == Code::kNotFound) {
+    co_return Fail(At(done.error(), "/session_id"));
+  }
+  Bought bought;
+  if (done && !done->licenses.empty()) {
+    const license::License& license = done->licenses.front();
+    bought = {.ready = true,
+              .license = parts_.fulfilment.TextOf(license),
+              .plan = license.plan,
+              .expires_at = license.expires};
+  } else if (!done) {
+    Log(LogLevel::kInfo, "sales.success_early", {{"detail", done.error().detail()}});
+  }
+  if (WantsJson(head)) co_return JsonAnswer(SuccessJson(bought));
+  co_return PageAnswer(SuccessPage(parts_.shop, bought));
+}
+
+Task<std::string> BillingApi::OpenPortal(std::string license, Deadline by) {
+  if (!parts_.verifier) co_return Fail(Code::kConfig, "licenses cannot be checked here");
+  PTG_CO_TRY(const license::Verified verified, parts_.verifier->Read(license, parts_.clock.Now()));
+  // As the books have it: the customer of a token cannot change, but may have been erased.
+  const std::string id = verified.claims.id;
+  const auto find = [id](db::Tx& tx) { return license::FindLicense(tx, id); };
+  PTG_CO_TRY(const std::optional<license::License> found, co_await parts_.database.Read(find, by));
+  if (!found || !found->customer.starts_with("cus_")) {
+    co_return Fail(Error(Code::kLicenseInvalid, "this license was not bought by card"));
+  }
+  PortalRequest request;
+  request.customer = stripe::CustomerId(found->customer);
+  request.return_url = parts_.shop.public_url + "/billing";
+  const std::string key = "portal:" + NewIdText("req", parts_.clock, parts_.rng);
+  PTG_CO_TRY(const stripe::PortalSession session,
+             co_await parts_.stripe.CreatePortalSession(std::move(request), key, by));
+  co_return session.url;
+}
+
+Task<Answer> BillingApi::Portal(const net::RequestHead& head, std::string_view body) {
+  PTG_CO_TRY(const Fields fields, FieldsOf(head, body));
+  const Deadline by = Deadline::In(parts_.clock, kStripeTimeout);
+  const Result<std::string> url = co_await OpenPortal(std::string(fields.Get("license")), by);
+  if (!url && url.error().code() == Code::kLicenseInvalid) {
+    co_return Fail(At(url.error(), "/license"));
+  }
+  if (!url) co_return Fail(url.error());
+  co_return Url(fields, *url);
+}
+
+// The licenses of an address, once more to that address; at most once an hour each.
+Task<> BillingApi::Remind(std::string email, Deadline by) {
+  const UnixMs now = parts_.clock.Now();
+  const auto write = [this, email, now](db::Tx& tx) -> Result<> {
+    PTG_TRY(const std::vector<license::License> all,
+            license::ListLicenses(tx, {.email = email, .limit = 20}));
+    const std::string hour = "resend:" + now.Rfc3339().substr(0, 13);
+    for (const license::License& one : all) {
+      const bool opens =
+          one.status == license::Status::kActive || one.status == license::Status::kPastDue;
+      if (!opens || now >= one.expires) continue;
+      PTG_RUN(parts_.fulfilment.EnqueueLicense(tx, one, "", "", hour));
+    }
+    return {};
+  };
+  co_return co_await parts_.database.Write(write, by);
+}
+
+Task<Answer> BillingApi::Resend(const net::RequestHead& head, std::string_view body) {
+  // The same words for everybody: who has bought is nobody's business.
+  const Json said = Json::Object(
+      {{"detail", "If there are licenses for this address, they are on their way to it."}});
+  const Result<Fields> fields = FieldsOf(head, body);
+  const std::string email = fields ? license::NormalEmail(fields->Get("email")) : "";
+  if (mail::CheckMailbox(email)) {
+    const Deadline by = Deadline::In(parts_.clock, kStoreTimeout);
+    const Result<> done = co_await Remind(email, by);
+    if (!done) Log(LogLevel::kWarn, "sales.resend_failed", {{"detail", done.error().detail()}});
+  }
+  co_return JsonAnswer(said);
+}
+
+Task<Answer> BillingApi::Webhook(const net::RequestHead& head, std::string_view body) {
+  const std::string_view header = head.headers.Get("Stripe-Signature").value_or("");
+  const UnixMs now = parts_.clock.Now();
+  const auto fault = stripe::FindSignatureFault(header, body, parts_.secrets, now);
+  if (fault || head.headers.Count("Stripe-Signature") > 1) {
+    refused_.Add();
+    Log(LogLevel::kWarn, "sales.webhook_refused",
+        {{"detail", fault ? stripe::ToText(*fault) : "two signatures"}});
+    co_return Fail(Error(Code::kBadRequest, "this is not signed by Stripe")
+                       .At("/Stripe-Signature")
+                       .Want("a signature of this body with the endpoint's secret"));
+  }
+  codec::JsonLimits limits;
+  limits.max_bytes = kMaxEvent;
+  limits.max_depth = 64;
+  Result<Json> json = codec::ParseJson(body, limits);
+  if (!json) {
+    refused_.Add();
+    co_return Fail(json.error());
+  }
+  PTG_CO_TRY(const JsonReader reader, JsonReader::Of(*json));
+  const Result<stripe::Event> event = stripe::ReadEvent(reader);
+  if (!event) {
+    refused_.Add();
+    co_return Fail(event.error());
+  }
+  const std::string payload(body);
+  const auto store = [&event, &payload, now](db::Tx& tx) {
+    return StoreEvent(tx, *event, payload, "webhook", now);
+  };
+  PTG_KILL_POINT("event_unstored");
+  const Deadline by = Deadline::In(parts_.clock, kStoreTimeout);
+  PTG_CO_TRY(const bool fresh, co_await parts_.database.Write(store, by));
+  PTG_KILL_POINT("event_stored");
+  if (fresh) events_.Add();
+  co_return JsonAnswer(Json::Object({{"received", true}}));
+}
+
+}  // namespace pontage::sales

@@ -1,0 +1,91 @@
+#pragma once
+
+#include <memory>
+#include <mutex>
+#include <optional>
+#include <span>
+#include <string>
+#include <string_view>
+#include <unordered_map>
+#include <vector>
+
+#include "base/rng.h"
+#include "base/time.h"
+#include "db/db.h"
+#include "license/verifier.h"
+#include "net/message.h"
+#include "net/server.h"
+#include "obs/metrics.h"
+#include "sales/answer.h"
+#include "sales/purchase.h"
+#include "sales/shop.h"
+#include "sales/stripe_client.h"
+#include "sales/worker.h"
+#include "wire/stripe/signature.h"
+
+namespace pontage::sales {
+
+// What buyers and Stripe ask of the role `sales`:
+//   GET  /billing            the price list, as a page or (Accept: application/json) as JSON
+//   POST /billing/checkout   plan, perhaps email: where to pay; JSON gives {"url"}, a form 303
+//   GET  /billing/success    session_id: the license, or that it is on its way
+//   POST /billing/portal     license: where to see and change what was bought
+//   POST /billing/resend     email: 200, whoever that is
+//   POST /webhooks/stripe    events
+// Safe to use from every loop.
+class BillingApi {
+ public:
+  struct Parts {
+    StripeClient& stripe;
+    Worker& worker;
+    const Fulfilment& fulfilment;
+    const Shop& shop;
+    std::shared_ptr<const license::Verifier> verifier;
+    std::span<const stripe::SigningSecret> secrets;
+    db::Database& database;
+    obs::Registry& metrics;
+    const Clock& clock;
+    Rng& rng;
+  };
+  explicit BillingApi(Parts parts);
+
+  bool Serves(std::string_view target) const;
+  // A net::Handler for what it serves.
+  Task<> Handle(net::RequestHead& head, net::BodySource& body, net::ResponseWriter& out);
+
+  // Of an event; Stripe's own are below 256 KiB.
+  static constexpr size_t kMaxEvent = 1 << 20;
+
+ private:
+  using Decide = Task<Answer> (BillingApi::*)(const net::RequestHead& head, std::string_view body);
+  struct Route {
+    std::string_view path;
+    std::string_view method;
+    Decide decide;
+    size_t max_body;
+  };
+  static std::span<const Route> Routes();
+
+  Task<Answer> PriceList(const net::RequestHead& head, std::string_view body);
+  Task<Answer> Checkout(const net::RequestHead& head, std::string_view body);
+  Task<Answer> Success(const net::RequestHead& head, std::string_view body);
+  Task<Answer> Portal(const net::RequestHead& head, std::string_view body);
+  Task<Answer> Resend(const net::RequestHead& head, std::string_view body);
+  Task<Answer> Webhook(const net::RequestHead& head, std::string_view body);
+
+  // The one customer of an address: of our books, else found or made at Stripe.
+  Task<stripe::CustomerId> CustomerOf(std::string email, Deadline by);
+  Task<stripe::PriceId> PriceOf(const SoldPlan& plan, Deadline by);
+  Task<std::string> OpenCheckout(const SoldPlan& plan, std::string email, Deadline by);
+  Task<std::string> OpenPortal(std::string license, Deadline by);
+  Task<> Remind(std::string email, Deadline by);
+
+  Parts parts_;
+  obs::Counter& events_;
+  obs::Counter& refused_;
+  std::mutex mutex_;
+  // Prices found by lookup key; they do not change while we run but by `stripe setup`.
+  std::unordered_map<std::string, stripe::PriceId> prices_;
+};
+
+}  // namespace pontage::sales

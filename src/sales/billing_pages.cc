@@ -1,0 +1,149 @@
+#include "sales/billing_pages.h"
+
+#include <string_view>
+
+#include "codec/text.h"
+#include "sales/mail/templates.h"
+
+namespace pontage::sales {
+namespace {
+
+using codec::EscapeHtml;
+using codec::Json;
+
+constexpr std::string_view kStyle =
+    "body{font:16px/1.5 system-ui,sans-serif;max-width:42rem;margin:2rem auto;padding:0 1rem;"
+    "color:#1c1c1c;background:#fff}h1{font-size:1.5rem}pre{background:#f4f4f2;padding:1rem;"
+    "overflow:auto;border-radius:6px;white-space:pre-wrap;word-break:break-all}"
+    "section{border:1px solid #ddd;border-radius:8px;padding:1rem;margin:1rem 0}"
+    ".price{font-size:1.6rem;font-weight:600;margin:.2rem 0}input{font:inherit;padding:.4rem;"
+    "width:100%;max-width:20rem;box-sizing:border-box}button{font:inherit;padding:.5rem 1rem;"
+    "margin-top:.6rem;cursor:pointer}label{display:block}"
+    "@media(prefers-color-scheme:dark){body{color:#eee;background:#161616}pre{background:#242424}"
+    "section{border-color:#444}}";
+
+std::string Page(std::string_view title, std::string_view head, const std::string& body) {
+  std::string page =
+      "<!doctype html><html lang=\"en\"><head><meta charset=\"utf-8\"><meta name=\"viewport\" "
+      "content=\"width=device-width,initial-scale=1\"><title>";
+  page += EscapeHtml(title);
+  page += "</title>";
+  page += head;
+  page += "<style>";
+  page += kStyle;
+  page += "</style></head><body>" + body + "</body></html>";
+  return page;
+}
+
+std::string Term(const SoldPlan& plan) {
+  if (!plan.interval.empty()) return "every " + plan.interval;
+  return "once, for " + std::to_string(plan.days) + " days";
+}
+
+std::string LimitText(const SoldPlan& plan) {
+  std::string text;
+  if (plan.limits.monthly > 0) text += std::to_string(plan.limits.monthly) + " calls a month";
+  if (plan.limits.rpm > 0) {
+    text += (text.empty() ? "" : ", ") + std::to_string(plan.limits.rpm) + " a minute";
+  }
+  return text;
+}
+
+std::string PlanSection(const SoldPlan& plan) {
+  std::string out = "<section><h2>" + EscapeHtml(plan.name) + "</h2><p class=\"price\">" +
+                    EscapeHtml(plan.shown) + "</p><p>Charged " + EscapeHtml(Term(plan)) + ".";
+  if (plan.trial_days > 0) {
+    out += " The first " + std::to_string(plan.trial_days) + " days are free.";
+  }
+  out += "</p>";
+  std::string products;
+  for (const std::string& product : plan.products) {
+    products += (products.empty() ? "" : ", ") + product;
+  }
+  if (!products.empty()) out += "<p>Opens " + EscapeHtml(products) + ".</p>";
+  const std::string limits = LimitText(plan);
+  if (!limits.empty()) out += "<p>" + EscapeHtml(limits) + ".</p>";
+  out +=
+      "<form method=\"post\" action=\"/billing/checkout\"><input type=\"hidden\" name=\"plan\" "
+      "value=\"" +
+      EscapeHtml(plan.name) +
+      "\"><label>Your address <input type=\"email\" name=\"email\" autocomplete=\"email\" "
+      "placeholder=\"you@company.example\"></label><button>Pay by card</button></form>"
+      "</section>";
+  return out;
+}
+
+}  // namespace
+
+Json PriceListJson(const Shop& shop) {
+  Json plans = Json::Array();
+  for (const auto& [name, plan] : shop.plans) {
+    Json products = Json::Array();
+    for (const std::string& product : plan.products) products.Push(product);
+    Json one = Json::Object({{"plan", name}, {"price", plan.shown}});
+    one.Set("interval", plan.interval.empty() ? Json(nullptr) : Json(plan.interval));
+    if (plan.interval.empty()) one.Set("days", plan.days);
+    if (plan.trial_days > 0) one.Set("trial_days", plan.trial_days);
+    one.Set("product", std::move(products));
+    Json limits = Json::Object();
+    if (plan.limits.monthly > 0) limits.Set("monthly", plan.limits.monthly);
+    if (plan.limits.rpm > 0) limits.Set("rpm", plan.limits.rpm);
+    one.Set("limits", std::move(limits));
+    plans.Push(std::move(one));
+  }
+  Json json = Json::Object({{"checkout", shop.public_url + "/billing/checkout"}});
+  json.Set("plans", std::move(plans));
+  return json;
+}
+
+std::string PriceListPage(const Shop& shop) {
+  std::string body = "<h1>Prices</h1>";
+  if (shop.plans.empty()) body += "<p>There is nothing to buy by card here.</p>";
+  for (const auto& [name, plan] : shop.plans) body += PlanSection(plan);
+  body +=
+      "<section><h2>You have a license</h2><form method=\"post\" action=\"/billing/portal\">"
+      "<label>License <input name=\"license\" autocomplete=\"off\"></label>"
+      "<button>Invoices, card, cancel</button></form></section>"
+      "<section><h2>You have lost it</h2><form method=\"post\" action=\"/billing/resend\">"
+      "<label>Your address <input type=\"email\" name=\"email\" autocomplete=\"email\"></label>"
+      "<button>Send it again</button></form></section>";
+  return Page("Prices", "", body);
+}
+
+Json SuccessJson(const Bought& bought) {
+  Json json = Json::Object({{"state", bought.ready ? "ready" : "pending"}});
+  if (!bought.ready) return json;
+  json.Set("license", bought.license);
+  json.Set("plan", bought.plan);
+  json.Set("expires_at", bought.expires_at.Rfc3339());
+  return json;
+}
+
+std::string SuccessPage(const Shop& shop, const Bought& bought) {
+  if (!bought.ready) {
+    return Page("Thank you", "<meta http-equiv=\"refresh\" content=\"2\">",
+                "<h1>Thank you</h1><p>Your license is on its way. This page looks again by "
+                "itself; it also comes by mail.</p>");
+  }
+  const std::string license = EscapeHtml(bought.license);
+  const std::string url = EscapeHtml(shop.seller.call_url);
+  std::string body = "<h1>Thank you</h1><p>Your license for the plan " + EscapeHtml(bought.plan) +
+                     ", good until " + EscapeHtml(mail::Moment(bought.expires_at)) +
+                     ". It is also on its way by mail. Keep it like a password.</p><pre>" +
+                     license + "</pre><h2>Use it</h2><pre>curl -H &quot;Authorization: Bearer " +
+                     license + "&quot; " + url + "</pre>";
+  const std::string mcp =
+      shop.seller.mcp_url.empty() ? shop.public_url + "/mcp" : shop.seller.mcp_url;
+  const Json entry = Json::Object(
+      {{"mcpServers",
+        Json::Object(
+            {{"pontage",
+              Json::Object({{"url", mcp},
+                            {"headers",
+                             Json::Object({{"Authorization", "Bearer " + bought.license}})}})}})}});
+  body += "<h2>In an MCP client</h2><pre>" + EscapeHtml(codec::ToString(entry)) +
+          "</pre><p><a href=\"/billing\">Invoices, card, cancel</a></p>";
+  return Page("Your license", "", body);
+}
+
+}  // namespace pontage::sales

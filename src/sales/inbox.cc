@@ -1,0 +1,129 @@
+#include "sales/inbox.h"
+
+#include <algorithm>
+#include <array>
+
+#include "base/try.h"
+
+namespace pontage::sales {
+namespace {
+
+constexpr db::Statement kStore{
+    "stripe_event.store",
+    "INSERT INTO stripe_event (id, type, object_kind, object_id, api_version, source, payload,"
+    " state, attempts, next_ms, last_error, created_ms, received_ms)"
+    " VALUES ($1, $2, $3, $4, $5, $6, $7, $8, 0, $9, '', $10, $9) ON CONFLICT (id) DO NOTHING"};
+// The condition stands twice: a row that another node took between the two is left to it.
+constexpr db::Statement kTake{
+    "stripe_event.take",
+    "UPDATE stripe_event SET next_ms = $2, attempts = attempts + 1"
+    " WHERE state = 'new' AND next_ms <= $1 AND id IN"
+    " (SELECT id FROM stripe_event WHERE state = 'new' AND next_ms <= $1"
+    "  ORDER BY next_ms, created_ms, id LIMIT $3)"
+    " RETURNING id, type, object_kind, object_id, payload, attempts, created_ms"};
+constexpr db::Statement kDone{
+    "stripe_event.done",
+    "UPDATE stripe_event SET state = $2, done_ms = $3, last_error = '' WHERE id = $1"};
+constexpr db::Statement kLater{"stripe_event.later",
+                               "UPDATE stripe_event SET state = $2, next_ms = $3, last_error = $4"
+                               " WHERE id = $1 AND state = 'new'"};
+
+// What Stripe or a network says of a fault is not ours to bound elsewhere.
+constexpr size_t kMaxError = 500;
+
+constexpr std::array<std::string_view, 36> kUseful = {
+    "checkout.session.completed",
+    "checkout.session.async_payment_succeeded",
+    "checkout.session.async_payment_failed",
+    "customer.subscription.created",
+    "customer.subscription.updated",
+    "customer.subscription.deleted",
+    "customer.subscription.paused",
+    "customer.subscription.resumed",
+    "customer.subscription.pending_update_applied",
+    "customer.subscription.pending_update_expired",
+    "customer.subscription.trial_will_end",
+    "invoice.paid",
+    "invoice.payment_succeeded",
+    "invoice.payment_failed",
+    "invoice.payment_action_required",
+    "invoice.finalization_failed",
+    "invoice.overdue",
+    "invoice.marked_uncollectible",
+    "invoice.voided",
+    "invoice.updated",
+    "invoice_payment.paid",
+    "refund.created",
+    "refund.updated",
+    "refund.failed",
+    "charge.refunded",
+    "charge.refund.updated",
+    "charge.dispute.created",
+    "charge.dispute.updated",
+    "charge.dispute.closed",
+    "charge.dispute.funds_withdrawn",
+    "charge.dispute.funds_reinstated",
+    "customer.updated",
+    "customer.deleted",
+    "payment_intent.succeeded",
+    "invoice.created",
+    "invoice.finalized",
+};
+
+}  // namespace
+
+bool IsOfUse(std::string_view type) { return std::ranges::find(kUseful, type) != kUseful.end(); }
+
+std::vector<std::string> WebhookEvents() {
+  return std::vector<std::string>(kUseful.begin(), kUseful.end());
+}
+
+Result<bool> StoreEvent(db::Tx& tx, const stripe::Event& event, std::string_view payload,
+                        std::string_view source, UnixMs now) {
+  const std::string state = IsOfUse(event.type) ? "new" : "ignored";
+  PTG_TRY(const db::Rows rows, tx.Run(kStore, event.once_key().str(), event.type, event.object_kind,
+                                      event.object_id, event.api_version, std::string(source),
+                                      std::string(payload), state, now.ms(), event.created.ms()));
+  return rows.changed > 0;
+}
+
+Result<std::vector<StoredEvent>> TakeEvents(db::Tx& tx, UnixMs now, Millis lease, size_t limit) {
+  PTG_TRY(const db::Rows rows,
+          tx.Run(kTake, now.ms(), (now + lease).ms(), static_cast<int64_t>(limit)));
+  std::vector<std::pair<int64_t, StoredEvent>> taken;
+  for (const db::Row& row : rows) {
+    taken.emplace_back(row.Int(6), StoredEvent{.id = row.Text(0),
+                                               .type = row.Text(1),
+                                               .object_kind = row.Text(2),
+                                               .object_id = row.Text(3),
+                                               .payload = row.Text(4),
+                                               .attempts = row.Int(5)});
+  }
+  // RETURNING has no order.
+  std::ranges::sort(taken, {}, [](const auto& one) { return std::pair(one.first, one.second.id); });
+  std::vector<StoredEvent> out;
+  out.reserve(taken.size());
+  for (auto& [created, event] : taken) out.push_back(std::move(event));
+  return out;
+}
+
+Result<> EventDone(db::Tx& tx, const std::string& id, std::string_view state, UnixMs now) {
+  PTG_RUN(tx.Run(kDone, id, std::string(state), now.ms()));
+  return {};
+}
+
+Result<> EventLater(db::Tx& tx, const std::string& id, std::string_view error, UnixMs next,
+                    bool parked) {
+  PTG_RUN(tx.Run(kLater, id, std::string(parked ? "parked" : "new"), next.ms(),
+                 std::string(error.substr(0, kMaxError))));
+  return {};
+}
+
+Millis PauseAfter(int64_t attempts) {
+  if (attempts <= 1) return Millis(2'000);
+  // That is more than ten minutes of them.
+  if (attempts <= 26) return Millis(25'000);
+  return Millis(std::min<int64_t>((attempts - 25) * 120'000, 3'600'000));
+}
+
+}  // namespace pontage::sales

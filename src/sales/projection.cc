@@ -1,0 +1,145 @@
+#include "sales/projection.h"
+
+#include <algorithm>
+#include <utility>
+
+#include "sales/stripe_forms.h"
+
+namespace pontage::sales {
+namespace {
+
+using stripe::Invoice;
+using stripe::InvoiceLine;
+using stripe::InvoiceStatus;
+
+bool IsPaid(const Invoice& invoice) { return invoice.status.value == InvoiceStatus::kPaid; }
+
+// Until when one item has been paid for.
+struct Bought {
+  stripe::SubscriptionItemId item;  // empty: the lines did not say
+  stripe::PriceId price;
+  UnixMs until;
+};
+
+// What a line is about: its item, or where it names none, its price.
+bool IsAbout(const InvoiceLine& line, const Bought& bought) {
+  if (!line.item.empty() && !bought.item.empty()) return line.item == bought.item;
+  return line.price == bought.price;
+}
+
+// A credit is a negative proration: what it covers is given back.
+void TakeBack(const InvoiceLine& line, std::vector<Bought>& all) {
+  for (Bought& bought : all) {
+    if (IsAbout(line, bought)) bought.until = std::min(bought.until, line.from);
+  }
+}
+
+void Buy(const InvoiceLine& line, std::vector<Bought>& all) {
+  const auto at =
+      std::ranges::find_if(all, [&line](const Bought& bought) { return IsAbout(line, bought); });
+  if (at == all.end()) {
+    all.push_back({line.item, line.price, line.until});
+    return;
+  }
+  at->until = std::max(at->until, line.until);
+  at->price = line.price;  // which an upgrade changed
+  if (at->item.empty()) at->item = line.item;
+}
+
+// Whether a line is the subscription's own, as opposed to something sold beside it.
+bool Counts(const InvoiceLine& line, const stripe::SubscriptionId& subscription) {
+  if (line.extra && !line.proration) return false;
+  return line.subscription.empty() || line.subscription == subscription;
+}
+
+std::vector<Bought> BoughtOf(std::span<const Invoice> invoices,
+                             const stripe::SubscriptionId& subscription) {
+  std::vector<const Invoice*> paid;
+  for (const Invoice& invoice : invoices) {
+    if (IsPaid(invoice) && invoice.subscription == subscription) paid.push_back(&invoice);
+  }
+  // In the order in which they were made: a credit takes back what was bought before it.
+  std::ranges::sort(paid, {}, [](const Invoice* one) { return std::pair(one->created, one->id); });
+  std::vector<Bought> all;
+  for (const Invoice* invoice : paid) {
+    for (const InvoiceLine& line : invoice->lines) {
+      const bool credit = line.amount < stripe::MinorUnits(0);
+      if (credit && line.proration && Counts(line, subscription)) TakeBack(line, all);
+    }
+    for (const InvoiceLine& line : invoice->lines) {
+      if (line.amount >= stripe::MinorUnits(0) && Counts(line, subscription)) Buy(line, all);
+    }
+  }
+  return all;
+}
+
+std::optional<UnixMs> Later(std::optional<UnixMs> a, std::optional<UnixMs> b) {
+  if (!a || !b) return a ? a : b;
+  return std::max(*a, *b);
+}
+
+std::optional<UnixMs> PaidThrough(const stripe::SubscriptionItemId& item,
+                                  const std::vector<Bought>& all) {
+  std::optional<UnixMs> of_item;
+  std::optional<UnixMs> of_any;
+  for (const Bought& bought : all) {
+    of_any = Later(of_any, bought.until);
+    if (bought.item == item) of_item = Later(of_item, bought.until);
+  }
+  return of_item ? of_item : of_any;
+}
+
+}  // namespace
+
+void PlanMap::Add(std::string plan, std::vector<stripe::PriceId> prices) {
+  plans_.push_back({std::move(plan), std::move(prices)});
+}
+
+const std::string* PlanMap::ByName(std::string_view name) const {
+  if (name.empty()) return nullptr;
+  const auto at = std::ranges::find(plans_, name, &Plan::name);
+  return at == plans_.end() ? nullptr : &at->name;
+}
+
+const std::string* PlanMap::Find(const stripe::Price& price) const {
+  for (const Plan& plan : plans_) {
+    if (std::ranges::find(plan.prices, price.id) != plan.prices.end()) return &plan.name;
+  }
+  if (const std::string* plan = ByName(price.lookup_key)) return plan;
+  return ByName(stripe::InMetadata(price.metadata, kPlanKey));
+}
+
+const Invoice* LatestPaid(std::span<const Invoice> invoices) {
+  const Invoice* latest = nullptr;
+  for (const Invoice& invoice : invoices) {
+    if (!IsPaid(invoice) || invoice.amount_paid <= stripe::MinorUnits(0)) continue;
+    if (latest == nullptr || invoice.created > latest->created) latest = &invoice;
+  }
+  return latest;
+}
+
+Projection Project(const stripe::Subscription& subscription, std::span<const Invoice> invoices,
+                   const PlanMap& plans) {
+  Projection projection;
+  projection.id = subscription.id;
+  projection.customer = subscription.customer;
+  projection.status = subscription.status;
+  projection.period_end = subscription.period_end;
+  projection.cancel_at = subscription.cancel_at;
+  projection.ended_at = subscription.ended_at;
+  projection.cancel_at_period_end = subscription.cancel_at_period_end;
+  projection.collection_paused = subscription.collection_paused;
+  const bool on_trial = subscription.status.value == stripe::SubscriptionStatus::kTrialing;
+  const std::vector<Bought> bought = BoughtOf(invoices, subscription.id);
+  for (const stripe::SubscriptionItem& item : subscription.items) {
+    const std::string* plan = plans.Find(item.price);
+    std::optional<UnixMs> paid = PaidThrough(item.id, bought);
+    if (on_trial) paid = Later(paid, subscription.trial_end);
+    projection.items.push_back(
+        {item.id, item.price.id, plan == nullptr ? std::string() : *plan, paid});
+  }
+  if (const Invoice* latest = LatestPaid(invoices)) projection.latest_paid = latest->id;
+  return projection;
+}
+
+}  // namespace pontage::sales

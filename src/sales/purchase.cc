@@ -1,0 +1,273 @@
+#include "sales/purchase.h"
+
+#include <algorithm>
+
+#include "base/id.h"
+#include "base/log.h"
+#include "base/try.h"
+#include "sales/mail/mail_outbox.h"
+
+namespace pontage::sales {
+namespace {
+
+using license::License;
+using license::Status;
+
+constexpr db::Statement kLease{
+    "purchase.lease",
+    "INSERT INTO purchase (id, customer, email, status, plan, paid_through_ms, period_end_ms,"
+    " cancel_at_ms, invoice_url, invoice_pdf, alarm, lease, lease_until_ms, fetched_ms, created_ms)"
+    " VALUES ($1, '', '', '', '', 0, 0, 0, '', '', '', $2, $4, 0, $3)"
+    " ON CONFLICT (id) DO UPDATE SET lease = $2, lease_until_ms = $4"
+    " WHERE purchase.lease_until_ms <= $3 OR purchase.lease = $2"};
+constexpr db::Statement kRelease{
+    "purchase.release",
+    "UPDATE purchase SET lease = '', lease_until_ms = 0 WHERE id = $1 AND lease = $2"};
+constexpr db::Statement kSave{
+    "purchase.save",
+    "UPDATE purchase SET customer = $2, email = $3, status = $4, plan = $5, paid_through_ms = $6,"
+    " period_end_ms = $7, cancel_at_ms = $8, invoice_url = $9, invoice_pdf = $10, alarm = $11,"
+    " fetched_ms = $12 WHERE id = $1"};
+constexpr db::Statement kFind{
+    "purchase.find",
+    "SELECT id, customer, email, plan, status, paid_through_ms, period_end_ms, invoice_url,"
+    " invoice_pdf, alarm, fetched_ms FROM purchase WHERE id = $1"};
+constexpr db::Statement kLink{"purchase_payment.add",
+                              "INSERT INTO purchase_payment (payment_intent, purchase, disputed)"
+                              " VALUES ($1, $2, 0) ON CONFLICT (payment_intent) DO NOTHING"};
+constexpr db::Statement kDispute{
+    "purchase_payment.dispute",
+    "INSERT INTO purchase_payment (payment_intent, purchase, disputed) VALUES ($1, $2, 1)"
+    " ON CONFLICT (payment_intent) DO UPDATE SET disputed = 1"};
+constexpr db::Statement kDisputed{
+    "purchase_payment.disputed",
+    "SELECT payment_intent FROM purchase_payment WHERE purchase = $1 AND disputed = 1"
+    " ORDER BY payment_intent LIMIT 20"};
+constexpr db::Statement kOfPayment{
+    "purchase_payment.find", "SELECT purchase FROM purchase_payment WHERE payment_intent = $1"};
+constexpr db::Statement kOfCustomer{
+    "purchase.of_customer", "SELECT id FROM purchase WHERE customer = $1 ORDER BY id LIMIT 100"};
+
+UnixMs WholeSeconds(UnixMs at) { return UnixMs::FromSeconds(at.seconds()); }
+
+// Nobody loses a license because nobody can write to his address.
+Result<> UnlessUnmailable(const Result<bool>& enqueued, const License& license) {
+  if (enqueued) return {};
+  if (enqueued.error().code() != Code::kBadRequest) return Fail(enqueued.error());
+  Log(LogLevel::kWarn, "sales.unmailable",
+      {{"license_id", license.id}, {"pointer", enqueued.error().pointer()}});
+  return {};
+}
+
+Result<> Save(db::Tx& tx, const PurchaseFacts& facts, const Fulfilled& done, UnixMs now) {
+  UnixMs paid_through;
+  std::string plan;
+  for (const SoldItem& item : facts.items) {
+    paid_through = std::max(paid_through, item.facts.paid_through.value_or(UnixMs()));
+    if (!item.plan.empty()) plan = item.plan;
+  }
+  std::string alarm;
+  for (const std::string& one : done.alarms) alarm += (alarm.empty() ? "" : "; ") + one;
+  PTG_RUN(tx.Run(kSave, facts.id, facts.customer, facts.email, facts.status, plan,
+                 paid_through.ms(), facts.period_end.ms(), facts.cancel_at.ms(), facts.invoice_url,
+                 facts.invoice_pdf, alarm, now.ms()));
+  for (const std::string& payment : facts.payments) PTG_RUN(tx.Run(kLink, payment, facts.id));
+  return {};
+}
+
+}  // namespace
+
+std::string Fulfilment::TextOf(const License& license) const {
+  return sign_(license::ClaimsOf(license, shop_.issuer));
+}
+
+Result<bool> Fulfilment::EnqueueLicense(db::Tx& tx, const License& license,
+                                        std::string_view invoice_url, std::string_view invoice_pdf,
+                                        std::string_view occasion) const {
+  mail::LicenseLetter letter;
+  letter.given = {.to = license.email,
+                  .license = TextOf(license),
+                  .license_id = license.id,
+                  .generation = license.generation,
+                  .plan = license.plan,
+                  .expires_at = license.expires,
+                  .renews = !license.subscription.empty()};
+  letter.invoice_url = invoice_url;
+  letter.invoice_pdf = invoice_pdf;
+  letter.occasion = occasion;
+  return mail::Enqueue(tx, NewIdText("mail", clock_, rng_),
+                       mail::WriteLicense(shop_.seller, letter), license.id, clock_.Now());
+}
+
+Result<License> Fulfilment::Issue(db::Tx& tx, const PurchaseFacts& facts, const SoldItem& item,
+                                  const Access& access) const {
+  const SoldPlan& plan = *shop_.Find(item.plan);
+  const UnixMs now = clock_.Now();
+  License l;
+  l.id = NewIdText("lic", clock_, rng_);
+  l.origin = item.origin;
+  l.customer = facts.customer;
+  l.email = license::NormalEmail(facts.email);
+  l.plan = plan.name;
+  l.products = plan.products;
+  l.tier = plan.tier;
+  l.limits = plan.limits;
+  l.subscription = facts.subscription;
+  l.status = *access.status;
+  l.paid_through = WholeSeconds(item.facts.paid_through.value_or(now));
+  l.expires = WholeSeconds(access.expires_at.value_or(now));
+  l.issued = WholeSeconds(now);
+  l.signed_until = l.expires;
+  PTG_TRY(const bool made, license::InsertLicense(tx, l, now));
+  if (!made) return Fail(Code::kConflict, "the license of " + item.origin + " is there already");
+  if (!l.email.empty()) {
+    const Result<bool> enqueued = EnqueueLicense(tx, l, facts.invoice_url, facts.invoice_pdf, "");
+    PTG_RUN(UnlessUnmailable(enqueued, l));
+  }
+  return l;
+}
+
+Result<> Fulfilment::TellFailed(db::Tx& tx, const License& license,
+                                const FailedInvoice& failed) const {
+  if (license.email.empty()) return {};
+  const mail::Mail mail = mail::WritePaymentFailed(shop_.seller, {.to = license.email,
+                                                                  .license_id = license.id,
+                                                                  .plan = license.plan,
+                                                                  .invoice = failed.id,
+                                                                  .amount = failed.amount,
+                                                                  .pay_url = failed.pay_url,
+                                                                  .access_until = license.expires,
+                                                                  .day = 0});
+  const Result<bool> enqueued =
+      mail::Enqueue(tx, NewIdText("mail", clock_, rng_), mail, license.id, clock_.Now());
+  return UnlessUnmailable(enqueued, license);
+}
+
+Result<> Fulfilment::TellEnded(db::Tx& tx, const License& license,
+                               const PurchaseFacts& facts) const {
+  if (license.email.empty() || facts.subscription.empty()) return {};
+  const UnixMs now = clock_.Now();
+  const mail::Mail mail = mail::WriteCancelled(
+      shop_.seller, {.to = license.email,
+                     .license_id = license.id,
+                     .plan = license.plan,
+                     .ends_at = license.status == Status::kExpired ? now : license.expires,
+                     .now = now});
+  const Result<bool> enqueued =
+      mail::Enqueue(tx, NewIdText("mail", clock_, rng_), mail, license.id, now);
+  return UnlessUnmailable(enqueued, license);
+}
+
+Result<std::optional<License>> Fulfilment::ApplyItem(db::Tx& tx, const PurchaseFacts& facts,
+                                                     const SoldItem& item, Fulfilled& done) const {
+  PTG_TRY(std::optional<License> have, license::FindLicenseByOrigin(tx, item.origin));
+  const SoldPlan* plan = item.plan.empty() ? nullptr : shop_.Find(item.plan);
+  if (plan == nullptr) {
+    done.alarms.push_back(item.origin + " has a price of no plan");
+    if (!have) return std::optional<License>();
+  }
+  const UnixMs now = clock_.Now();
+  AccessFacts known = item.facts;
+  if (have) {
+    known.last = have->status;
+    known.operator_revoked = have->revoked_by == "operator";
+  }
+  const Access access = DecideAccess(known, now);
+  if (access.alarm) done.alarms.push_back(item.origin + ": " + facts.status);
+  if (!have) {
+    if (!access.opens()) return std::optional<License>();
+    PTG_TRY(License made, Issue(tx, facts, item, access));
+    return std::optional(std::move(made));
+  }
+  License next = *have;
+  if (access.status) next.status = *access.status;
+  // A price of no plan opens nothing, whatever it cost.
+  if (plan == nullptr) next.status = Status::kSuspended;
+  next.revoked_by = next.status == Status::kRevoked
+                        ? (have->revoked_by.empty() ? "payment" : have->revoked_by)
+                        : "";
+  if (known.paid_through) next.paid_through = WholeSeconds(*known.paid_through);
+  if (access.expires_at) next.expires = WholeSeconds(*access.expires_at);
+  if (!facts.customer.empty()) next.customer = facts.customer;
+  if (!facts.email.empty()) next.email = license::NormalEmail(facts.email);
+  if (plan != nullptr && next.plan != plan->name) {
+    next.plan = plan->name;
+    next.products = plan->products;
+    next.tier = plan->tier;
+    next.limits = plan->limits;
+  }
+  PTG_TRY(const bool changed, license::UpdateLicense(tx, next, now));
+  if (!changed) return have;
+  const bool ended = next.status == Status::kExpired && have->status != Status::kExpired;
+  const bool told_to_end =
+      facts.cancel_at > UnixMs() && next.status == Status::kActive && next.expires < have->expires;
+  if (ended || told_to_end) PTG_RUN(TellEnded(tx, next, facts));
+  return std::optional(std::move(next));
+}
+
+Result<Fulfilled> Fulfilment::Apply(db::Tx& tx, const PurchaseFacts& facts,
+                                    const std::optional<FailedInvoice>& failed) const {
+  Fulfilled done;
+  for (const SoldItem& item : facts.items) {
+    PTG_TRY(std::optional<License> one, ApplyItem(tx, facts, item, done));
+    if (!one) continue;
+    if (failed) PTG_RUN(TellFailed(tx, *one, *failed));
+    done.licenses.push_back(*std::move(one));
+  }
+  PTG_RUN(Save(tx, facts, done, clock_.Now()));
+  return done;
+}
+
+Result<bool> LeasePurchase(db::Tx& tx, const std::string& id, const std::string& owner, UnixMs now,
+                           Millis lease) {
+  PTG_TRY(const db::Rows rows, tx.Run(kLease, id, owner, now.ms(), (now + lease).ms()));
+  return rows.changed > 0;
+}
+
+Result<> ReleasePurchase(db::Tx& tx, const std::string& id, const std::string& owner) {
+  PTG_RUN(tx.Run(kRelease, id, owner));
+  return {};
+}
+
+Result<std::optional<Purchase>> FindPurchase(db::Tx& tx, const std::string& id) {
+  PTG_TRY(const db::Rows rows, tx.Run(kFind, id));
+  if (rows.empty()) return std::optional<Purchase>();
+  const db::Row& row = rows.front();
+  return std::optional(Purchase{.id = row.Text(0),
+                                .customer = row.Text(1),
+                                .email = row.Text(2),
+                                .plan = row.Text(3),
+                                .status = row.Text(4),
+                                .paid_through = UnixMs(row.Int(5)),
+                                .period_end = UnixMs(row.Int(6)),
+                                .invoice_url = row.Text(7),
+                                .invoice_pdf = row.Text(8),
+                                .alarm = row.Text(9),
+                                .fetched = UnixMs(row.Int(10))});
+}
+
+Result<std::string> PurchaseOfPayment(db::Tx& tx, const std::string& payment_intent) {
+  PTG_TRY(const db::Rows rows, tx.Run(kOfPayment, payment_intent));
+  return rows.empty() ? std::string() : rows.front().Text(0);
+}
+
+Result<> NoteDispute(db::Tx& tx, const std::string& payment_intent, const std::string& purchase) {
+  PTG_RUN(tx.Run(kDispute, payment_intent, purchase));
+  return {};
+}
+
+Result<std::vector<std::string>> DisputedPayments(db::Tx& tx, const std::string& purchase) {
+  PTG_TRY(const db::Rows rows, tx.Run(kDisputed, purchase));
+  std::vector<std::string> out;
+  for (const db::Row& row : rows) out.push_back(row.Text(0));
+  return out;
+}
+
+Result<std::vector<std::string>> PurchasesOfCustomer(db::Tx& tx, const std::string& customer) {
+  PTG_TRY(const db::Rows rows, tx.Run(kOfCustomer, customer));
+  std::vector<std::string> out;
+  for (const db::Row& row : rows) out.push_back(row.Text(0));
+  return out;
+}
+
+}  // namespace pontage::sales

@@ -1,0 +1,252 @@
+// From facts to licenses: once for each origin, and as the facts say whenever they are told again.
+#include "sales/purchase.h"
+
+#include <memory>
+#include <string>
+#include <vector>
+
+#include <gmock/gmock.h>
+#include <gtest/gtest.h>
+
+#include "base/try.h"
+#include "codec/base64url.h"
+#include "license/issuer.h"
+#include "sales/mail/mail_outbox.h"
+#include "testing/engines.h"
+#include "testing/expect.h"
+#include "testing/stepped_clock.h"
+
+namespace pontage::sales {
+namespace {
+
+using license::License;
+using license::Status;
+using pontage::testing::IsOk;
+using ::testing::ElementsAre;
+using ::testing::IsEmpty;
+using ::testing::SizeIs;
+
+constexpr Millis kDay{86'400'000};
+
+Shop TheShop() {
+  Shop shop;
+  shop.issuer = "https://api.example.com";
+  shop.public_url = "https://api.example.com";
+  shop.seller = {.from = "Example <keys@example.com>",
+                 .name = "Example",
+                 .call_url = "https://api.example.com/v1/",
+                 .mcp_url = "",
+                 .manage_url = "https://api.example.com/billing"};
+  SoldPlan pro;
+  pro.name = "pro";
+  pro.products = {"yield"};
+  pro.limits = {.monthly = 100, .rpm = 0};
+  pro.interval = "month";
+  SoldPlan team = pro;
+  team.name = "team";
+  team.products = {"yield", "docs"};
+  shop.plans = {{"pro", pro}, {"team", team}};
+  return shop;
+}
+
+class PurchaseTest : public ::testing::TestWithParam<pontage::testing::EngineKind> {
+ protected:
+  PurchaseTest()
+      : engine_(GetParam()),
+        database_(engine_.OpenMigrated()),
+        fulfilment_(
+            shop_, [](const license::Claims& c) { return "token." + c.id + ".x"; }, clock_, rng_) {}
+
+  PurchaseFacts Facts() {
+    PurchaseFacts facts;
+    facts.id = "sub_1";
+    facts.customer = "cus_1";
+    facts.email = "Ann@Example.com";
+    facts.subscription = "sub_1";
+    facts.status = "active";
+    SoldItem item;
+    item.origin = "sub:sub_1:si_1";
+    item.plan = "pro";
+    item.facts.status = stripe::SubscriptionStatus::kActive;
+    item.facts.paid_through = clock_.Now() + 30 * kDay;
+    item.facts.grace = 3 * kDay;
+    facts.items.push_back(item);
+    return facts;
+  }
+  Fulfilled Apply(const PurchaseFacts& facts, std::optional<FailedInvoice> failed = {}) {
+    const auto lease = [&](db::Tx& tx) {
+      return LeasePurchase(tx, facts.id, "me", clock_.Now(), Millis(0));
+    };
+    EXPECT_TRUE(database_->WriteNow(lease).value_or(false));
+    const auto done =
+        database_->WriteNow([&](db::Tx& tx) { return fulfilment_.Apply(tx, facts, failed); });
+    EXPECT_THAT(done, IsOk());
+    return done.value_or(Fulfilled{});
+  }
+  std::vector<License> Licenses() {
+    return database_->ReadNow([](db::Tx& tx) { return license::ListLicenses(tx, {}); })
+        .value_or(std::vector<License>());
+  }
+  // Kinds of the mails in the outbox, oldest first.
+  std::vector<std::string> Mails() {
+    std::vector<std::string> kinds;
+    const auto rows = database_->ReadNow([](db::Tx& tx) { return mail::ListMails(tx, {}); });
+    EXPECT_THAT(rows, IsOk());
+    if (rows) {
+      for (const mail::OutboxRow& row : *rows) kinds.insert(kinds.begin(), row.kind);
+    }
+    return kinds;
+  }
+  size_t Lines() {
+    return database_->ReadNow([](db::Tx& tx) { return license::ReadFeed(tx, 0, 100); })
+        .value_or(std::vector<license::FeedEntry>())
+        .size();
+  }
+
+  pontage::testing::SteppedClock clock_;
+  SeededRng rng_{1};
+  Shop shop_ = TheShop();
+  pontage::testing::Engine engine_;
+  std::unique_ptr<db::Database> database_;
+  Fulfilment fulfilment_;
+};
+
+INSTANTIATE_TEST_SUITE_P(Engines, PurchaseTest,
+                         ::testing::ValuesIn(pontage::testing::EnginesHere()),
+                         pontage::testing::EngineName);
+
+TEST_P(PurchaseTest, TheSameFactsAreOneLicenseAndOneMail) {
+  const Fulfilled first = Apply(Facts());
+  ASSERT_THAT(first.licenses, SizeIs(1));
+  const License& l = first.licenses.front();
+  EXPECT_EQ(l.status, Status::kActive);
+  EXPECT_EQ(l.email, "ann@example.com");
+  EXPECT_EQ(l.products, std::vector<std::string>{"yield"});
+  EXPECT_EQ(l.expires, l.paid_through + 3 * kDay);
+  EXPECT_EQ(l.signed_until, l.expires);
+  for (int i = 0; i < 5; ++i) {
+    clock_.Advance(Millis(1'000));
+    const Fulfilled again = Apply(Facts());
+    ASSERT_THAT(again.licenses, SizeIs(1));
+    EXPECT_EQ(again.licenses.front().id, l.id);
+    EXPECT_EQ(fulfilment_.TextOf(again.licenses.front()), fulfilment_.TextOf(l));
+  }
+  EXPECT_THAT(Licenses(), SizeIs(1));
+  EXPECT_THAT(Mails(), ElementsAre("license"));
+}
+
+// "käthe@example.com" is a customer at Stripe, and no mailbox that every server takes.
+TEST_P(PurchaseTest, AnAddressThatNobodyCanWriteToCostsNoLicense) {
+  PurchaseFacts facts = Facts();
+  facts.email = "k\xc3\xa4the@example.com";
+  EXPECT_THAT(Apply(facts).licenses, SizeIs(1));
+  EXPECT_THAT(Mails(), IsEmpty());
+}
+
+TEST_P(PurchaseTest, ARenewalExtendsTheSameLicense) {
+  const License before = Apply(Facts()).licenses.front();
+  PurchaseFacts renewed = Facts();
+  renewed.items[0].facts.paid_through = before.paid_through + 30 * kDay;
+  const License after = Apply(renewed).licenses.front();
+  EXPECT_EQ(after.id, before.id);
+  EXPECT_EQ(after.expires, before.expires + 30 * kDay);
+  EXPECT_EQ(after.signed_until, before.signed_until) << "what the customer pasted stays";
+  EXPECT_EQ(Lines(), 1u);
+  EXPECT_THAT(Mails(), ElementsAre("license"));
+}
+
+TEST_P(PurchaseTest, NothingPaidIsNoLicense) {
+  PurchaseFacts facts = Facts();
+  facts.items[0].facts.paid_through = std::nullopt;
+  facts.items[0].facts.status = stripe::SubscriptionStatus::kIncomplete;
+  EXPECT_THAT(Apply(facts).licenses, IsEmpty());
+  EXPECT_THAT(Licenses(), IsEmpty());
+  EXPECT_THAT(Mails(), IsEmpty());
+}
+
+TEST_P(PurchaseTest, AFailedRenewalIsOneMailForItsInvoice) {
+  Apply(Facts());
+  PurchaseFacts failed = Facts();
+  failed.status = "past_due";
+  failed.items[0].facts.status = stripe::SubscriptionStatus::kPastDue;
+  const FailedInvoice invoice{
+      .id = "in_2", .amount = "$29.00", .pay_url = "https://invoice.stripe.com/i/x"};
+  for (int i = 0; i < 3; ++i) {
+    EXPECT_EQ(Apply(failed, invoice).licenses.front().status, Status::kPastDue);
+  }
+  EXPECT_THAT(Mails(), ElementsAre("license", "payment_failed"));
+}
+
+TEST_P(PurchaseTest, AChangedPlanChangesWhatTheBooksAndTheFeedSay) {
+  Apply(Facts());
+  PurchaseFacts changed = Facts();
+  changed.items[0].plan = "team";
+  const License l = Apply(changed).licenses.front();
+  EXPECT_EQ(l.plan, "team");
+  EXPECT_THAT(l.products, ElementsAre("yield", "docs"));
+  EXPECT_EQ(Lines(), 1u);
+}
+
+TEST_P(PurchaseTest, APriceOfNoPlanOpensNothingAndIsTold) {
+  PurchaseFacts stranger = Facts();
+  stranger.items[0].plan = "";
+  const Fulfilled none = Apply(stranger);
+  EXPECT_THAT(none.licenses, IsEmpty());
+  EXPECT_THAT(none.alarms, SizeIs(1));
+  // Also where it had one.
+  Apply(Facts());
+  const Fulfilled shut = Apply(stranger);
+  ASSERT_THAT(shut.licenses, SizeIs(1));
+  EXPECT_EQ(shut.licenses.front().status, Status::kSuspended);
+}
+
+TEST_P(PurchaseTest, RefundsRevokeAndTheOperatorsWordStands) {
+  Apply(Facts());
+  PurchaseFacts refunded = Facts();
+  refunded.items[0].facts.refunded = true;
+  License l = Apply(refunded).licenses.front();
+  EXPECT_EQ(l.status, Status::kRevoked);
+  EXPECT_EQ(l.revoked_by, "payment");
+  l.revoked_by = "operator";
+  const auto revoke = [&](db::Tx& tx) { return license::UpdateLicense(tx, l, clock_.Now()); };
+  ASSERT_THAT(database_->WriteNow(revoke), IsOk());
+  EXPECT_EQ(Apply(Facts()).licenses.front().status, Status::kRevoked);
+}
+
+TEST_P(PurchaseTest, ThePaymentsOfAPurchaseAreKnown) {
+  PurchaseFacts facts = Facts();
+  facts.payments = {"pi_1"};
+  Apply(facts);
+  const auto of = [&](const std::string& payment) {
+    return database_->ReadNow([&](db::Tx& tx) { return PurchaseOfPayment(tx, payment); })
+        .value_or("?");
+  };
+  EXPECT_EQ(of("pi_1"), "sub_1");
+  EXPECT_EQ(of("pi_2"), "");
+  const auto note = [](db::Tx& tx) { return NoteDispute(tx, "pi_0", "sub_1"); };
+  ASSERT_THAT(database_->WriteNow(note), IsOk());
+  Apply(facts);
+  const auto disputed =
+      database_->ReadNow([](db::Tx& tx) { return DisputedPayments(tx, "sub_1"); });
+  ASSERT_THAT(disputed, IsOk());
+  EXPECT_THAT(*disputed, ElementsAre("pi_0"));
+}
+
+TEST_P(PurchaseTest, OneWorksOnAPurchaseAtATime) {
+  const auto lease = [&](const std::string& who, int64_t at) {
+    return database_
+        ->WriteNow(
+            [&](db::Tx& tx) { return LeasePurchase(tx, "sub_9", who, UnixMs(at), Millis(100)); })
+        .value_or(false);
+  };
+  EXPECT_TRUE(lease("a", 0));
+  EXPECT_FALSE(lease("b", 99));
+  EXPECT_TRUE(lease("b", 100)) << "whose worker died";
+  EXPECT_FALSE(lease("a", 150));
+  const auto release = [](db::Tx& tx) { return ReleasePurchase(tx, "sub_9", "b"); };
+  ASSERT_THAT(database_->WriteNow(release), IsOk());
+  EXPECT_TRUE(lease("a", 151));
+}
+
+}  // namespace
+}  // namespace pontage::sales

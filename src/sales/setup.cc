@@ -1,0 +1,215 @@
+#include "sales/setup.h"
+
+#include <algorithm>
+
+#include "base/try.h"
+#include "codec/hex.h"
+#include "crypto/hash.h"
+#include "sales/inbox.h"
+
+namespace pontage::sales {
+namespace {
+
+std::string ShownPrice(const stripe::Price& price) {
+  if (!price.unit_amount) return "a price without one amount";
+  const std::optional<Money> dollars = stripe::DollarsOf(*price.unit_amount, price.currency);
+  std::string text = dollars ? dollars->ToString()
+                             : std::to_string(price.unit_amount->count()) + ' ' + price.currency;
+  if (!price.interval.empty()) {
+    const bool one = price.interval_count == 1;
+    text += '/' + (one ? "" : std::to_string(price.interval_count) + ' ') + price.interval;
+  }
+  if (!price.active) text += ", inactive";
+  return text;
+}
+
+bool IsPriceOf(const stripe::Price& price, const SoldPlan& plan) {
+  const auto cents = stripe::CentsOf(plan.price);
+  return cents && price.active && price.currency == "usd" && price.unit_amount == *cents &&
+         price.interval == plan.interval && price.interval_count == 1;
+}
+
+// The same intent has the same key, so that one that was broken off makes nothing twice.
+std::string KeyOf(std::string_view what, std::string_view of) {
+  const crypto::Hash32 digest = crypto::Sha256(codec::AsBytes(of));
+  return "setup:" + std::string(what) + ':' + codec::ToHex(digest).substr(0, 40);
+}
+
+Task<std::optional<stripe::Price>> PriceAtStripe(StripeClient& stripe, const SoldPlan& plan,
+                                                 Deadline by) {
+  std::optional<stripe::Price> found;
+  if (!plan.stripe_price.empty()) {
+    Result<stripe::Price> price = co_await stripe.RetrievePrice(plan.stripe_price, by);
+    if (!price && price.error().code() != Code::kNotFound) co_return Fail(price.error());
+    if (price) found = *std::move(price);
+    co_return found;
+  }
+  std::vector<std::string> keys{plan.name};
+  PTG_CO_TRY(const std::vector<stripe::Price> prices,
+             co_await stripe.FindPrices(std::move(keys), by));
+  if (!prices.empty()) found = prices.front();
+  co_return found;
+}
+
+// One run of SetUp.
+struct Run {
+  StripeClient& stripe;
+  const Shop& shop;
+  bool dry;
+  Deadline by;
+  SetupReport report;
+
+  void Note(std::string what, std::string name, std::string id, std::string action,
+            std::string detail = "") {
+    report.steps.push_back(
+        {std::move(what), std::move(name), std::move(id), std::move(action), std::move(detail)});
+  }
+  Task<stripe::ProductId> Product(const SoldPlan& plan,
+                                  const std::vector<stripe::Product>& products);
+  Task<> Price(const SoldPlan& plan, const std::vector<stripe::Product>& products);
+  Task<> Endpoint();
+  Task<> Portal();
+};
+
+Task<stripe::ProductId> Run::Product(const SoldPlan& plan,
+                                     const std::vector<stripe::Product>& products) {
+  for (const stripe::Product& one : products) {
+    if (!one.active || stripe::InMetadata(one.metadata, kPlanKey) != plan.name) continue;
+    Note("product", plan.name, one.id.str(), "kept");
+    co_return one.id;
+  }
+  if (dry) {
+    Note("product", plan.name, "", "would make");
+    co_return stripe::ProductId();
+  }
+  NewProduct wanted;
+  wanted.name = plan.name;
+  wanted.plan = plan.name;
+  PTG_CO_TRY(const stripe::Product made,
+             co_await stripe.CreateProduct(std::move(wanted), KeyOf("product", plan.name), by));
+  Note("product", plan.name, made.id.str(), "made");
+  co_return made.id;
+}
+
+Task<> Run::Price(const SoldPlan& plan, const std::vector<stripe::Product>& products) {
+  PTG_CO_TRY(const std::optional<stripe::Price> there, co_await PriceAtStripe(stripe, plan, by));
+  if (there && IsPriceOf(*there, plan)) {
+    Note("price", plan.name, there->id.str(), "kept", plan.shown);
+    co_return {};
+  }
+  const std::string differs = there ? plan.shown + ", at Stripe " + ShownPrice(*there) : plan.shown;
+  if (!plan.stripe_price.empty()) {
+    // Named by the configuration: what it is there is a person's decision.
+    Note("price", plan.name, plan.stripe_price.str(), "kept",
+         there ? differs : plan.shown + ", and Stripe does not know it");
+    co_return {};
+  }
+  const auto cents = stripe::CentsOf(plan.price);
+  if (!cents) co_return Fail(cents.error());
+  PTG_CO_TRY(const stripe::ProductId product, co_await Product(plan, products));
+  if (dry) {
+    Note("price", plan.name, there ? there->id.str() : "", there ? "would replace" : "would make",
+         differs);
+    co_return {};
+  }
+  NewPrice wanted;
+  wanted.product = product;
+  wanted.plan = plan.name;
+  wanted.cents = *cents;
+  wanted.interval = plan.interval;
+  const std::string after = there ? there->id.str() : "";
+  const std::string key = KeyOf("price", plan.name + ' ' + plan.shown + ' ' + after);
+  PTG_CO_TRY(const stripe::Price made, co_await stripe.CreatePrice(std::move(wanted), key, by));
+  Note("price", plan.name, made.id.str(), there ? "replaced" : "made", differs);
+  co_return {};
+}
+
+Task<> Run::Endpoint() {
+  const std::string url = shop.public_url + "/webhooks/stripe";
+  PTG_CO_TRY(const std::vector<stripe::WebhookEndpoint> all,
+             co_await stripe.ListWebhookEndpoints(by));
+  for (const stripe::WebhookEndpoint& one : all) {
+    if (one.url != url) continue;
+    std::string detail;
+    if (!one.enabled) detail = "disabled at Stripe";
+    if (one.api_version != kStripeVersion) {
+      detail += (detail.empty() ? "" : ", ") + std::string("of version ") + one.api_version;
+    }
+    Note("webhook_endpoint", url, one.id.str(), "kept", detail);
+    co_return {};
+  }
+  if (dry) {
+    Note("webhook_endpoint", url, "", "would make");
+    co_return {};
+  }
+  NewWebhookEndpoint wanted;
+  wanted.url = url;
+  wanted.events = WebhookEvents();
+  wanted.api_version = kStripeVersion;
+  // Of today: whoever deletes an endpoint at Stripe may have another one tomorrow.
+  PTG_CO_TRY(stripe::WebhookEndpoint made,
+             co_await stripe.CreateWebhookEndpoint(std::move(wanted), KeyOf("endpoint", url), by));
+  Note("webhook_endpoint", url, made.id.str(), "made");
+  report.endpoint_secret = std::move(made.secret);
+  co_return {};
+}
+
+Task<> Run::Portal() {
+  PTG_CO_TRY(const std::vector<stripe::PortalConfiguration> all,
+             co_await stripe.ListPortalConfigurations(by));
+  for (const stripe::PortalConfiguration& one : all) {
+    if (!one.active || stripe::InMetadata(one.metadata, kMadeByKey) != kMadeBy) continue;
+    Note("portal_configuration", "portal", one.id.str(), "kept");
+    co_return {};
+  }
+  if (dry) {
+    Note("portal_configuration", "portal", "", "would make");
+    co_return {};
+  }
+  PortalSetup wanted;
+  wanted.return_url = shop.public_url + "/billing";
+  for (const auto& [name, plan] : shop.plans) {
+    if (plan.interval.empty()) continue;
+    PTG_CO_TRY(const std::optional<stripe::Price> price, co_await PriceAtStripe(stripe, plan, by));
+    if (!price) continue;
+    wanted.products.emplace_back(price->product, std::vector<stripe::PriceId>{price->id});
+  }
+  const std::string key = KeyOf("portal", wanted.return_url);
+  PTG_CO_TRY(const stripe::PortalConfiguration made,
+             co_await stripe.CreatePortalConfiguration(std::move(wanted), key, by));
+  Note("portal_configuration", "portal", made.id.str(), "made");
+  co_return {};
+}
+
+}  // namespace
+
+bool SetupReport::changes() const {
+  return std::ranges::any_of(steps, [](const SetupStep& step) { return step.action != "kept"; });
+}
+
+Task<std::vector<PriceDifference>> ComparePrices(StripeClient& stripe, const Shop& shop,
+                                                 Deadline by) {
+  std::vector<PriceDifference> out;
+  for (const auto& [name, plan] : shop.plans) {
+    if (plan.shown.empty()) continue;
+    PTG_CO_TRY(const std::optional<stripe::Price> there, co_await PriceAtStripe(stripe, plan, by));
+    if (there && IsPriceOf(*there, plan)) continue;
+    out.push_back(
+        {.plan = name, .ours = plan.shown, .stripes = there ? ShownPrice(*there) : "none"});
+  }
+  co_return out;
+}
+
+Task<SetupReport> SetUp(StripeClient& stripe, const Shop& shop, bool dry, Deadline by) {
+  Run run{stripe, shop, dry, by, {}};
+  PTG_CO_TRY(const std::vector<stripe::Product> products, co_await stripe.ListProducts(by));
+  for (const auto& [name, plan] : shop.plans) {
+    if (plan.shown.empty()) continue;
+    PTG_CO_RUN(co_await run.Price(plan, products));
+  }
+  PTG_CO_RUN(co_await run.Endpoint());
+  PTG_CO_RUN(co_await run.Portal());
+  co_return std::move(run.report);
+}
+
+}  // namespace pontage::sales

@@ -1,0 +1,539 @@
+// The sandbox's double of Stripe, driven by Stripe's own client: what it sends is understood, and what comes
+// back (objects, lists, errors, signatures, thin events) it reads without complaint.
+import assert from "node:assert/strict";
+import http from "node:http";
+import { after, before, beforeEach, describe, test } from "node:test";
+import Stripe from "stripe";
+import { startSandbox } from "./lib/sandbox.mjs";
+
+const kDay = 86_400;
+const kVersion = "2026-10-28.endive";
+
+let sandbox, stripe, receiver;
+before(async () => {
+  sandbox = await startSandbox(["--stripe-port", "0"]);
+  stripe = client();
+  receiver = await startReceiver();
+});
+after(async () => {
+  await receiver?.stop();
+  await sandbox?.stop();
+});
+
+function client(key = "sk_test_conformance", options = {}) {
+  const { hostname, port } = new URL(sandbox.stripe);
+  return new Stripe(key, {
+    host: hostname,
+    port,
+    protocol: "http",
+    apiVersion: kVersion,
+    maxNetworkRetries: 0,
+    telemetry: false,
+    ...options,
+  });
+}
+
+// A webhook endpoint that keeps what it is sent, raw, and answers with `status`.
+async function startReceiver() {
+  const self = { got: [], status: 200 };
+  const server = http.createServer(async (request, response) => {
+    const chunks = [];
+    for await (const chunk of request) chunks.push(chunk);
+    self.got.push({ body: Buffer.concat(chunks).toString(), signature: request.headers["stripe-signature"] });
+    response.writeHead(self.status).end();
+  });
+  await new Promise((resolve) => server.listen(0, "127.0.0.1", resolve));
+  self.url = `http://127.0.0.1:${server.address().port}/webhooks/stripe`;
+  self.stop = () => new Promise((resolve) => server.close(resolve).closeAllConnections());
+  // Waits until `enough(events)`, whatever order they come in.
+  self.until = async (enough, what) => {
+    for (const end = Date.now() + 15_000; Date.now() < end; ) {
+      if (enough(self.got)) return self.got;
+      await new Promise((resolve) => setTimeout(resolve, 20));
+    }
+    assert.fail(`${what}: only ${self.got.length} came: ${self.got.map((one) => JSON.parse(one.body).type)}`);
+  };
+  return self;
+}
+
+async function act(name, params = {}) {
+  const answer = await fetch(`${sandbox.stripe}/_test/${name}`, { method: "POST", body: new URLSearchParams(params) });
+  const said = await answer.json();
+  assert.equal(answer.status, 200, JSON.stringify(said));
+  return said;
+}
+const advance = (seconds) => act("advance", { seconds });
+
+async function makePrice(params = {}) {
+  const product = await stripe.products.create({ name: "Pro" });
+  return stripe.prices.create({
+    product: product.id,
+    currency: "usd",
+    unit_amount: 2900,
+    recurring: { interval: "month" },
+    ...params,
+  });
+}
+
+// What a browser does with the hosted page.
+async function pay(session, outcome = "paid", fields = { email: "ann@buyer.example" }) {
+  const page = await fetch(session.url);
+  assert.equal(page.status, 200);
+  assert.match(await page.text(), new RegExp(`name="outcome" value="${outcome}"`));
+  return fetch(session.url, { method: "POST", redirect: "manual", body: new URLSearchParams({ outcome, ...fields }) });
+}
+
+async function subscribe({ outcome = "paid", session = {}, price } = {}) {
+  const one = price ?? (await makePrice());
+  const opened = await stripe.checkout.sessions.create({
+    mode: "subscription",
+    line_items: [{ price: one.id, quantity: 1 }],
+    success_url: "https://shop.example/ok?sid={CHECKOUT_SESSION_ID}",
+    ...session,
+  });
+  const answer = await pay(opened, outcome);
+  assert.equal(answer.status, 303);
+  assert.equal(answer.headers.get("location"), `https://shop.example/ok?sid=${opened.id}`);
+  const done = await stripe.checkout.sessions.retrieve(opened.id, {
+    expand: ["subscription", "line_items", "customer"],
+  });
+  return { price: one, session: done, subscription: done.subscription };
+}
+
+const periodEnd = (subscription) => Math.max(...subscription.items.data.map((item) => item.current_period_end));
+const whenOf = (subscription) => stripe.subscriptions.retrieve(subscription.id, { expand: ["latest_invoice.payments"] });
+const intentOf = (invoice) => invoice.payments.data[0].payment.payment_intent;
+
+// Goes to the end of the period and an hour on, when the invoice is collected.
+async function renew(subscription) {
+  const { now } = await advance(0);
+  await advance(periodEnd(subscription) - now + 3_600);
+  return whenOf(subscription);
+}
+
+describe("buying", () => {
+  test("a subscription, with every field where the captured requests put it", async () => {
+    const customer = await stripe.customers.create(
+      { email: "ann@acme.example", name: "ACME", metadata: { tenant_id: "acme" } },
+      { idempotencyKey: "cus:acme" },
+    );
+    assert.equal(customer.object, "customer");
+    const { session, subscription, price } = await subscribe({
+      session: {
+        customer: customer.id,
+        client_reference_id: "acme",
+        cancel_url: "https://shop.example/no",
+        metadata: { tenant_id: "acme", plan: "pro" },
+        subscription_data: { metadata: { tenant_id: "acme", plan: "pro" } },
+        allow_promotion_codes: true,
+        automatic_tax: { enabled: true },
+        tax_id_collection: { enabled: true },
+        customer_update: { address: "auto", name: "auto" },
+      },
+    });
+    assert.equal(session.object, "checkout.session");
+    assert.equal(session.status, "complete");
+    assert.equal(session.payment_status, "paid");
+    assert.equal(session.payment_intent, null);
+    assert.equal(session.client_reference_id, "acme");
+    assert.equal(session.customer.id, customer.id);
+    assert.equal(session.customer_details.email, "ann@acme.example");
+    assert.equal(session.line_items.data[0].price.id, price.id);
+    assert.deepEqual({ ...subscription.metadata }, { tenant_id: "acme", plan: "pro" });
+    assert.equal(subscription.status, "active");
+    assert.equal("current_period_end" in subscription, false);
+
+    const { latest_invoice: invoice } = await whenOf(subscription);
+    assert.equal(invoice.parent.type, "subscription_details");
+    assert.equal(invoice.parent.subscription_details.subscription, subscription.id);
+    for (const gone of ["subscription", "payment_intent", "charge", "paid"]) assert.equal(gone in invoice, false);
+    assert.equal(invoice.lines.data[0].period.end, periodEnd(subscription));
+    const intent = await stripe.paymentIntents.retrieve(intentOf(invoice), { expand: ["latest_charge"] });
+    assert.equal(intent.status, "succeeded");
+    assert.equal(intent.latest_charge.paid, true);
+    const payments = await stripe.invoicePayments.list({ invoice: invoice.id });
+    assert.equal(payments.data[0].payment.payment_intent, intent.id);
+    const pdf = await fetch(invoice.invoice_pdf);
+    assert.equal(pdf.headers.get("content-type"), "application/pdf");
+    assert.match(Buffer.from(await pdf.arrayBuffer()).toString("latin1"), /^%PDF-1\.4/);
+    // The client turns decimals into numbers of its own.
+    assert.equal(`${subscription.items.data[0].price.unit_amount_decimal}`, "2900");
+  });
+
+  test("a payment once, with an invoice", async () => {
+    const price = await makePrice({ recurring: undefined });
+    const opened = await stripe.checkout.sessions.create({
+      mode: "payment",
+      line_items: [{ price: price.id, quantity: 2 }],
+      success_url: "https://shop.example/ok",
+      invoice_creation: { enabled: true },
+      customer_email: "once@buyer.example",
+    });
+    assert.equal((await pay(opened, "paid", {})).status, 303);
+    const done = await stripe.checkout.sessions.retrieve(opened.id, { expand: ["invoice", "payment_intent"] });
+    assert.equal(done.payment_status, "paid");
+    assert.equal(done.payment_intent.amount_received, 5800);
+    assert.equal(done.invoice.status, "paid");
+    assert.equal(done.customer_details.email, "once@buyer.example");
+  });
+
+  test("what cannot be paid stays open, and what is ended cannot be paid", async () => {
+    const price = await makePrice();
+    const opened = await stripe.checkout.sessions.create({
+      mode: "subscription",
+      line_items: [{ price: price.id, quantity: 1 }],
+      success_url: "https://shop.example/ok",
+    });
+    assert.equal((await pay(opened, "3ds_fail")).status, 402);
+    assert.equal((await stripe.checkout.sessions.retrieve(opened.id)).status, "open");
+    const ended = await stripe.checkout.sessions.expire(opened.id);
+    assert.equal(ended.status, "expired");
+    assert.equal((await fetch(opened.url, { method: "POST" })).status, 410);
+    assert.deepEqual(
+      (await stripe.checkout.sessions.listLineItems(opened.id)).data.map((item) => item.description),
+      ["Pro"],
+    );
+  });
+
+  test("endive took payment_method_types away", async () => {
+    const price = await makePrice();
+    await assert.rejects(
+      stripe.checkout.sessions.create({
+        mode: "subscription",
+        line_items: [{ price: price.id, quantity: 1 }],
+        success_url: "https://shop.example/ok",
+        payment_method_types: ["card"],
+      }),
+      { type: "StripeInvalidRequestError", code: "parameter_unknown", param: "payment_method_types[0]" },
+    );
+  });
+});
+
+describe("time", () => {
+  test("a renewal is paid an hour after its period began", async () => {
+    const { subscription } = await subscribe();
+    const { now } = await advance(0);
+    await advance(periodEnd(subscription) - now);
+    const begun = await whenOf(subscription);
+    assert.equal(begun.status, "active");
+    assert.ok(periodEnd(begun) > periodEnd(subscription));
+    assert.equal(begun.latest_invoice.status, "draft");
+    await advance(3_600);
+    const paid = await whenOf(subscription);
+    assert.equal(paid.latest_invoice.status, "paid");
+    assert.equal(paid.latest_invoice.billing_reason, "subscription_cycle");
+  });
+
+  test("a renewal that fails is past due with the new period, and paid at the portal", async () => {
+    const { subscription } = await subscribe({ outcome: "decline_renewal" });
+    const late = await renew(subscription);
+    assert.equal(late.status, "past_due");
+    assert.ok(periodEnd(late) > periodEnd(subscription));
+    assert.equal(late.latest_invoice.status, "open");
+    const portal = await stripe.billingPortal.sessions.create({
+      customer: subscription.customer,
+      return_url: "https://shop.example/me",
+    });
+    const body = new URLSearchParams({ action: "pay_invoice", invoice: late.latest_invoice.id });
+    const answer = await fetch(portal.url, { method: "POST", redirect: "manual", body });
+    assert.equal(answer.status, 303);
+    assert.equal((await whenOf(subscription)).status, "active");
+  });
+
+  test("after the last retry it is canceled", async () => {
+    const { subscription } = await subscribe({ outcome: "decline_renewal" });
+    await renew(subscription);
+    await advance(15 * kDay);
+    const over = await whenOf(subscription);
+    assert.equal(over.status, "canceled");
+    assert.equal(over.cancellation_details.reason, "payment_failed");
+  });
+
+  test("a trial begins without money", async () => {
+    const { session, subscription } = await subscribe({ session: { subscription_data: { trial_period_days: 7 } } });
+    assert.equal(session.payment_status, "no_payment_required");
+    assert.equal(subscription.status, "trialing");
+    const { now } = await advance(0);
+    await advance(subscription.trial_end - now + 3_600);
+    const paid = await whenOf(subscription);
+    assert.equal(paid.status, "active");
+    assert.equal(paid.latest_invoice.amount_paid, 2900);
+  });
+
+  test("canceling, now and later, and changing the plan", async () => {
+    const { subscription } = await subscribe();
+    const marked = await stripe.subscriptions.update(subscription.id, { cancel_at_period_end: true });
+    assert.equal(marked.cancel_at, periodEnd(subscription));
+    const kept = await stripe.subscriptions.update(subscription.id, { cancel_at_period_end: false });
+    assert.equal(kept.cancel_at, null);
+    const dearer = await makePrice({ unit_amount: 5900 });
+    const item = subscription.items.data[0].id;
+    const changed = await stripe.subscriptions.update(subscription.id, {
+      items: [{ id: item, price: dearer.id }],
+      proration_behavior: "always_invoice",
+    });
+    assert.equal(changed.items.data[0].id, item);
+    assert.equal(changed.items.data[0].price.id, dearer.id);
+    const { latest_invoice: invoice } = await whenOf(subscription);
+    assert.equal(invoice.billing_reason, "subscription_update");
+    assert.equal(invoice.lines.data[0].parent.subscription_item_details.proration, true);
+    const over = await stripe.subscriptions.cancel(subscription.id);
+    assert.equal(over.status, "canceled");
+    await assert.rejects(stripe.subscriptions.cancel(subscription.id), { code: "resource_missing", statusCode: 404 });
+  });
+});
+
+describe("money back", () => {
+  test("a refund in parts", async () => {
+    const { subscription } = await subscribe();
+    const intent = intentOf((await whenOf(subscription)).latest_invoice);
+    const part = await stripe.refunds.create(
+      { payment_intent: intent, amount: 500, reason: "requested_by_customer", metadata: { actor: "ann" } },
+      { idempotencyKey: `refund:${subscription.id}` },
+    );
+    assert.equal(part.object, "refund");
+    assert.equal(part.status, "succeeded");
+    await stripe.refunds.create({ payment_intent: intent });
+    const charge = await stripe.charges.retrieve(part.charge, { expand: ["refunds"] });
+    assert.equal(charge.refunded, true);
+    assert.deepEqual(charge.refunds.data.map((refund) => refund.amount), [2400, 500]);
+    await assert.rejects(stripe.refunds.create({ payment_intent: intent }), { code: "charge_already_refunded" });
+    assert.equal((await stripe.refunds.list({ payment_intent: intent })).data.length, 2);
+  });
+
+  test("a dispute, won", async () => {
+    const { subscription } = await subscribe();
+    const opened = await act("dispute", { subscription: subscription.id });
+    assert.equal((await stripe.disputes.retrieve(opened.id)).status, "needs_response");
+    await act("dispute", { dispute: opened.id, close: "won" });
+    const [closed] = (await stripe.disputes.list({ payment_intent: opened.payment_intent })).data;
+    assert.equal(closed.status, "won");
+  });
+});
+
+describe("the client's own errors and habits", () => {
+  test("idempotency", async () => {
+    const idempotencyKey = `key-${Math.random()}`;
+    const first = await stripe.customers.create({ email: "idem@acme.example" }, { idempotencyKey });
+    const again = await stripe.customers.create({ email: "idem@acme.example" }, { idempotencyKey });
+    assert.equal(again.id, first.id);
+    assert.equal(again.lastResponse.headers["idempotent-replayed"], "true");
+    await assert.rejects(stripe.customers.create({ email: "other@acme.example" }, { idempotencyKey }), {
+      type: "StripeIdempotencyError",
+    });
+    assert.equal((await stripe.customers.list({ email: "idem@acme.example" })).data.length, 1);
+  });
+
+  test("errors have their types", async () => {
+    await assert.rejects(client("sk_live_0").customers.list(), { type: "StripeAuthenticationError", statusCode: 401 });
+    await assert.rejects(stripe.customers.retrieve("cus_none"), {
+      type: "StripeInvalidRequestError",
+      code: "resource_missing",
+      param: "id",
+      message: "No such customer: 'cus_none'",
+    });
+    await assert.rejects(stripe.customers.create({ nonsense: "x" }), { code: "parameter_unknown", param: "nonsense" });
+    await act("faults", { fail_next: "429,500" });
+    await assert.rejects(stripe.customers.list(), { type: "StripeRateLimitError", code: "rate_limit" });
+    await assert.rejects(stripe.customers.list(), { type: "StripeAPIError", statusCode: 500 });
+  });
+
+  test("its retries use one key, so nothing is done twice", async () => {
+    // Worked on, and the connection breaks before the answer.
+    await act("faults", { hang_up: 1 });
+    const patient = client("sk_test_patient", { maxNetworkRetries: 4 });
+    const made = await patient.customers.create({ email: "patient@acme.example" });
+    assert.equal((await stripe.customers.list({ email: "patient@acme.example" })).data[0].id, made.id);
+    assert.equal((await stripe.customers.list({ email: "patient@acme.example" })).data.length, 1);
+  });
+
+  test("its pages follow one another", async () => {
+    const email = "pages@acme.example";
+    const made = [];
+    for (let i = 0; i < 7; ++i) made.push((await stripe.customers.create({ email })).id);
+    const seen = [];
+    for await (const customer of stripe.customers.list({ email, limit: 3 })) seen.push(customer.id);
+    assert.deepEqual(seen, made.toReversed());
+    const back = await stripe.customers.list({ email, limit: 3, ending_before: made[0] }).autoPagingToArray({ limit: 10 });
+    assert.deepEqual(back.map((customer) => customer.id), made.slice(1));
+  });
+
+  test("prices by lookup key, portal configurations, endpoints", async () => {
+    const key = `pro-${Math.random()}`;
+    const price = await makePrice({ lookup_key: key });
+    const found = await stripe.prices.list({ lookup_keys: [key], active: true, expand: ["data.product"] });
+    assert.equal(found.data[0].id, price.id);
+    assert.equal(found.data[0].product.name, "Pro");
+    const configuration = await stripe.billingPortal.configurations.create({
+      features: {
+        invoice_history: { enabled: true },
+        subscription_cancel: { enabled: true, mode: "at_period_end" },
+        subscription_update: {
+          enabled: true,
+          default_allowed_updates: ["price"],
+          products: [{ product: price.product, prices: [price.id] }],
+        },
+      },
+      metadata: { made_by: "pontage" },
+    });
+    assert.equal(configuration.features.subscription_update.products[0].prices[0], price.id);
+    const list = await stripe.billingPortal.configurations.list({ active: true });
+    assert.ok(list.data.some((one) => one.id === configuration.id));
+  });
+});
+
+describe("events", () => {
+  let endpoint;
+  before(async () => {
+    endpoint = await stripe.webhookEndpoints.create({
+      url: receiver.url,
+      enabled_events: ["*"],
+      api_version: kVersion,
+    });
+  });
+  after(async () => {
+    const gone = await stripe.webhookEndpoints.del(endpoint.id);
+    assert.equal(gone.deleted, true);
+  });
+  beforeEach(async () => {
+    await act("faults", { reset: "true" });
+    // What earlier tests left under way.
+    await settled();
+    receiver.got.length = 0;
+    receiver.status = 200;
+  });
+
+  async function settled() {
+    for (const end = Date.now() + 15_000; Date.now() < end; ) {
+      const state = await (await fetch(`${sandbox.stripe}/_test/state`)).json();
+      if (state.deliveries_waiting === 0) break;
+      await new Promise((resolve) => setTimeout(resolve, 20));
+    }
+    await new Promise((resolve) => setTimeout(resolve, 100));
+  }
+  const verify = ({ body, signature }, secret = endpoint.secret) => stripe.webhooks.constructEvent(body, signature, secret);
+  const typesOf = (got) => got.map((one) => JSON.parse(one.body).type);
+  // In the order in which it happens.
+  const kBurst = [
+    "customer.created",
+    "invoice.created",
+    "customer.subscription.created",
+    "invoice.finalized",
+    "payment_intent.created",
+    "payment_intent.succeeded",
+    "charge.succeeded",
+    "invoice_payment.paid",
+    "invoice.paid",
+    "invoice.payment_succeeded",
+    "customer.subscription.updated",
+    "checkout.session.completed",
+  ];
+
+  test("a purchase sends its burst, signed, in the endpoint's version", async () => {
+    const { session, subscription } = await subscribe();
+    const got = await receiver.until((all) => kBurst.every((type) => typesOf(all).includes(type)), "the burst");
+    for (const one of got) {
+      const event = verify(one);
+      assert.equal(event.object, "event");
+      assert.equal(event.api_version, kVersion);
+      assert.equal(event.livemode, false);
+      assert.throws(() => verify(one, "whsec_other"), { type: "StripeSignatureVerificationError" });
+      const fetched = await stripe.events.retrieve(event.id);
+      assert.equal(fetched.type, event.type);
+    }
+    const events = got.map((one) => JSON.parse(one.body));
+    const completed = events.find((event) => event.type === "checkout.session.completed");
+    assert.equal(completed.data.object.id, session.id);
+    assert.equal(completed.data.object.subscription, subscription.id);
+    const updated = events.find((event) => event.type === "customer.subscription.updated");
+    assert.equal(updated.data.object.status, "active");
+    assert.equal(updated.data.previous_attributes.status, "incomplete");
+    const made = events.find((event) => event.type === "price.created");
+    assert.match(made.request.id, /^req_/);
+  });
+
+  test("a failing endpoint is asked again, and what is undelivered can be listed", async () => {
+    receiver.status = 500;
+    const since = (await advance(0)).now;
+    const { id } = await stripe.customers.create({ email: "retry@acme.example" });
+    await receiver.until((all) => all.length >= 1, "the first try");
+    const missed = await stripe.events.list({
+      created: { gte: since },
+      types: ["customer.created"],
+      delivery_success: false,
+      limit: 100,
+    });
+    assert.equal(missed.data[0].data.object.id, id);
+    receiver.status = 200;
+    const got = await receiver.until((all) => all.length >= 2, "the second try");
+    assert.equal(verify(got[1]).id, verify(got[0]).id);
+    await settled();
+    const left = await stripe.events.list({ created: { gte: since }, delivery_success: false });
+    assert.deepEqual(left.data, []);
+  });
+
+  test("duplicates, another order, dropped ones and a redelivery", async () => {
+    await act("faults", { duplicate: 1, shuffle: 42 });
+    await subscribe();
+    const got = await receiver.until(
+      (all) => kBurst.every((type) => typesOf(all).filter((other) => other === type).length >= 2),
+      "each twice",
+    );
+    const first = (type) => typesOf(got).indexOf(type);
+    const order = kBurst.map(first);
+    assert.notDeepEqual(order, order.toSorted((a, b) => a - b));
+    await act("faults", { reset: "true", drop: 1 });
+    await settled();
+    receiver.got.length = 0;
+    const { id } = await stripe.customers.create({ email: "dropped@acme.example" });
+    await settled();
+    assert.deepEqual(receiver.got, []);
+    const [missed] = (await stripe.events.list({ type: "customer.created", delivery_success: false })).data;
+    assert.equal(missed.data.object.id, id);
+    await act(`events/${missed.id}/redeliver`);
+    await receiver.until((all) => all.length === 1, "the redelivery");
+  });
+
+  test("while a secret is rolled both verify", async () => {
+    const rolled = await act("faults", { rotate_secret: 600 });
+    const fresh = rolled.endpoints.find((one) => one.id === endpoint.id).secret;
+    await stripe.customers.create({ email: "rolled@acme.example" });
+    const [one] = await receiver.until((all) => all.length >= 1, "the event");
+    assert.equal(verify(one).id, verify(one, fresh).id);
+    endpoint.secret = fresh;
+  });
+
+  test("thin events", async () => {
+    await act("faults", { thin: "1" });
+    const { id } = await stripe.customers.create({ email: "thin@acme.example" });
+    const [one] = await receiver.until((all) => all.length >= 1, "the thin event");
+    const notification = await stripe.parseEventNotification(one.body, one.signature, endpoint.secret);
+    assert.equal(notification.type, "v1.customer.created");
+    assert.equal(notification.related_object.id, id);
+    assert.equal((await notification.fetchRelatedObject()).email, "thin@acme.example");
+    assert.equal((await notification.fetchEvent()).id, notification.id);
+    assert.equal((await stripe.events.retrieve(JSON.parse(one.body).snapshot_event)).data.object.id, id);
+  });
+
+  test("old shapes for those who ask for them", async () => {
+    const old = await stripe.webhookEndpoints.create({
+      url: `${receiver.url}/old`,
+      enabled_events: ["customer.subscription.created", "invoice.paid"],
+      api_version: "2024-09-30.acacia",
+    });
+    await stripe.webhookEndpoints.update(endpoint.id, { disabled: true });
+    const { subscription } = await subscribe();
+    const got = await receiver.until((all) => all.length >= 2, "the two");
+    const events = got.map((one) => verify(one, old.secret));
+    assert.ok(events.every((event) => event.api_version === "2024-09-30.acacia"));
+    const created = events.find((event) => event.type === "customer.subscription.created").data.object;
+    assert.equal(created.current_period_end, periodEnd(subscription));
+    assert.equal("current_period_end" in created.items.data[0], false);
+    const paid = events.find((event) => event.type === "invoice.paid").data.object;
+    assert.equal(paid.subscription, subscription.id);
+    assert.equal(paid.paid, true);
+    assert.match(paid.payment_intent, /^pi_/);
+    await stripe.webhookEndpoints.del(old.id);
+    await stripe.webhookEndpoints.update(endpoint.id, { disabled: false });
+  });
+});

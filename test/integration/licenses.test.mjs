@@ -1,0 +1,376 @@
+// Licenses: issued by hand, shown in a header, judged by the gateway without asking anybody, and ended beside a
+// running server.
+import assert from "node:assert/strict";
+import crypto from "node:crypto";
+import fs from "node:fs";
+import os from "node:os";
+import path from "node:path";
+import { after, before, describe, test } from "node:test";
+import * as config from "../rig/src/config.mjs";
+import { decode, sign } from "../rig/src/pay.mjs";
+import { run, sellerConfig, startPontage } from "../rig/src/pontage.mjs";
+import * as rig from "../rig/src/rig.mjs";
+import { startUpstream } from "../rig/src/upstream.mjs";
+
+const kRoutes = `
+[[product]]
+name = "yield"
+price = "$0.05"
+[[product]]
+name = "docs"
+price = "$0.01"
+[[plan]]
+name = "pro"
+product = ["yield"]
+tier = "professional"
+price = "$29/month"
+[[plan]]
+name = "all"
+price = "$290/year"
+limits = { monthly = 1000 }
+[[plan]]
+name = "small"
+limits = { monthly = 3 }
+[[route]]
+match = "GET /small/*"
+upstream = "api"
+price = "$0.001"
+plans = ["small"]
+[[route]]
+match = "GET /yield/*"
+upstream = "api"
+product = "yield"
+plans = ["pro", "all"]
+free = "1/day"
+[[route]]
+match = "GET /docs/*"
+upstream = "api"
+product = "docs"
+plans = ["all"]
+[[route]]
+match = "GET /plain/*"
+upstream = "api"
+price = "$0.001"
+[[route]]
+match = "GET /free/*"
+upstream = "api"
+price = "free"
+[license]
+issuer = "https://api.example.com"
+signing_key = "file:license.pem"
+jwks = "file:jwks.json"
+grace_days = 0
+`;
+
+let chain, upstream, server, dir;
+before(async () => {
+  chain = await rig.up();
+  upstream = await startUpstream();
+  dir = fs.mkdtempSync(path.join(os.tmpdir(), "ptg-test-"));
+  const init = await run(["init", "--dir", dir]);
+  assert.equal(init.code, 0, init.stderr);
+  server = await startPontage(sellerConfig({ rpc: chain.rpc, upstream: upstream.url, routes: kRoutes }), { dir });
+});
+after(async () => {
+  await server?.stop();
+  await upstream?.stop();
+  await chain?.stop();
+  if (dir) fs.rmSync(dir, { recursive: true, force: true });
+});
+
+const cli = (...args) =>
+  run([...args, "--config", path.join(dir, "pontage.toml")], {
+    cwd: dir,
+    env: { PONTAGE_EVM_KEY: config.evmKey("facilitator") },
+  });
+async function issue(plan, ...more) {
+  const out = await cli("license", "issue", "--plan", plan, "--customer", "cus_test", "--json", ...more);
+  assert.equal(out.code, 0, out.stderr);
+  return JSON.parse(out.stdout);
+}
+const get = (where, headers = {}) => fetch(server.url + where, { headers });
+const bearer = (license) => ({ authorization: `Bearer ${license}` });
+async function until(what, ask, withinMs = 5_000) {
+  const end = Date.now() + withinMs;
+  for (;;) {
+    const got = await ask();
+    if (got) return got;
+    assert.ok(Date.now() < end, `${what} within ${withinMs} ms`);
+    await new Promise((resolve) => setTimeout(resolve, 100));
+  }
+}
+
+describe("a license in a header", () => {
+  test("opens its product's routes, both ways it may be shown, and pays for nothing", async () => {
+    const { license, id, expires_at } = await issue("pro");
+    assert.match(license, /^[\w-]+\.[\w-]+\.[\w-]+$/);
+    assert.ok(Math.abs(Date.parse(expires_at) - Date.now() - 30 * 86_400_000) < 60_000);
+    for (const headers of [bearer(license), { "x-api-key": license }, { ...bearer(license), "x-api-key": license }]) {
+      for (let i = 0; i < 3; ++i) {
+        const answer = await get("/yield/a", headers);
+        assert.equal(answer.status, 200, await answer.text());
+        assert.equal(answer.headers.get("x-pontage-license"), id);
+        assert.equal(answer.headers.get("payment-response"), null);
+        assert.match(answer.headers.get("cache-control") ?? "", /private|no-store/);
+      }
+    }
+    const last = upstream.requests.at(-1);
+    assert.equal(last.headers.authorization, undefined, "the license stays here");
+    assert.equal(last.headers["x-api-key"], undefined);
+  });
+
+  test("does not use up the free calls of its client's address", async () => {
+    const { license } = await issue("pro");
+    for (let i = 0; i < 3; ++i) assert.equal((await get("/yield/b", bearer(license))).status, 200);
+    assert.equal((await get("/yield/b")).status, 200, "the one that is free");
+    assert.equal((await get("/yield/b")).status, 402);
+  });
+
+  test("opens nothing else: 403 with the offer of what does", async () => {
+    const { license } = await issue("pro");
+    const answer = await get("/docs/a", bearer(license));
+    assert.equal(answer.status, 403);
+    const said = await answer.json();
+    assert.equal(said.code, "wrong_product");
+    assert.deepEqual(said.plans, [{ plan: "all", price: "$290/year" }]);
+    assert.ok(said.accepts.length > 0, "and of a single call");
+    assert.ok(decode(answer.headers.get("payment-required")).accepts.length > 0);
+    const plain = await get("/plain/a", bearer(license));
+    assert.equal(plain.status, 403);
+    assert.equal((await plain.json()).code, "wrong_product");
+  });
+
+  test("of a plan without products opens the routes that name the plan", async () => {
+    const { license } = await issue("all", "--days", "7");
+    assert.equal((await get("/docs/a", bearer(license))).status, 200);
+    assert.equal((await get("/yield/a", bearer(license))).status, 200);
+    const plain = await get("/plain/a", bearer(license));
+    assert.equal(plain.status, 403);
+    assert.equal((await plain.json()).code, "wrong_plan");
+  });
+
+  test("is not asked for on free routes, and no license is the offer with its plans", async () => {
+    assert.equal((await get("/free/a", bearer("x"))).status, 200);
+    const unpaid = await get("/docs/a");
+    assert.equal(unpaid.status, 402);
+    assert.deepEqual((await unpaid.json()).plans, [{ plan: "all", price: "$290/year" }]);
+  });
+
+  test("that is none is 401 with the reason", async () => {
+    const { license } = await issue("all");
+    const [head, body, signature] = license.split(".");
+    const forged = JSON.parse(Buffer.from(body, "base64url"));
+    forged.exp += 1;
+    const bad = {
+      "a model key": "sk-ant-api03-abcdef",
+      "cut off": license.slice(0, -1),
+      "another content": [head, Buffer.from(JSON.stringify(forged)).toString("base64url"), signature].join("."),
+      "no signature": `${Buffer.from('{"alg":"none"}').toString("base64url")}.${body}.`,
+      "with padding": `${license}=`,
+    };
+    for (const [what, text] of Object.entries(bad)) {
+      const answer = await get("/docs/a", bearer(text));
+      assert.equal(answer.status, 401, what);
+      assert.match(answer.headers.get("www-authenticate"), /^Bearer/);
+      const said = await answer.json();
+      assert.equal(said.code, "license_invalid", what);
+      assert.ok(said.detail.length > 10, what);
+      assert.ok(!JSON.stringify(said).includes(text), "it is not repeated");
+    }
+    const two = await get("/docs/a", { ...bearer(license), "x-api-key": "something else" });
+    assert.equal(two.status, 401);
+    assert.ok(!server.lines.some((line) => line.includes(signature)), "nor logged");
+  });
+
+  // 16 spellings of one signature pass in other libraries.
+  test("has one spelling", async () => {
+    const { license } = await issue("all");
+    const alphabet = "ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789-_";
+    let passed = 0;
+    for (const last of alphabet) {
+      const answer = await get("/docs/a", bearer(license.slice(0, -1) + last));
+      await answer.arrayBuffer();
+      passed += answer.status === 200 ? 1 : 0;
+    }
+    assert.equal(passed, 1);
+  });
+});
+
+describe("a license beside a payment", () => {
+  const paid = async (where, license) => {
+    const payment = await sign(server.url + where);
+    return get(where, { ...payment, ...bearer(license) });
+  };
+  test("that covers wins, and the answer says that the payment is unused", async () => {
+    const { license } = await issue("all");
+    const answer = await paid("/docs/both", license);
+    assert.equal(answer.status, 200);
+    assert.equal(answer.headers.get("payment-response"), null);
+    assert.equal(answer.headers.get("x-pontage-payment"), "unused");
+  });
+  test("that does not is passed over", async () => {
+    const { license } = await issue("pro");
+    const answer = await paid("/docs/other", license);
+    assert.equal(answer.status, 200, await answer.text());
+    assert.ok(answer.headers.get("payment-response"));
+  });
+});
+
+describe("the command", () => {
+  test("shows, verifies and explains itself", async () => {
+    const { license, id } = await issue("pro", "--email", "Ann@Example.com");
+    const shown = JSON.parse((await cli("license", "show", id, "--json")).stdout);
+    assert.equal(shown.status, "active");
+    assert.equal(shown.email, "ann@example.com");
+    assert.equal(JSON.parse((await cli("license", "show", license, "--json")).stdout).id, id);
+    const good = await cli("license", "verify", license, "--json");
+    assert.equal(good.code, 0, good.stderr);
+    assert.equal(JSON.parse(good.stdout).id, id);
+    const bad = await cli("license", "verify", `${license}x`, "--json");
+    assert.equal(bad.code, 4);
+    const none = await cli("license", "show", "lic_0", "--json");
+    assert.equal(none.code, 5);
+    const plan = await cli("license", "issue", "--plan", "nope", "--customer", "c");
+    assert.equal(plan.code, 2);
+    assert.match(plan.stderr, /nope[^]*pro, all/);
+  });
+
+  test("signs what others can check with the published key", async () => {
+    const { license } = await issue("pro");
+    const [head, body, signature] = license.split(".");
+    const { kid, alg } = JSON.parse(Buffer.from(head, "base64url"));
+    assert.equal(alg, "EdDSA");
+    const jwk = JSON.parse(fs.readFileSync(path.join(dir, "jwks.json"))).keys.find((key) => key.kid === kid);
+    const key = crypto.createPublicKey({ key: jwk, format: "jwk" });
+    assert.ok(crypto.verify(null, Buffer.from(`${head}.${body}`), key, Buffer.from(signature, "base64url")));
+  });
+
+  test("a revocation bites within five seconds, however the license is spelled or seen before", async () => {
+    const { license, id } = await issue("all");
+    assert.equal((await get("/docs/a", bearer(license))).status, 200);
+    const out = await cli("license", "revoke", id, "--reason", "lost");
+    assert.equal(out.code, 0, out.stderr);
+    const refused = await until("the revocation", async () => {
+      const answer = await get("/docs/a", bearer(license));
+      return answer.status === 200 ? undefined : answer;
+    });
+    assert.equal(refused.status, 401);
+    assert.equal((await refused.json()).code, "license_revoked");
+    assert.equal(JSON.parse((await cli("license", "show", id, "--json")).stdout).status, "revoked");
+  });
+
+  test("a reissued license has a new text, and the old one ends", async () => {
+    const { license, id } = await issue("all");
+    const again = await cli("license", "reissue", id, "--json");
+    assert.equal(again.code, 0, again.stderr);
+    const fresh = JSON.parse(again.stdout);
+    assert.equal(fresh.id, id);
+    assert.notEqual(fresh.license, license);
+    await until("the end of the old text", async () => (await get("/docs/a", bearer(license))).status === 401);
+    assert.equal((await get("/docs/a", bearer(fresh.license))).status, 200);
+  });
+
+  test("what was revoked before a server began is refused from its first request", async () => {
+    const { license, id } = await issue("all");
+    assert.equal((await cli("license", "revoke", license)).code, 0);
+    const other = await startPontage(fs.readFileSync(path.join(dir, "pontage.toml"), "utf8"), { dir });
+    try {
+      const answer = await fetch(`${other.url}/docs/a`, { headers: bearer(license) });
+      assert.equal(answer.status, 401);
+      assert.equal((await answer.json()).code, "license_revoked");
+    } finally {
+      await other.stop();
+    }
+    assert.ok(id);
+  });
+});
+
+describe("limits of a plan", () => {
+  test("are counted: what is beyond them is 429 with the offer, and a payment is taken instead", async () => {
+    const { license } = await issue("small");
+    const left = [];
+    for (let i = 0; i < 3; ++i) {
+      const answer = await get("/small/a", bearer(license));
+      assert.equal(answer.status, 200, await answer.text());
+      assert.match(answer.headers.get("ratelimit-policy"), /^"monthly";q=3;w=\d+$/);
+      left.push(Number(/^"monthly";r=(\d+);t=\d+$/.exec(answer.headers.get("ratelimit"))[1]));
+    }
+    assert.deepEqual(left, [2, 1, 0]);
+    const beyond = await get("/small/a", bearer(license));
+    assert.equal(beyond.status, 429);
+    assert.ok(Number(beyond.headers.get("retry-after")) > 0);
+    const said = await beyond.json();
+    assert.equal(said.code, "quota_exceeded");
+    assert.ok(said.accepts.length > 0);
+    const paid = await get("/small/a", { ...(await sign(`${server.url}/small/a`)), ...bearer(license) });
+    assert.equal(paid.status, 200, await paid.text());
+    assert.ok(paid.headers.get("payment-response"));
+  });
+
+  test("exactly as many pass as are left, of any number at once", async () => {
+    const { license } = await issue("small");
+    const answers = await Promise.all(Array.from({ length: 60 }, () => get("/small/b", bearer(license))));
+    const passed = answers.filter((answer) => answer.status === 200).length;
+    assert.equal(passed, 3);
+    assert.ok(answers.every((answer) => answer.status === 200 || answer.status === 429));
+    await Promise.all(answers.map((answer) => answer.arrayBuffer()));
+  });
+});
+
+describe("a gateway apart from the issuer", () => {
+  let gateway, home;
+  const apart = (feed) =>
+    sellerConfig({ rpc: chain.rpc, upstream: upstream.url, routes: kRoutes }).replace(
+      /\[license\][^]*/,
+      `[license]\nissuer = "https://api.example.com"\njwks = "file:jwks.json"\nfeed = "${feed}"\n`,
+    );
+  before(async () => {
+    home = fs.mkdtempSync(path.join(os.tmpdir(), "ptg-test-"));
+    fs.copyFileSync(path.join(dir, "jwks.json"), path.join(home, "jwks.json"));
+    gateway = await startPontage(apart(`${server.url}/v1/entitlements`), { dir: home });
+  });
+  after(async () => {
+    await gateway?.stop();
+    if (home) fs.rmSync(home, { recursive: true, force: true });
+  });
+  const at = (where, license) => fetch(gateway.url + where, { headers: bearer(license) });
+
+  test("opens with public keys alone, and hears of a revocation within five seconds", async () => {
+    const { license, id } = await issue("all");
+    assert.equal((await at("/docs/a", license)).status, 200);
+    assert.equal((await cli("license", "revoke", id)).code, 0);
+    const refused = await until("the revocation", async () => {
+      const answer = await at("/docs/a", license);
+      return answer.status === 200 ? undefined : answer;
+    });
+    assert.equal((await refused.json()).code, "license_revoked");
+  });
+
+  test("keeps what it has heard, and serves on while the issuer is away", async () => {
+    const { license, id } = await issue("all");
+    const good = await issue("all");
+    assert.equal((await cli("license", "revoke", id)).code, 0);
+    await until("the revocation", async () => (await at("/docs/a", license)).status === 401);
+    await gateway.stop();
+    gateway = await startPontage(apart("http://127.0.0.1:9/v1/entitlements"), { dir: home });
+    assert.equal((await at("/docs/a", license)).status, 401, "revoked, from the first request on");
+    assert.equal((await at("/docs/a", good.license)).status, 200);
+    await until("a word of it", () => gateway.events("licenses.issuer_not_heard").length > 0);
+  });
+
+  test("the issuer publishes his keys and a signed feed", async () => {
+    const jwks = await (await get("/.well-known/jwks.json")).json();
+    assert.deepEqual(jwks, JSON.parse(fs.readFileSync(path.join(dir, "jwks.json"))));
+    const feed = await get("/v1/entitlements?since=0");
+    assert.equal(feed.headers.get("content-type"), "application/jose");
+    const [head, body, signature] = (await feed.text()).split(".");
+    const key = crypto.createPublicKey({ key: jwks.keys[0], format: "jwk" });
+    assert.ok(crypto.verify(null, Buffer.from(`${head}.${body}`), key, Buffer.from(signature, "base64url")));
+    const said = JSON.parse(Buffer.from(body, "base64url"));
+    assert.ok(said.snapshot && said.entries.length > 0 && said.to >= said.entries.length);
+    const bad = await get("/v1/entitlements?since=x");
+    assert.equal(bad.status, 400);
+    assert.equal((await bad.json()).pointer, "/since");
+    assert.equal((await get("/v1/entitlements?since=999999999")).status, 409);
+  });
+});
