@@ -11,7 +11,6 @@
 namespace pontage::crypto {
 namespace {
 
-using codec::Json;
 using pontage::testing::FailsAt;
 using pontage::testing::FailsWith;
 using pontage::testing::IsOk;
@@ -180,14 +179,16 @@ TEST(PemTest, ReadsAPrivateKeyAndNothingElse) {
   const Secret seed(std::string(32, 's'));
   EXPECT_EQ(ParsePrivatePem(PrivatePem(seed))->public_key(),
             Ed25519Key::FromSeed(seed)->public_key());
+  constexpr const char* kX25519 =
+      "-----BEGIN PRIVATE KEY-----\nMC4CAQAwBQYDK2VuBCIEINTuctv5E1hK1bbY8fdp+K06/nwoy/HU++CXqI9E"
+      "dVhC\n-----END PRIVATE KEY-----\n";
   for (const char* bad :
        {"", "MC4CAQAwBQYDK2VwBCIEINTuctv5E1hK1bbY8fdp+K06/nwoy/HU++CXqI9EdVhC",
         "-----BEGIN PRIVATE KEY-----\nMC4CAQAwBQYDK2Vw\n-----END PRIVATE KEY-----\n",
         "-----BEGIN PRIVATE KEY-----\n!!!!\n-----END PRIVATE KEY-----\n",
         "-----END PRIVATE KEY-----\n-----BEGIN PRIVATE KEY-----\n",
         // The same of X25519.
-        "-----BEGIN PRIVATE KEY-----\nMC4CAQAwBQYDK2VuBCIEINTuctv5E1hK1bbY8fdp+K06/nwoy/HU++CXqI9E"
-        "dVhC\n-----END PRIVATE KEY-----\n"}) {
+        kX25519}) {
     const Secret text{std::string(bad)};
     const Result<Ed25519Key> none = ParsePrivatePem(text);
     ASSERT_THAT(none, FailsWith(Code::kConfig)) << bad;
