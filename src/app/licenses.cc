@@ -102,6 +102,11 @@ Result<std::unique_ptr<sales::LicenseApi>> MakeLicenseApi(const Config& config,
       .rng = rng});
 }
 
+int64_t DaysOf(const PlanConfig& plan) {
+  constexpr int64_t kDefaultDays = 30;
+  return plan.days > 0 ? plan.days : kDefaultDays;
+}
+
 license::Plans PlanTermsOf(const Config& config) {
   license::Plans plans;
   for (const PlanConfig& plan : config.plans) {
@@ -115,8 +120,9 @@ license::Plans PlanTermsOf(const Config& config) {
   return plans;
 }
 
-std::vector<rail::PlanOffer> PlanOffers(const Config& config, const std::string& public_url) {
-  const bool sold = !config.stripe.api_key.empty() && !config.license.signing_key.empty();
+std::vector<rail::PlanOffer> PlanOffers(const Config& config, const Config& running,
+                                        const std::string& public_url) {
+  const bool sold = !running.stripe.api_key.empty() && !running.license.signing_key.empty();
   const std::string checkout = sold ? public_url + "/billing/checkout" : "";
   std::vector<rail::PlanOffer> offers;
   for (const PlanConfig& plan : config.plans) {

@@ -36,10 +36,15 @@ Result<std::unique_ptr<sales::LicenseApi>> MakeLicenseApi(const Config& config,
                                                           db::Database& database,
                                                           const Clock& clock, Rng& rng);
 
+// How long a license of the plan is good for that nobody renews: what it says, else 30 days.
+int64_t DaysOf(const PlanConfig& plan);
+
 // What [[plan]] says that each opens and allows.
 license::Plans PlanTermsOf(const Config& config);
 
-// The plans as offers show them; with where to buy them, if that is here.
-std::vector<rail::PlanOffer> PlanOffers(const Config& config, const std::string& public_url);
+// The plans as offers show them. `running` is the configuration of the role that sells them, if this
+// process has it: then they say where.
+std::vector<rail::PlanOffer> PlanOffers(const Config& config, const Config& running,
+                                        const std::string& public_url);
 
 }  // namespace pontage::app

@@ -49,6 +49,24 @@ bool OtherChains(const Config& a, const Config& b) {
              a.chains, [&b](const ChainConfig& one) { return b.ChainOf(one.network) == nullptr; });
 }
 
+bool OtherMail(const Config& x, const Config& y) {
+  const MailConfig& a = x.mail;
+  const MailConfig& b = y.mail;
+  return a.provider != b.provider || !Same(a.api_key, b.api_key) || a.api_base != b.api_base ||
+         a.from != b.from || a.host != b.host || a.port != b.port || a.user != b.user ||
+         !Same(a.password, b.password);
+}
+
+// What the role `sales` sells: the gateway takes plans anew, the shop is as it was at start.
+bool OtherSale(const Config& a, const Config& b) {
+  if (a.license.signing_key.empty() || a.stripe.api_key.empty()) return false;
+  return !std::ranges::equal(a.plans, b.plans, [](const PlanConfig& x, const PlanConfig& y) {
+    return x.name == y.name && x.products == y.products && x.tier == y.tier && x.price == y.price &&
+           x.stripe_price == y.stripe_price && x.days == y.days && x.trial_days == y.trial_days &&
+           x.limits == y.limits;
+  });
+}
+
 const std::vector<Row>& Rows() {
   using C = Config;
   using N = ChainConfig;
@@ -76,6 +94,17 @@ const std::vector<Row>& Rows() {
        [](const C& a, const C& b) { return a.x402.settle_timeout != b.x402.settle_timeout; }},
       {"facilitator.tokens",
        [](const C& a, const C& b) { return !Same(a.facilitator.tokens, b.facilitator.tokens); }},
+      {"license.feed", [](const C& a, const C& b) { return a.license.feed != b.license.feed; }},
+      {"license.signing_key",
+       [](const C& a, const C& b) { return !Same(a.license.signing_key, b.license.signing_key); }},
+      {"stripe",
+       [](const C& a, const C& b) {
+         return !Same(a.stripe.api_key, b.stripe.api_key) ||
+                !Same(a.stripe.webhook_secrets, b.stripe.webhook_secrets) ||
+                a.stripe.api_base != b.stripe.api_base;
+       }},
+      {"mail", OtherMail},
+      {"plan", OtherSale},
       {"chain", OtherChains},
       {"chain.*.rpc", OfChains([](const N& a, const N& b) { return a.rpc == b.rpc; })},
       {"chain.*.confirmations",
@@ -125,6 +154,10 @@ Config Applied(Config running, Config wanted) {
   wanted.x402.check_receipts = running.x402.check_receipts;
   wanted.x402.settle_timeout = running.x402.settle_timeout;
   wanted.facilitator = std::move(running.facilitator);
+  wanted.license.feed = std::move(running.license.feed);
+  wanted.license.signing_key = std::move(running.license.signing_key);
+  wanted.stripe = std::move(running.stripe);
+  wanted.mail = std::move(running.mail);
   wanted.chains = std::move(running.chains);
   return wanted;
 }

@@ -20,7 +20,6 @@ namespace pontage::app {
 namespace {
 
 constexpr Millis kDay{86'400'000};
-constexpr int64_t kDefaultDays = 30;
 
 // "$29/month" in its parts; the reader has judged its form.
 void ReadPrice(const PlanConfig& from, sales::SoldPlan& to) {
@@ -62,7 +61,7 @@ sales::Shop ShopOf(const Config& config, const std::string& public_url) {
     plan.tier = from.tier;
     plan.limits = terms.find(from.name)->second.limits;
     plan.shown = from.price;
-    plan.days = from.days > 0 ? from.days : kDefaultDays;
+    plan.days = DaysOf(from);
     plan.trial_days = from.trial_days;
     plan.stripe_price = stripe::PriceId(from.stripe_price);
     ReadPrice(from, plan);

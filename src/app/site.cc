@@ -98,8 +98,9 @@ Result<std::shared_ptr<const gateway::Site>> BuildSite(const Config& config, con
   PTG_TRY(std::shared_ptr<const license::Verifier> verifier, LoadVerifier(config));
   std::unique_ptr<const rail::LicenseRail> licenses;
   if (verifier) {
-    licenses = std::make_unique<const rail::LicenseRail>(
-        std::move(verifier), site->routes, PlanOffers(config, public_url), PlanTermsOf(config));
+    licenses = std::make_unique<const rail::LicenseRail>(std::move(verifier), site->routes,
+                                                         PlanOffers(config, running, public_url),
+                                                         PlanTermsOf(config));
   }
   site->rails = std::make_shared<const rail::RailSet>(std::move(rails), std::move(licenses));
   return std::shared_ptr<const gateway::Site>(std::move(site));

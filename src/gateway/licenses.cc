@@ -39,13 +39,13 @@ Gateway::Licensed Gateway::JudgeLicense(const Site& site, const catalog::Route& 
   } else {
     passed = Fail(token.error());
   }
-  LicensedCalls(route, passed ? "ok" : problem::RowOf(passed.error().code()).slug).Add();
   if (passed) {
     licensed.claims = std::move(passed->claims);
     licensed.limits = passed->limits;
-  } else if (!licensed.paid) {
-    licensed.fault = std::move(passed).error();
+    return licensed;
   }
+  LicensedCalls(route, problem::RowOf(passed.error().code()).slug).Add();
+  if (!licensed.paid) licensed.fault = std::move(passed).error();
   return licensed;
 }
 
@@ -83,9 +83,6 @@ Task<> Gateway::CountLicense(Licensed& licensed, const catalog::Route& route) {
     which = "month";
     PTG_CO_TRY(pass,
                co_await TakeOne(licensed, license::PeriodKind::kMonth, "monthly", limits.monthly));
-    if (!pass && limits.rpm > 0) {
-      deps_.quota->Untake(licensed.claims->id, license::PeriodKind::kMinute, deps_.clock.Now());
-    }
   }
   if (pass) co_return {};
   LicensedCalls(route, problem::RowOf(Code::kQuotaExceeded).slug).Add();
@@ -100,6 +97,7 @@ Task<> Gateway::CountLicense(Licensed& licensed, const catalog::Route& route) {
 }
 
 void Gateway::NoteLicensed(const Licensed& licensed, const catalog::Route& route, Reply& reply) {
+  LicensedCalls(route, "ok").Add();
   reply.Add("X-Pontage-License", licensed.claims->id);
   // Its nonce is as good as it was: nobody looked at it.
   if (licensed.paid) reply.Add("X-Pontage-Payment", "unused");

@@ -121,12 +121,6 @@ Task<Allowed> Quota::Take(std::string license, PeriodKind kind, int64_t most, De
   co_return Allowed{.pass = false, .most = most, .left = 0, .period = held.period};
 }
 
-void Quota::Untake(const std::string& license, PeriodKind kind, UnixMs now) {
-  const std::lock_guard lock(mutex_);
-  Held& held = HeldOf(license, kind, now);
-  ++held.left;
-}
-
 std::vector<Quota::Rest> Quota::Unneeded(bool all) {
   std::vector<Rest> out;
   const SteadyMs now = clock_.Coarse();

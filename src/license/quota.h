@@ -40,8 +40,6 @@ class Quota {
                                  UnixMs now);
   // One call. kStore and kTimeout when the store does not say; nothing is taken then.
   Task<Allowed> Take(std::string license, PeriodKind kind, int64_t most, Deadline by);
-  // A call that did not happen after all.
-  void Untake(const std::string& license, PeriodKind kind, UnixMs now);
 
   // Gives the store back what nobody asked for lately (`all`: everything), and forgets what is
   // over. For a task that runs every few seconds, and for the end.

@@ -20,8 +20,6 @@ using license::License;
 using license::Status;
 
 constexpr Millis kDay{86'400'000};
-// What was never priced and never given a term.
-constexpr int64_t kDefaultDays = 30;
 // Two commands at once take the same number in the feed; one of them comes again.
 constexpr int kTries = 5;
 
@@ -97,7 +95,7 @@ Result<License> NewLicense(const Config& config, const LicenseOptions& options, 
   l.products = plan->products;
   l.tier = plan->tier;
   l.limits = PlanTermsOf(config).find(plan->name)->second.limits;
-  const int64_t days = options.days > 0 ? options.days : plan->days > 0 ? plan->days : kDefaultDays;
+  const int64_t days = options.days > 0 ? options.days : DaysOf(*plan);
   // Whole seconds, as the token has them: both say the same instant.
   l.issued = UnixMs::FromSeconds(now.seconds());
   l.paid_through = l.issued + days * kDay;
