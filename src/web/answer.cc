@@ -1,4 +1,4 @@
-#include "sales/answer.h"
+#include "web/answer.h"
 
 #include <algorithm>
 
@@ -7,7 +7,7 @@
 #include "codec/hex.h"
 #include "wire/problem/error_map.h"
 
-namespace pontage::sales {
+namespace pontage::web {
 namespace {
 
 using codec::Json;
@@ -150,4 +150,4 @@ std::string_view Fields::Get(std::string_view name) const {
   return {};
 }
 
-}  // namespace pontage::sales
+}  // namespace pontage::web
