@@ -1,0 +1,102 @@
+#pragma once
+
+#include <cstdint>
+#include <optional>
+#include <string>
+#include <string_view>
+
+#include "base/error.h"
+#include "base/rng.h"
+#include "base/time.h"
+#include "codec/json.h"
+#include "db/db.h"
+#include "io/task.h"
+#include "ledger/command_queue.h"
+
+// What an operator does. Each verb is a command row in the store of `sales`, written in one
+// transaction with its row of the audit; revoking is done in that transaction, everything else by
+// the worker of `sales`, which has the keys, and then waited for a bounded time.
+namespace pontage::console {
+
+// Who asks, and the key that makes it one thing however often it is asked.
+struct Who {
+  std::string actor;            // "operator", "key:bot"; of a page "operator" or its key's name
+  std::string request_id;       // of the HTTP exchange
+  std::string idempotency_key;  // 1 to 255 printable ASCII characters
+};
+
+// What became of it.
+struct Done {
+  ledger::Command command;  // done, or requested or pending when the time was up
+  // Of a command that is done, and of a refund that is pending: what came of it, as the API gives
+  // it. {"license": {…}, "text": "…"} of a license (`text` is the license itself, only where one
+  // was written), {"refund": {…}} of a refund, {"id", "state"} of events and mails.
+  codec::Json result;
+  bool again = false;  // it was asked for before, and nothing happened now
+};
+
+struct IssueAsk {
+  std::string plan;
+  std::string customer;
+  std::string email = {};  // empty: nobody is written to
+  int64_t days = 0;        // 0: as the plan says
+  std::string reason = {};
+  bool mail = true;  // the license to `email`, if there is one
+};
+struct RefundAsk {
+  std::optional<int64_t> amount;  // in the smallest unit of its currency; none: all that is left
+  std::string reason;
+};
+
+// Errors, of all: kBadRequest with the pointer of the field at fault ("/idempotency-key",
+// "/reason", "/days", …); kConflict (pointer "/idempotency-key") when the key was used for
+// something else; kNotFound for what there is not; kConflict when it cannot be done as things stand
+// (revoked, nothing was paid, another refund is open); kRateLimited beyond the refunds of a day;
+// what the worker found, when it failed; and the store's. A failure leaves nothing behind but,
+// where the worker failed, the command that says so. Whatever time is left of `by` and kWait, the
+// shorter, is waited for the worker. Safe to use from every loop.
+class Verbs {
+ public:
+  struct Limits {
+    int64_t refunds_per_day = 20;
+    // In the smallest unit of each currency; 0: no bound.
+    int64_t refund_amount_per_day = 100'000;
+  };
+  struct Parts {
+    db::Database& sales;
+    const Clock& clock;
+    Rng& rng;
+    Limits limits;
+  };
+  explicit Verbs(Parts parts) : parts_(parts) {}
+
+  Task<Done> Issue(Who who, IssueAsk ask, Deadline by);
+  // A new text for the license; the one before stops.
+  Task<Done> Reissue(Who who, std::string license, std::string reason, bool mail, Deadline by);
+  Task<Done> Revoke(Who who, std::string license, std::string reason, Deadline by);
+  // Stands `days` longer than it does now (or, if it is over, from now on), whatever is paid. Does
+  // not open what is revoked or suspended.
+  Task<Done> Extend(Who who, std::string license, int64_t days, std::string reason, Deadline by);
+  // Of the latest paid invoice, or of what was bought once.
+  Task<Done> Refund(Who who, std::string license, RefundAsk ask, Deadline by);
+  // The event is dealt with again, from the beginning.
+  Task<Done> RerunEvent(Who who, std::string event, std::string reason, Deadline by);
+  // A dead mail is sent again.
+  Task<Done> RetryMail(Who who, std::string mail, std::string reason, Deadline by);
+  // What became of a command; waits as the others do.
+  Task<Done> Wait(std::string command, Deadline by);
+
+  static constexpr Millis kWait{8'000};
+  static constexpr size_t kMostReason = 500;
+  static constexpr int64_t kMostDays = 3'650;
+
+ private:
+  // Writes the command and its audit row; `check` first, inside the transaction.
+  Task<Done> Order(Who who, std::string verb, std::string subject, codec::Json payload,
+                   std::string reason, Deadline by);
+  Task<Done> Finish(ledger::Ordered ordered, Deadline by);
+
+  Parts parts_;
+};
+
+}  // namespace pontage::console
