@@ -86,6 +86,13 @@ class OperatorKeys {
   // By the key that was presented. `address`: of the client, for the bound. kUnauthorized for a
   // wrong one or none, kRateLimited when too many were wrong.
   Result<Caller> Judge(std::string_view presented, std::string_view address, SteadyMs now);
+  // By its name; nullptr when there is no such key.
+  const OperatorKey* Find(std::string_view name) const {
+    for (const OperatorKey& key : keys_) {
+      if (key.name == name) return &key;
+    }
+    return nullptr;
+  }
 
  private:
   const std::vector<OperatorKey> keys_;
