@@ -111,7 +111,9 @@ Task<> Worker::Close(const StoredEvent& stored, const Result<>& done) {
     return good ? EventDone(tx, id, "done", now) : EventLater(tx, id, why, next, parked);
   };
   const Deadline by = Deadline::In(parts_.clock, kStoreTimeout);
-  co_return co_await parts_.database.Write(write, by);
+  PTG_CO_RUN(co_await parts_.database.Write(write, by));
+  PTG_KILL_POINT("event_closed");
+  co_return {};
 }
 
 Task<> Worker::Handle(const StoredEvent& stored, Deadline by) {

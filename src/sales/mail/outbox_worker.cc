@@ -169,6 +169,7 @@ Task<> OutboxWorker::SendOne(const HeldMail& held) {
   const UnixMs started = clock_.Now();
   Sum sum;
   sum.doubts = held.doubts;
+  PTG_KILL_POINT("mail.taken");
   for (Provider* const provider : providers_) {
     PTG_CO_TRY(const Attempt attempt, co_await Ask(*provider, held.mail));
     Note(*provider, held, attempt);
@@ -239,6 +240,7 @@ Task<> OutboxWorker::Sent(const HeldMail& held, const Provider& provider, std::s
     return MarkSent(tx, held.id, provider.name(), provider_id, now);
   };
   PTG_CO_RUN(co_await database_.Write(mark, Soon(kDatabase)));
+  PTG_KILL_POINT("mail.marked");
   co_return {};
 }
 
