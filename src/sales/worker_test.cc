@@ -1,0 +1,365 @@
+// billing 5: the events of one purchase in every order, each delivered twice, come to one state.
+#include "sales/worker.h"
+
+#include <algorithm>
+#include <array>
+#include <cstdlib>
+#include <iostream>
+#include <memory>
+#include <numeric>
+#include <string>
+#include <vector>
+
+#include <gmock/gmock.h>
+#include <gtest/gtest.h>
+
+#include "base/log.h"
+#include "base/try.h"
+#include "codec/json.h"
+#include "db/migrate.h"
+#include "license/license_store.h"
+#include "sales/mail/mail_outbox.h"
+#include "testing/expect.h"
+#include "testing/seeds.h"
+#include "testing/stripe_peer.h"
+
+namespace pontage::sales {
+namespace {
+
+using codec::Json;
+using pontage::testing::IsOk;
+
+size_t Below(SeededRng& rng, size_t bound) { return rng.Next64() % bound; }
+
+// The machine's clock, some time on.
+class ShiftedClock final : public Clock {
+ public:
+  UnixMs Now() const override { return System().Now() + shift; }
+  SteadyMs Steady() const override { return System().Steady(); }
+  Millis shift{0};
+};
+
+Shop TheShop() {
+  Shop shop;
+  shop.issuer = "https://api.example.com";
+  shop.public_url = "https://api.example.com";
+  shop.seller.from = "Example <keys@example.com>";
+  shop.seller.name = "Example";
+  SoldPlan pro;
+  pro.name = "pro";
+  pro.products = {"yield"};
+  pro.interval = "month";
+  shop.plans = {{"pro", pro}};
+  return shop;
+}
+
+// In the order in which they happen at Stripe; each makes what stands before it true.
+constexpr std::array<std::string_view, 7> kBurst = {
+    "customer.subscription.created", "invoice.created", "invoice.finalized",
+    "payment_intent.succeeded",      "invoice.paid",    "customer.subscription.updated",
+    "checkout.session.completed"};
+constexpr size_t kOrders = 5'040;
+
+// One purchase at Stripe, as it is after so many of its events.
+struct Sale {
+  std::string n;
+  int64_t start = 0;
+  int64_t end = 0;
+
+  std::string Id(std::string_view kind) const { return std::string(kind) + "_" + n; }
+  Json Subscription(size_t stage) const {
+    const Json price = Json::Object({{"id", "price_1"},
+                                     {"object", "price"},
+                                     {"active", true},
+                                     {"currency", "usd"},
+                                     {"unit_amount", 2900},
+                                     {"lookup_key", "pro"},
+                                     {"product", "prod_1"},
+                                     {"metadata", Json::Object({})}});
+    Json items = Json::Array();
+    items.Push(Json::Object({{"id", Id("si")},
+                             {"object", "subscription_item"},
+                             {"price", price},
+                             {"current_period_end", end}}));
+    return Json::Object(
+        {{"id", Id("sub")},
+         {"object", "subscription"},
+         {"customer", Id("cus")},
+         {"status", stage >= 5 ? "active" : "incomplete"},
+         {"items", Json::Object({{"object", "list"}, {"data", items}, {"has_more", false}})},
+         {"cancel_at_period_end", false},
+         {"latest_invoice", Id("in")},
+         {"created", start},
+         {"metadata", Json::Object({})}});
+  }
+  Json Invoice(size_t stage) const {
+    const bool paid = stage >= 4;
+    const std::string sub = Id("sub");
+    Json lines = Json::Array();
+    lines.Push(Json::Object(
+        {{"id", Id("il")},
+         {"object", "line_item"},
+         {"amount", 2900},
+         {"period", Json::Object({{"start", start}, {"end", end}})},
+         {"parent",
+          Json::Object({{"type", "subscription_item_details"},
+                        {"subscription_item_details", Json::Object({{"subscription", sub},
+                                                                    {"subscription_item", Id("si")},
+                                                                    {"proration", false}})}})},
+         {"pricing", Json::Object({{"price_details", Json::Object({{"price", "price_1"}})}})}}));
+    Json payments = Json::Array();
+    payments.Push(Payment(stage));
+    const Json parent =
+        Json::Object({{"type", "subscription_details"},
+                      {"subscription_details",
+                       Json::Object({{"subscription", sub}, {"metadata", Json::Object({})}})}});
+    return Json::Object(
+        {{"id", Id("in")},
+         {"object", "invoice"},
+         {"customer", Id("cus")},
+         {"customer_email", "ann@example.com"},
+         {"parent", parent},
+         {"status", stage < 2 ? "draft"
+                    : paid    ? "paid"
+                              : "open"},
+         {"billing_reason", "subscription_create"},
+         {"currency", "usd"},
+         {"amount_due", 2900},
+         {"amount_paid", paid ? 2900 : 0},
+         {"lines", Json::Object({{"object", "list"}, {"data", lines}, {"has_more", false}})},
+         {"payments", Json::Object({{"object", "list"}, {"data", payments}, {"has_more", false}})},
+         {"number", "A-1"},
+         {"hosted_invoice_url", "https://pay.example/in"},
+         {"invoice_pdf", "https://pay.example/in.pdf"},
+         {"created", start},
+         {"attempt_count", 1}});
+  }
+  Json Payment(size_t stage) const {
+    return Json::Object(
+        {{"id", Id("inpay")},
+         {"object", "invoice_payment"},
+         {"invoice", Id("in")},
+         {"amount_paid", stage >= 4 ? 2900 : 0},
+         {"status", stage >= 4 ? "paid" : "open"},
+         {"payment", Json::Object({{"type", "payment_intent"}, {"payment_intent", Id("pi")}})}});
+  }
+  Json Session(size_t stage) const {
+    const bool done = stage >= 6;
+    return Json::Object({{"id", Id("cs")},
+                         {"object", "checkout.session"},
+                         {"mode", "subscription"},
+                         {"status", done ? "complete" : "open"},
+                         {"payment_status", done ? "paid" : "unpaid"},
+                         {"customer", Id("cus")},
+                         {"subscription", Id("sub")},
+                         {"created", start},
+                         {"metadata", Json::Object({})}});
+  }
+  // What event `i` carries: the object as it was then.
+  Json Object(size_t i) const {
+    const std::string_view type = kBurst.at(i);
+    if (type.starts_with("customer.subscription.")) return Subscription(i);
+    if (type.starts_with("invoice.")) return Invoice(i);
+    if (type == "checkout.session.completed") return Session(i);
+    return Json::Object({{"id", Id("pi")}, {"object", "payment_intent"}});
+  }
+  std::string Event(size_t i) const {
+    return codec::ToString(Json::Object({{"id", "evt_" + n + "x" + std::to_string(i)},
+                                         {"object", "event"},
+                                         {"api_version", "2026-10-28.endive"},
+                                         {"created", start},
+                                         {"livemode", false},
+                                         {"type", kBurst.at(i)},
+                                         {"data", Json::Object({{"object", Object(i)}})}}));
+  }
+};
+
+class WorkerTest : public ::testing::Test {
+ protected:
+  WorkerTest()
+      : database_(*db::Database::Open("sqlite::memory:", {}, Clock::System())),
+        fulfilment_(
+            shop_, [](const license::Claims& c) { return "token." + c.id + ".x"; }, clock_, rng_) {
+    EXPECT_THAT(db::Migrate(*database_, Clock::System()), IsOk());
+    SetLogLevel(LogLevel::kError);  // questions that fail are many here
+    StripeOptions options;
+    options.api_base = peer_.url();
+    options.api_key = Secret("sk_test_1");
+    options.first_pause = Millis(1);
+    options.longest_pause = Millis(2);
+    options.per_second = 1'000'000;
+    options.at_once = 1'000;
+    stripe_ = *StripeClient::Make(std::move(options), Clock::System(), rng_);
+    worker_ = std::make_unique<Worker>(Worker::Parts{.stripe = *stripe_,
+                                                     .database = *database_,
+                                                     .shop = shop_,
+                                                     .fulfilment = fulfilment_,
+                                                     .metrics = metrics_,
+                                                     .clock = clock_,
+                                                     .rng = rng_});
+  }
+
+  ~WorkerTest() override { SetLogLevel(LogLevel::kInfo); }
+
+  // Stripe is at `stage` of the sale.
+  void Serve(const Sale& sale, size_t stage) {
+    const Json invoice = sale.Invoice(stage);
+    peer_.objects.clear();
+    peer_.lists.clear();
+    peer_.calls.clear();
+    peer_.objects["/v1/subscriptions/" + sale.Id("sub")] = sale.Subscription(stage);
+    peer_.objects["/v1/invoices/" + sale.Id("in")] = invoice;
+    peer_.objects["/v1/checkout/sessions/" + sale.Id("cs")] = sale.Session(stage);
+    peer_.objects["/v1/customers/" + sale.Id("cus")] = Json::Object(
+        {{"id", sale.Id("cus")}, {"object", "customer"}, {"email", "Ann@example.com"}});
+    peer_.lists["/v1/invoices"] = {invoice};
+    peer_.lists["/v1/invoice_payments"] = {sale.Payment(stage)};
+    peer_.lists["/v1/refunds"] = {};
+    peer_.lists["/v1/disputes"] = {};
+  }
+  // Whether it was new.
+  bool Deliver(const Sale& sale, size_t i) {
+    const std::string payload = sale.Event(i);
+    const auto json = codec::ParseJson(payload);
+    const auto event = stripe::ReadEvent(*codec::JsonReader::Of(*json));
+    EXPECT_THAT(event, IsOk());
+    const auto stored = database_->WriteNow(
+        [&](db::Tx& tx) { return StoreEvent(tx, *event, payload, "webhook", clock_.Now()); });
+    EXPECT_THAT(stored, IsOk());
+    return stored.value_or(false);
+  }
+  size_t Work() {
+    const auto done = loop_.RunUntilDone(worker_->RunOnce());
+    EXPECT_THAT(done, IsOk());
+    return done.value_or(0);
+  }
+  // Until nothing is due, however long it takes.
+  void WorkOff() {
+    for (int i = 0; i < 5; ++i) {
+      while (Work() > 0) {
+      }
+      clock_.shift += Millis(60'000);
+    }
+  }
+
+  // What the books say of a sale, but for names and times of day.
+  std::string BooksOf(const Sale& sale) {
+    const auto read = [&](db::Tx& tx) -> Result<std::string> {
+      constexpr db::Statement kLicenses{
+          "test.licenses",
+          "SELECT origin, customer, email, plan, subscription, generation, status, paid_through_ms,"
+          " expires_ms, revoked_by FROM license WHERE subscription = $1 ORDER BY id"};
+      constexpr db::Statement kMails{
+          "test.mails",
+          "SELECT m.kind, m.recipient FROM mail_outbox m JOIN license l ON l.id = m.license"
+          " WHERE l.subscription = $1 ORDER BY m.id"};
+      constexpr db::Statement kPurchases{
+          "test.purchases",
+          "SELECT customer, email, status, plan, paid_through_ms, period_end_ms, alarm, lease"
+          " FROM purchase WHERE id = $1"};
+      constexpr db::Statement kEvents{
+          "test.events", "SELECT type, state FROM stripe_event WHERE id LIKE $1 ORDER BY type"};
+      std::string out;
+      PTG_TRY(const db::Rows licenses, tx.Run(kLicenses, sale.Id("sub")));
+      for (const db::Row& row : licenses) {
+        out += "license " + row.Text(0) + " " + row.Text(1) + " " + row.Text(2) + " " +
+               row.Text(3) + " " + row.Text(4) + " " + std::to_string(row.Int(5)) + " " +
+               row.Text(6) + " " + std::to_string(row.Int(7)) + " " + std::to_string(row.Int(8)) +
+               " " + row.Text(9) + "\n";
+      }
+      PTG_TRY(const db::Rows mails, tx.Run(kMails, sale.Id("sub")));
+      for (const db::Row& row : mails) out += "mail " + row.Text(0) + " " + row.Text(1) + "\n";
+      PTG_TRY(const db::Rows purchases, tx.Run(kPurchases, sale.Id("sub")));
+      for (const db::Row& row : purchases) {
+        out += "purchase " + row.Text(0) + " " + row.Text(1) + " " + row.Text(2) + " " +
+               row.Text(3) + " " + std::to_string(row.Int(4)) + " " + std::to_string(row.Int(5)) +
+               " " + row.Text(6) + row.Text(7) + "\n";
+      }
+      PTG_TRY(const db::Rows events, tx.Run(kEvents, "evt_" + sale.n + "x%"));
+      for (const db::Row& row : events) out += row.Text(0) + " " + row.Text(1) + "\n";
+      return out;
+    };
+    const auto text = database_->ReadNow(read);
+    EXPECT_THAT(text, IsOk());
+    return text.value_or("");
+  }
+  // What they must say.
+  static std::string WantOf(const Sale& sale) {
+    const std::string paid = std::to_string(sale.end * 1'000);
+    const std::string expires = std::to_string((sale.end + 3 * 86'400) * 1'000);
+    std::string out = "license sub:" + sale.Id("sub") + ":" + sale.Id("si") + " " + sale.Id("cus") +
+                      " ann@example.com pro " + sale.Id("sub") + " 1 active " + paid + " " +
+                      expires + " \n";
+    out += "mail license ann@example.com\n";
+    out +=
+        "purchase " + sale.Id("cus") + " Ann@example.com active pro " + paid + " " + paid + " \n";
+    std::vector<std::string> types(kBurst.begin(), kBurst.end());
+    std::ranges::sort(types);
+    for (const std::string& type : types) out += type + " done\n";
+    return out;
+  }
+
+  // Delivers everything twice, the first time in that order, with Stripe never behind what was
+  // delivered; the worker comes by whenever it likes, and some of its questions fail.
+  void Play(const Sale& sale, const std::vector<size_t>& order, SeededRng& rng) {
+    std::vector<size_t> deliveries = order;
+    for (const size_t again : order) {
+      const auto first = std::ranges::find(deliveries, again) - deliveries.begin();
+      const size_t behind = deliveries.size() - static_cast<size_t>(first);
+      const size_t at = static_cast<size_t>(first) + 1 + Below(rng, behind);
+      deliveries.insert(deliveries.begin() + static_cast<std::ptrdiff_t>(at), again);
+    }
+    size_t stage = 0;
+    std::vector<bool> seen(kBurst.size());
+    for (const size_t i : deliveries) {
+      stage = std::max(stage, i);
+      if (Below(rng, 4) == 0) stage = std::min(stage + Below(rng, 3), kBurst.size() - 1);
+      Serve(sale, stage);
+      EXPECT_EQ(Deliver(sale, i), !seen[i]);
+      seen[i] = true;
+      if (Below(rng, 8) == 0) peer_.faults.push_back({.status = 404});
+      if (Below(rng, 2) == 0) Work();
+      peer_.faults.clear();
+    }
+    WorkOff();
+  }
+
+  Loop loop_;
+  pontage::testing::StripePeer peer_{loop_};
+  SeededRng rng_{7};
+  ShiftedClock clock_;
+  Shop shop_ = TheShop();
+  obs::Registry metrics_;
+  std::unique_ptr<db::Database> database_;
+  Fulfilment fulfilment_;
+  std::unique_ptr<StripeClient> stripe_;
+  std::unique_ptr<Worker> worker_;
+};
+
+// 500 of the 5,040 orders, or all of them with PTG_BURST=all.
+TEST_F(WorkerTest, EveryOrderOfThePurchasesEventsEndsInOneLicenseAndOneMail) {
+  const char* const all = std::getenv("PTG_BURST");
+  const size_t count = all != nullptr && std::string_view(all) == "all" ? kOrders : 500;
+  const uint64_t seed = pontage::testing::Seeds(1).front();
+  std::cout << count << " of " << kOrders << " orders, PTG_SEED=" << seed << "\n";
+  SCOPED_TRACE(pontage::testing::Rerun(seed));
+  SeededRng rng(seed);
+  std::vector<std::vector<size_t>> orders;
+  std::vector<size_t> order(kBurst.size());
+  std::iota(order.begin(), order.end(), 0);
+  do orders.push_back(order);
+  while (std::ranges::next_permutation(order).found);
+  ASSERT_EQ(orders.size(), kOrders);
+  for (size_t i = orders.size() - 1; i > 0; --i) std::swap(orders[i], orders[Below(rng, i + 1)]);
+  const int64_t start = Clock::System().Now().seconds() - 60;
+  for (size_t n = 0; n < count && !HasFailure(); ++n) {
+    const Sale sale{.n = std::to_string(n), .start = start, .end = start + 30 * 86'400};
+    Play(sale, orders[n], rng);
+    std::string shown;
+    for (const size_t i : orders[n]) shown += std::to_string(i);
+    EXPECT_EQ(BooksOf(sale), WantOf(sale)) << "order " << shown;
+  }
+}
+
+}  // namespace
+}  // namespace pontage::sales
