@@ -247,6 +247,27 @@ TEST_P(ResendDoorTest, ABounceIsTakenIntoTheBooksOnce) {
   EXPECT_EQ(rows->at(0).state, "bounced");
 }
 
+// Resend may be quicker than we are in writing down what it said.
+TEST_P(ResendDoorTest, ABounceThatIsToldBeforeItsMailStandsAsSentCounts) {
+  Mail mail;
+  mail.from = "keys@example.com";
+  mail.to = "Ann@buyer.example";
+  mail.subject = "s";
+  mail.text = "t";
+  mail.dedup_key = "license:1";
+  const UnixMs now = clock_.Now();
+  ASSERT_THAT(
+      database_->WriteNow([&](db::Tx& tx) { return Enqueue(tx, "mail_1", mail, "lic_1", now); }),
+      IsOk());
+  EXPECT_EQ(Ask("POST", Bounced("ann@buyer.example")).head.status, 200);
+  ASSERT_THAT(database_->WriteNow(
+                  [&](db::Tx& tx) { return MarkSent(tx, "mail_1", "resend", "49a3999c", now); }),
+              IsOk());
+  const auto rows = database_->ReadNow([](db::Tx& tx) { return ListMails(tx, {}); });
+  ASSERT_THAT(rows, IsOk());
+  EXPECT_EQ(rows->at(0).state, "bounced");
+}
+
 TEST_P(ResendDoorTest, WhatIsNotSignedChangesNothing) {
   const auto refused = Ask("POST", Bounced("ann@buyer.example"), false);
   EXPECT_EQ(refused.head.status, 401);

@@ -72,6 +72,14 @@ constexpr db::Statement kBounced{
     "mail.bounced",
     "UPDATE mail_outbox SET state = 'bounced', last_error = $2, updated_ms = $3"
     " WHERE provider_id = $1 AND provider_id <> '' AND state = 'sent'"};
+// A bounce that was told of before its mail stood in the books as sent: the address is one that
+// mails are not sent to, so this one came back as well.
+constexpr db::Statement kOvertaken{
+    "mail.overtaken",
+    "UPDATE mail_outbox SET state = 'bounced', last_error ="
+    " (SELECT reason FROM mail_suppressed WHERE address = mail_outbox.recipient)"
+    " WHERE id = $1 AND state = 'sent'"
+    " AND EXISTS (SELECT 1 FROM mail_suppressed WHERE address = mail_outbox.recipient)"};
 constexpr db::Statement kSuppress{
     "mail.suppress",
     "INSERT INTO mail_suppressed (address, reason, at_ms) VALUES ($1, $2, $3)"
@@ -235,6 +243,7 @@ Result<bool> MarkSent(db::Tx& tx, const std::string& id, std::string_view provid
                       std::string_view provider_id, UnixMs now) {
   PTG_TRY(const db::Rows rows,
           tx.Run(kSent, id, std::string(provider), std::string(provider_id), now.ms()));
+  if (rows.changed > 0) PTG_RUN(tx.Run(kOvertaken, id));
   return rows.changed > 0;
 }
 
