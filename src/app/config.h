@@ -212,6 +212,7 @@ struct MailConfig {
   std::string provider;
   Secret api_key;
   std::string api_base = "https://api.resend.com";
+  std::vector<Secret> webhook_secrets;
   std::string from;
   std::string host;
   uint16_t port = 0;

@@ -227,6 +227,9 @@ constexpr std::array kRows = {
            "`resend` or `smtp`: who is asked first, where both are configured."},
     KeyRow{"mail.api_key", kSecret, "", "Resend's key."},
     KeyRow{"mail.api_base", kString, "\"https://api.resend.com\"", "Where Resend is."},
+    KeyRow{"mail.webhook_secret", kSecrets, "[]",
+           "Signing secrets of Resend's webhook to `/webhooks/resend`, which tells of bounces; "
+           "several while one is rolled."},
     KeyRow{"mail.from", kString, "", "Sender, `Example <keys@example.com>`."},
     KeyRow{"mail.host", kString, "", "SMTP server; TLS is required but on loopback."},
     KeyRow{"mail.port", kInt, "587", "Its port; 465 begins with TLS, others with STARTTLS."},

@@ -110,6 +110,7 @@ void ReadMail(const Section& s, MailConfig& to) {
   if (s.Has("provider")) to.provider = s.OneOf("provider", "resend", {"resend", "smtp"});
   to.api_key = s.OneSecret("api_key");
   to.api_base = s.UrlOr("api_base", to.api_base);
+  to.webhook_secrets = s.Secrets("webhook_secret");
   to.from = s.StringOr("from", "");
   to.host = s.StringOr("host", "");
   to.port = static_cast<uint16_t>(s.Int("port", 1, 65'535).value_or(0));

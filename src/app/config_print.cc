@@ -28,6 +28,13 @@ std::string List(const std::vector<int>& items) {
 
 std::string Quoted(Millis d) { return '"' + std::to_string(d.count()) + "ms\""; }
 std::string Shown(const Secret& s) { return s.empty() ? "\"[missing]\"" : "\"[set]\""; }
+std::string ShownList(const std::vector<Secret>& secrets) {
+  std::string out;
+  for (const Secret& one : secrets) {
+    if (!one.empty()) out += (out.empty() ? "" : ", ") + Shown(one);
+  }
+  return out;
+}
 
 std::string Name(const chain::ChainId& network) {
   const auto name = network.V1Name();
@@ -180,11 +187,7 @@ void PrintLicenses(const Config& c, std::string& out) {
   if (c.stripe.present) {
     out += "\n[stripe]\n";
     if (!c.stripe.api_key.empty()) out += "api_key = " + Shown(c.stripe.api_key) + '\n';
-    std::string secrets;
-    for (const Secret& secret : c.stripe.webhook_secrets) {
-      if (!secret.empty()) secrets += (secrets.empty() ? "" : ", ") + Shown(secret);
-    }
-    out += "webhook_secret = [" + secrets;
+    out += "webhook_secret = [" + ShownList(c.stripe.webhook_secrets);
     out += "]\napi_base = " + QuoteToml(c.stripe.api_base) + '\n';
   }
   if (c.mail.present) {
@@ -193,6 +196,9 @@ void PrintLicenses(const Config& c, std::string& out) {
     if (!c.mail.from.empty()) out += "from = " + QuoteToml(c.mail.from) + '\n';
     if (!c.mail.api_key.empty()) out += "api_key = " + Shown(c.mail.api_key) + '\n';
     out += "api_base = " + QuoteToml(c.mail.api_base) + '\n';
+    if (!c.mail.webhook_secrets.empty()) {
+      out += "webhook_secret = [" + ShownList(c.mail.webhook_secrets) + "]\n";
+    }
     if (!c.mail.host.empty()) out += "host = " + QuoteToml(c.mail.host) + '\n';
     if (c.mail.port != 0) out += "port = " + std::to_string(c.mail.port) + '\n';
   }

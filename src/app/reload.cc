@@ -54,7 +54,7 @@ bool OtherMail(const Config& x, const Config& y) {
   const MailConfig& b = y.mail;
   return a.provider != b.provider || !Same(a.api_key, b.api_key) || a.api_base != b.api_base ||
          a.from != b.from || a.host != b.host || a.port != b.port || a.user != b.user ||
-         !Same(a.password, b.password);
+         !Same(a.password, b.password) || !Same(a.webhook_secrets, b.webhook_secrets);
 }
 
 // What the role `sales` sells: the gateway takes plans anew, the shop is as it was at start.

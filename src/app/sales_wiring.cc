@@ -8,6 +8,7 @@
 #include "base/try.h"
 #include "sales/billing_api.h"
 #include "sales/license_api.h"
+#include "sales/mail/bounces.h"
 #include "sales/mail/outbox_worker.h"
 #include "sales/mail/resend.h"
 #include "sales/mail/smtp.h"
@@ -95,11 +96,12 @@ struct SalesRole::Impl {
   std::unique_ptr<sales::BillingApi> billing;
   std::vector<std::unique_ptr<mail::Provider>> providers;
   std::unique_ptr<mail::OutboxWorker> outbox;
+  std::unique_ptr<mail::ResendDoor> bounces;
 
   Result<> UseStripe(const Config& config, db::Database& database, obs::Registry& metrics,
                      const Clock& clock, Rng& rng);
   Result<> UseMail(const Config& config, db::Database& database, obs::Registry& metrics,
-                   const Clock& clock);
+                   const Clock& clock, Rng& rng);
 };
 
 SalesRole::SalesRole(std::unique_ptr<Impl> impl) : impl_(std::move(impl)) {}
@@ -139,9 +141,13 @@ Result<> SalesRole::Impl::UseStripe(const Config& config, db::Database& database
 }
 
 Result<> SalesRole::Impl::UseMail(const Config& config, db::Database& database,
-                                  obs::Registry& metrics, const Clock& clock) {
+                                  obs::Registry& metrics, const Clock& clock, Rng& rng) {
   const MailConfig& mail = config.mail;
   if (!mail.present) return {};
+  if (!mail.webhook_secrets.empty()) {
+    PTG_TRY(mail::ResendWebhook webhook, mail::ResendWebhook::Make(mail.webhook_secrets));
+    bounces = std::make_unique<mail::ResendDoor>(std::move(webhook), database, clock, rng);
+  }
   if (!mail.api_key.empty()) {
     mail::ResendOptions options;
     options.api_base = mail.api_base;
@@ -180,7 +186,7 @@ Result<std::unique_ptr<SalesRole>> SalesRole::Make(const Config& config,
   h.fulfilment = std::make_unique<sales::Fulfilment>(
       h.shop, [&h](const license::Claims& claims) { return h.issuer.Issue(claims); }, clock, rng);
   PTG_RUN(h.UseStripe(config, database, metrics, clock, rng));
-  PTG_RUN(h.UseMail(config, database, metrics, clock));
+  PTG_RUN(h.UseMail(config, database, metrics, clock, rng));
   return std::unique_ptr<SalesRole>(new SalesRole(std::move(impl)));
 }
 
@@ -188,6 +194,7 @@ std::vector<Door> SalesRole::Doors() {
   std::vector<Door> doors;
   doors.push_back(DoorOf(*impl_->licenses));
   if (impl_->billing) doors.push_back(DoorOf(*impl_->billing));
+  if (impl_->bounces) doors.push_back(DoorOf(*impl_->bounces));
   return doors;
 }
 

@@ -162,6 +162,10 @@ Result<> Apply(db::Tx& tx, const MailEvent& event, UnixMs now) {
   return {};
 }
 
+bool ResendDoor::Serves(std::string_view target) const {
+  return target.substr(0, target.find('?')) == "/webhooks/resend";
+}
+
 Task<> ResendDoor::Take(const net::RequestHead& head, net::BodySource& body) {
   if (head.method != "POST") co_return Fail(Code::kMethodNotAllowed, "events are posted here");
   const Clock& clock = Loop::Current()->clock();

@@ -52,13 +52,14 @@ class ResendWebhook {
 // be called again.
 Result<> Apply(db::Tx& tx, const MailEvent& event, UnixMs now);
 
-// POST <path of the operator's choice>: verifies, takes into the books, 200. Every refusal is
+// POST /webhooks/resend: verifies, takes into the books, 200. Every refusal is
 // problem+json; 503 when the books are not there, and Resend comes again.
 class ResendDoor {
  public:
   // `database`, `clock` and `rng` outlive it.
   ResendDoor(ResendWebhook webhook, db::Database& database, const Clock& clock, Rng& rng)
       : webhook_(std::move(webhook)), database_(database), clock_(clock), rng_(rng) {}
+  bool Serves(std::string_view target) const;
   // A net::Handler.
   Task<> Handle(net::RequestHead& head, net::BodySource& body, net::ResponseWriter& out);
 
