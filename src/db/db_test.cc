@@ -12,6 +12,7 @@
 #include <sys/wait.h>
 
 #include "base/try.h"
+#include "db/checkpoints.h"
 #include "io/runtime.h"
 #include "testing/engines.h"
 #include "testing/expect.h"
@@ -383,6 +384,27 @@ TEST(SqliteTest, WhatWasAnsweredOutlivesAKilledProcess) {
   EXPECT_GE(rows, 2 * answered);
   EXPECT_LE(rows, 2 * answered + 2);
   EXPECT_EQ(rows % 2, 0);
+}
+
+// What is committed is moved into the file beside the writer (checkpoints.h), who never pauses
+// here.
+TEST(SqliteTest, TheLogBeginsAnewUnderSteadyWriting) {
+  const testing::Engine engine(testing::EngineKind::kSqlite);
+  const auto database = engine.Open();
+  const auto create = [](Tx& tx) { return tx.Run(kCreate); };
+  ASSERT_THAT(database->WriteNow(create), IsOk());
+  constexpr int64_t kRows = 420;  // of a MiB each, as fast as the disk takes them
+  for (int64_t i = 0; i < kRows; ++i) {
+    const auto body = [i](Tx& tx) {
+      return tx.Run(kInsert, std::to_string(i), i, std::monostate{},
+                    Blob{std::string(1 << 20, static_cast<char>(i))});
+    };
+    ASSERT_THAT(database->WriteNow(body), IsOk());
+  }
+  EXPECT_LT(std::filesystem::file_size(engine.path() + "-wal"),
+            size_t{Checkpoints::kMost + 2 * Checkpoints::kAt} * 4096);
+  EXPECT_GT(std::filesystem::file_size(engine.path()), size_t{100} << 20);
+  EXPECT_EQ(database->ReadNow(Count).value_or(-1), kRows);
 }
 
 // A command beside the running server: both write, neither fails.

@@ -4,9 +4,11 @@
 #include <sqlite3.h>
 #include <unistd.h>
 #include <unordered_map>
+#include <utility>
 
 #include "base/log.h"
 #include "base/try.h"
+#include "db/checkpoints.h"
 
 namespace pontage::db {
 namespace {
@@ -37,9 +39,14 @@ void MakePrivate(const std::string& path) {
 
 class SqliteConnection final : public Connection {
  public:
-  static Result<std::unique_ptr<Connection>> Open(const std::string& path) {
+  // `beside`: what it commits is moved into the file by a thread of its own (checkpoints.h).
+  static Result<std::unique_ptr<Connection>> Open(const std::string& path, bool beside) {
     std::unique_ptr<SqliteConnection> connection(new SqliteConnection(path));
     PTG_RUN(connection->Reconnect());
+    if (beside) {
+      connection->checkpoints_ = std::make_unique<Checkpoints>(path);
+      connection->checkpoints_->Follow(connection->database_.get());
+    }
     return connection;
   }
 
@@ -60,14 +67,15 @@ class SqliteConnection final : public Connection {
       return Fail(Code::kStore, "cannot open " + path_ + ": " + sqlite3_errstr(rc));
     }
     sqlite3_busy_timeout(opened, kBusyTimeoutMs);
-    // A commit is durable when it returns: one flush of the WAL for each. The checkpoint moves 64
-    // MiB at a time, because small ones cost two thirds more (reference: 42,500 against 70,800
-    // rows/s). Up to 8 MiB of pages are kept for each connection: SQLite's own two do not hold the
-    // upper levels of the indices beside what a group writes; and each commit that splits a page
-    // walks the whole table of them, so that more costs more. The CHECKs of our tables say which
-    // words a column may hold; SQLite would make a table of the words for each statement that
-    // writes one, six times for each paid call (a tenth of its instructions). The words are those
-    // of our enums, and PostgreSQL, where every test of the stores runs too, holds us to them.
+    // A commit is durable when it returns: one flush of the WAL for each. Where nobody else does it
+    // (checkpoints.h), the checkpoint moves 64 MiB at a time, because small ones cost two thirds
+    // more (reference: 42,500 against 70,800 rows/s). Up to 8 MiB of pages are kept for each
+    // connection: SQLite's own two do not hold the upper levels of the indices beside what a group
+    // writes; and each commit that splits a page walks the whole table of them, so that more costs
+    // more. The CHECKs of our tables say which words a column may hold; SQLite would make a table
+    // of the words for each statement that writes one, six times for each paid call (a tenth of its
+    // instructions). The words are those of our enums, and PostgreSQL, where every test of the
+    // stores runs too, holds us to them.
     for (const char* pragma :
          {"PRAGMA journal_mode=WAL", "PRAGMA synchronous=FULL", "PRAGMA foreign_keys=ON",
           "PRAGMA wal_autocheckpoint=16000", "PRAGMA temp_store=MEMORY", "PRAGMA cache_size=-8192",
@@ -249,6 +257,8 @@ class SqliteConnection final : public Connection {
   };
 
   std::string path_;
+  // Above the database, whose commits it is told of: that goes first.
+  std::unique_ptr<Checkpoints> checkpoints_;
   std::unique_ptr<sqlite3, CloseDatabase> database_;
   // Below the database: statements go first.
   std::unordered_map<std::string, Prepared, TextHash, std::equal_to<>> cache_;
@@ -259,13 +269,19 @@ class SqliteConnection final : public Connection {
 Result<std::unique_ptr<Database>> OpenSqlite(const std::string& path, Options options,
                                              const Clock& clock) {
   // A database in memory belongs to one connection, which then does the reading too.
-  if (path == ":memory:") options.readers = 0;
+  const bool file = path != ":memory:";
+  if (!file) options.readers = 0;
+  // The first connection is the writer's.
   return PooledDatabase::Open(
-      "sqlite", [path] { return SqliteConnection::Open(path); }, options, clock);
+      "sqlite",
+      [path, beside = file]() mutable {
+        return SqliteConnection::Open(path, std::exchange(beside, false));
+      },
+      options, clock);
 }
 
 Result<std::unique_ptr<Connection>> ConnectSqlite(const std::string& path) {
-  return SqliteConnection::Open(path);
+  return SqliteConnection::Open(path, false);
 }
 
 }  // namespace pontage::db
