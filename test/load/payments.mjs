@@ -29,6 +29,7 @@ const { values } = parseArgs({
     outstanding: { type: "string", default: "64" },
     stay: { type: "string" }, // seconds to go on with the last round's load: for a profiler beside it
     rows: { type: "string", default: "10000000" }, // of store10m
+    store: { type: "string" }, // of store10m: a folder where the full store is kept, or found
   },
 });
 const only = new Set(values.only.split(","));
@@ -204,6 +205,16 @@ async function fill(file, rows) {
   db.close();
 }
 
+// Takes out of a kept store what was bought in earlier runs: their chains are gone.
+async function forgetRuns(file) {
+  const { DatabaseSync } = await import("node:sqlite");
+  const db = new DatabaseSync(file);
+  const last = db.prepare("SELECT max(created_ms) AS at FROM outbox WHERE key LIKE 'payment.settled:pay_00%'").get().at;
+  for (const table of ["outbox", "reservation"]) db.exec(`DELETE FROM ${table} WHERE created_ms > ${last}`);
+  db.exec("DELETE FROM pending_settlement");
+  db.close();
+}
+
 // The same few paid calls at a time on an empty store and on a full one, in turns.
 async function compareStores(chain) {
   const upstream = await startUpstream();
@@ -211,25 +222,31 @@ async function compareStores(chain) {
   const target = { method: "GET", path: "/paid/x" };
   const sellers = [];
   for (const full of [false, true]) {
-    const first = await startPontage(chain.rpc, upstream);
+    const kept = full && values.store ? path.resolve(values.store) : undefined;
+    const there = kept && fs.existsSync(path.join(kept, "pontage.db"));
+    if (kept) fs.mkdirSync(kept, { recursive: true });
+    const first = await startPontage(chain.rpc, upstream, kept ? { home: kept } : {});
     await first.stop();
-    if (full) await fill(path.join(first.home, "pontage.db"), rows);
+    if (full && !there) await fill(path.join(first.home, "pontage.db"), rows);
+    if (there) await forgetRuns(path.join(first.home, "pontage.db"));
     sellers.push(await startPontage(chain.rpc, upstream, { home: first.home, signer: kSigners[Number(full)] }));
   }
   const load = async (server, count) => feed(server, await sign("header", count, `http://shop.example${target.path}`), count, target.method, target.path, "xxxx", 8);
   for (const seller of sellers) await load(seller, 500);
+  const p50 = [[], []];
   const p99 = [[], []];
   const us = [[], []];
   for (let i = 0; i < kRounds; i++) {
     for (const who of i % 2 ? [0, 1] : [1, 0]) {
       const one = await load(sellers[who], 2000);
+      p50[who].push(one.p50);
       p99[who].push(one.p99);
       us[who].push(one.us);
     }
   }
   const [empty, full] = p99.map(median);
   row(`p99 of a paid call with ${rows / 1e6} M finished`, full / empty, "x empty", 1.2, {
-    detail: `${(full / 1000).toFixed(1)} ms, ${(empty / 1000).toFixed(1)} ms empty; ${median(us[1]).toFixed(0)} us of CPU, ${median(us[0]).toFixed(0)} us empty`,
+    detail: `${(full / 1000).toFixed(1)} ms (p50 ${(median(p50[1]) / 1000).toFixed(1)}, empty ${(median(p50[0]) / 1000).toFixed(1)}), ${(empty / 1000).toFixed(1)} ms empty; ${median(us[1]).toFixed(0)} us of CPU, ${median(us[0]).toFixed(0)} us empty`,
   });
   for (const seller of sellers) await seller.stop();
 }
