@@ -189,6 +189,7 @@ struct LicenseConfig {
   std::string jwks;  // "file:…" or a URL
   std::string feed;
   int64_t grace_days = 3;
+  std::string delivery = "text";  // or "claim"
 };
 struct StripeConfig {
   bool present = false;
@@ -218,6 +219,7 @@ struct MailConfig {
   uint16_t port = 0;
   std::string user;
   Secret password;
+  bool receipts = true;
 };
 
 struct Config {

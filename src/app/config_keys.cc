@@ -205,6 +205,8 @@ constexpr std::array kRows = {
         "URL of an issuer's `/v1/entitlements` who lives apart from this gateway; without it the "
         "issuer shares the store."},
     KeyRow{"license.grace_days", kInt, "3", "How long a license outlives what was paid for."},
+    KeyRow{"license.delivery", kString, "\"text\"",
+           "`text`: page and mail hold the license; `claim`: a link that shows it once."},
 
     KeyRow{"stripe", kTable, "", "The card rail: checkout, webhooks and what follows from them."},
     KeyRow{"stripe.api_key", kSecret, "", "Secret key; without it nothing is sold by card."},
@@ -235,6 +237,8 @@ constexpr std::array kRows = {
     KeyRow{"mail.port", kInt, "587", "Its port; 465 begins with TLS, others with STARTTLS."},
     KeyRow{"mail.user", kString, "", "SMTP login."},
     KeyRow{"mail.password", kSecret, "", "SMTP password."},
+    KeyRow{"mail.receipts", kBool, "true",
+           "A mail with the invoice of each renewal; false where Stripe's own mails are enough."},
 };
 
 // The last part of a path.

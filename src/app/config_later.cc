@@ -103,6 +103,7 @@ void ReadLicense(const Section& s, LicenseConfig& to) {
   }
   to.feed = s.UrlOr("feed", "");
   to.grace_days = s.Int("grace_days", 0, 365).value_or(to.grace_days);
+  to.delivery = s.OneOf("delivery", "text", {"text", "claim"});
 }
 
 void ReadMail(const Section& s, MailConfig& to) {
@@ -116,6 +117,7 @@ void ReadMail(const Section& s, MailConfig& to) {
   to.port = static_cast<uint16_t>(s.Int("port", 1, 65'535).value_or(0));
   to.user = s.StringOr("user", "");
   to.password = s.OneSecret("password");
+  to.receipts = s.BoolOr("receipts", true);
 }
 
 }  // namespace

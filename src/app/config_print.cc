@@ -201,6 +201,9 @@ void PrintLicenses(const Config& c, std::string& out) {
     }
     if (!c.mail.host.empty()) out += "host = " + QuoteToml(c.mail.host) + '\n';
     if (c.mail.port != 0) out += "port = " + std::to_string(c.mail.port) + '\n';
+    if (!c.mail.user.empty()) out += "user = " + QuoteToml(c.mail.user) + '\n';
+    if (!c.mail.password.empty()) out += "password = " + Shown(c.mail.password) + '\n';
+    out += c.mail.receipts ? "receipts = true\n" : "receipts = false\n";
   }
   if (!c.license.present) return;
   out += "\n[license]\n";
@@ -208,6 +211,7 @@ void PrintLicenses(const Config& c, std::string& out) {
   if (!c.license.signing_key.empty()) out += "signing_key = " + Shown(c.license.signing_key) + '\n';
   if (!c.license.jwks.empty()) out += "jwks = " + QuoteToml(c.license.jwks) + '\n';
   out += "grace_days = " + std::to_string(c.license.grace_days) + '\n';
+  out += "delivery = " + QuoteToml(c.license.delivery) + '\n';
 }
 
 }  // namespace

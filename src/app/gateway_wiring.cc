@@ -72,7 +72,7 @@ void WarnOfRoutes(const gateway::Site& site) {
   for (const std::string_view path :
        {"/healthz", "/readyz", "/health", "/facilitator/verify", "/facilitator/settle",
         "/facilitator/supported", "/v1/entitlements", "/.well-known/jwks.json", "/billing",
-        "/billing/checkout", "/billing/success", "/billing/portal", "/billing/resend",
+        "/billing/checkout", "/billing/success", "/billing/claim", "/billing/portal", "/billing/resend",
         "/webhooks/stripe"}) {
     const std::optional<size_t> index = site.table.Match("GET", path);
     if (!index || !site.table.NamesOnePath(*index)) continue;

@@ -54,7 +54,8 @@ bool OtherMail(const Config& x, const Config& y) {
   const MailConfig& b = y.mail;
   return a.provider != b.provider || !Same(a.api_key, b.api_key) || a.api_base != b.api_base ||
          a.from != b.from || a.host != b.host || a.port != b.port || a.user != b.user ||
-         !Same(a.password, b.password) || !Same(a.webhook_secrets, b.webhook_secrets);
+         !Same(a.password, b.password) || !Same(a.webhook_secrets, b.webhook_secrets) ||
+         a.receipts != b.receipts;
 }
 
 // What the role `sales` sells: the gateway takes plans anew, the shop is as it was at start.
@@ -97,6 +98,8 @@ const std::vector<Row>& Rows() {
       {"license.feed", [](const C& a, const C& b) { return a.license.feed != b.license.feed; }},
       {"license.signing_key",
        [](const C& a, const C& b) { return !Same(a.license.signing_key, b.license.signing_key); }},
+      {"license.delivery",
+       [](const C& a, const C& b) { return a.license.delivery != b.license.delivery; }},
       {"stripe",
        [](const C& a, const C& b) {
          return !Same(a.stripe.api_key, b.stripe.api_key) ||
@@ -155,6 +158,7 @@ Config Applied(Config running, Config wanted) {
   wanted.x402.settle_timeout = running.x402.settle_timeout;
   wanted.facilitator = std::move(running.facilitator);
   wanted.license.feed = std::move(running.license.feed);
+  wanted.license.delivery = running.license.delivery;
   wanted.license.signing_key = std::move(running.license.signing_key);
   wanted.stripe = std::move(running.stripe);
   wanted.mail = std::move(running.mail);

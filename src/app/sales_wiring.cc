@@ -54,6 +54,8 @@ sales::Shop ShopOf(const Config& config, const std::string& public_url) {
                  .call_url = ExampleUrl(config, public_url),
                  .mcp_url = config.mcps.empty() ? "" : public_url + config.mcps.front().path,
                  .manage_url = public_url + "/billing"};
+  shop.receipts = config.mail.receipts;
+  shop.claim_links = config.license.delivery == "claim";
   const license::Plans terms = PlanTermsOf(config);
   for (const PlanConfig& from : config.plans) {
     sales::SoldPlan plan;

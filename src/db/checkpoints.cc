@@ -28,7 +28,8 @@ class Paced {
   // `log`: pages in the log now.
   Paced(sqlite3* database, const std::atomic<int>& log) {
     sqlite3_file* file = nullptr;
-    if (sqlite3_file_control(database, "main", SQLITE_FCNTL_FILE_POINTER, &file) != SQLITE_OK ||
+    if (sqlite3_file_control(database, "main", SQLITE_FCNTL_FILE_POINTER,
+                             static_cast<void*>(&file)) != SQLITE_OK ||
         file == nullptr || file->pMethods == nullptr) {
       return;
     }

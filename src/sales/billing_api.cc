@@ -12,6 +12,7 @@
 #include "io/timer.h"
 #include "sales/billing_pages.h"
 #include "sales/checkout_request.h"
+#include "sales/claim.h"
 #include "sales/inbox.h"
 #include "sales/mail/message.h"
 #include "wire/stripe/event.h"
@@ -63,6 +64,13 @@ Answer Url(const Fields& fields, const std::string& url) {
   return JsonAnswer(Json::Object({{"url", url}}));
 }
 
+// What a license was bought by: its subscription, or the session of what was bought once.
+std::string PurchaseOf(const license::License& license) {
+  constexpr std::string_view kSession = "session:";
+  if (license.origin.starts_with(kSession)) return license.origin.substr(kSession.size());
+  return license.subscription;
+}
+
 Result<Fields> FieldsOf(const net::RequestHead& head, std::string_view body) {
   return Fields::Read(head.headers.Get("Content-Type").value_or("application/json"), body);
 }
@@ -77,10 +85,12 @@ BillingApi::BillingApi(Parts parts)
                                         "Deliveries that were not Stripe's, or no events.")) {}
 
 std::span<const BillingApi::Route> BillingApi::Routes() {
-  static constexpr std::array<Route, 6> kRoutes = {{
+  static constexpr std::array<Route, 8> kRoutes = {{
       {"/billing", "GET", &BillingApi::PriceList, 0},
       {"/billing/checkout", "POST", &BillingApi::Checkout, Fields::kMaxBody},
       {"/billing/success", "GET", &BillingApi::Success, 0},
+      {"/billing/claim", "GET", &BillingApi::ClaimButton, 0},
+      {"/billing/claim", "POST", &BillingApi::Claim, Fields::kMaxBody},
       {"/billing/portal", "POST", &BillingApi::Portal, Fields::kMaxBody},
       {"/billing/resend", "POST", &BillingApi::Resend, Fields::kMaxBody},
       {"/webhooks/stripe", "POST", &BillingApi::Webhook, kMaxEvent},
@@ -93,15 +103,24 @@ bool BillingApi::Serves(std::string_view target) const {
 }
 
 Task<> BillingApi::Handle(net::RequestHead& head, net::BodySource& body, net::ResponseWriter& out) {
-  const auto route = std::ranges::find(Routes(), PathOf(head.target), &Route::path);
+  const std::string_view method = head.method == "HEAD" ? "GET" : std::string_view(head.method);
+  const std::string_view path = PathOf(head.target);
+  auto route = std::ranges::find_if(
+      Routes(), [&](const Route& one) { return one.path == path && one.method == method; });
+  const bool takes = route != Routes().end();
+  if (!takes) route = std::ranges::find(Routes(), path, &Route::path);
   Answer answer;
-  const bool reads = route != Routes().end() && route->method == "GET" && head.method == "HEAD";
   if (route == Routes().end()) {
     answer = ProblemAnswer(Error(Code::kNotFound, "there is nothing at this path"));
-  } else if (head.method != route->method && !reads) {
+  } else if (!takes) {
     answer =
         ProblemAnswer(Error(Code::kMethodNotAllowed, "this path does not take " + head.method));
-    answer.headers.emplace_back("Allow", route->method);
+    std::string allow;
+    for (const Route& one : Routes()) {
+      if (one.path != path) continue;
+      allow += (allow.empty() ? "" : ", ") + std::string(one.method);
+    }
+    answer.headers.emplace_back("Allow", std::move(allow));
   } else if (body.length().value_or(0) > route->max_body) {
     answer = ProblemAnswer(Error(Code::kBodyTooLarge, "the body is too long"));
   } else {
@@ -213,9 +232,7 @@ Task<Answer> BillingApi::Checkout(const net::RequestHead& head, std::string_view
   co_return Url(fields, url);
 }
 
-Task<Answer> BillingApi::Success(const net::RequestHead& head, std::string_view) {
-  PTG_CO_TRY(const Fields query, Fields::OfQuery(head.target));
-  const std::string session(query.Get("session_id"));
+Task<Bought> BillingApi::LookAtSession(const std::string& session) {
   if (!IsSessionId(session)) {
     co_return Fail(Error(Code::kBadRequest, "this is no checkout session")
                        .At("/session_id")
@@ -236,12 +253,84 @@ Task<Answer> BillingApi::Success(const net::RequestHead& head, std::string_view)
     const license::License& license = done->licenses.front();
     bought = {.ready = true,
               .license = parts_.fulfilment.TextOf(license),
+              .license_id = license.id,
               .plan = license.plan,
-              .expires_at = license.expires};
+              .expires_at = license.expires,
+              .invoice_url = done->invoice_url,
+              .invoice_pdf = done->invoice_pdf};
   } else if (!done) {
     Log(LogLevel::kInfo, "sales.success_early", {{"detail", done.error().detail()}});
   }
+  co_return bought;
+}
+
+Task<Answer> BillingApi::Success(const net::RequestHead& head, std::string_view) {
+  PTG_CO_TRY(const Fields query, Fields::OfQuery(head.target));
+  const std::string session(query.Get("session_id"));
+  PTG_CO_TRY(Bought bought, co_await LookAtSession(session));
+  if (bought.ready && parts_.shop.claim_links) {
+    bought.claim_url = parts_.shop.public_url + "/billing/claim?session_id=" + session;
+  }
   if (WantsJson(head)) co_return JsonAnswer(SuccessJson(bought));
+  co_return PageAnswer(SuccessPage(parts_.shop, bought));
+}
+
+Task<Answer> BillingApi::ClaimButton(const net::RequestHead& head, std::string_view) {
+  PTG_CO_TRY(const Fields query, Fields::OfQuery(head.target));
+  const std::string_view name = query.Get("token").empty() ? "session_id" : "token";
+  if (query.Get(name).empty()) {
+    co_return Fail(Error(Code::kBadRequest, "the link is not whole")
+                       .At("/token")
+                       .Want("the address from the mail, up to its last letter"));
+  }
+  co_return PageAnswer(ClaimPage(name, query.Get(name)));
+}
+
+Task<Bought> BillingApi::Show(const std::string& license, Deadline by) {
+  const auto read = [this, license](db::Tx& tx) -> Result<Bought> {
+    PTG_TRY(const std::optional<license::License> found, license::FindLicense(tx, license));
+    if (!found) return Fail(Code::kNotFound, "there is no such license any more");
+    PTG_TRY(const std::optional<Purchase> purchase, FindPurchase(tx, PurchaseOf(*found)));
+    Bought bought;
+    bought.ready = true;
+    bought.license = parts_.fulfilment.TextOf(*found);
+    bought.license_id = found->id;
+    bought.plan = found->plan;
+    bought.expires_at = found->expires;
+    if (purchase) bought.invoice_url = purchase->invoice_url;
+    if (purchase) bought.invoice_pdf = purchase->invoice_pdf;
+    return bought;
+  };
+  co_return co_await parts_.database.Read(read, by);
+}
+
+Task<Answer> BillingApi::Claim(const net::RequestHead& head, std::string_view body) {
+  PTG_CO_TRY(const Fields fields, FieldsOf(head, body));
+  const std::string token(fields.Get("token"));
+  const std::string session(fields.Get("session_id"));
+  Bought bought;
+  if (token.empty()) {
+    PTG_CO_TRY(bought, co_await LookAtSession(session));
+    if (!bought.ready) co_return Fail(Code::kConflict, "the license is still on its way");
+  }
+  const UnixMs now = parts_.clock.Now();
+  const Deadline by = Deadline::In(parts_.clock, kStoreTimeout);
+  // Taken first: who opens a link twice at once sees the license once.
+  const std::string bought_id = bought.license_id;
+  const auto take = [token, session, bought_id, now](db::Tx& tx) -> Result<std::string> {
+    if (!token.empty()) return TakeClaim(tx, token, now);
+    PTG_RUN(TakeClaimOfSession(tx, session, bought_id, now));
+    return bought_id;
+  };
+  const Result<std::string> taken = co_await parts_.database.Write(take, by);
+  if (!taken && taken.error().code() == Code::kNotFound) {
+    co_return Fail(At(taken.error(), token.empty() ? "/session_id" : "/token"));
+  }
+  if (!taken) co_return Fail(taken.error());
+  if (!token.empty()) {
+    PTG_CO_TRY(bought, co_await Show(*taken, by));
+  }
+  if (!fields.form()) co_return JsonAnswer(SuccessJson(bought));
   co_return PageAnswer(SuccessPage(parts_.shop, bought));
 }
 
@@ -286,7 +375,9 @@ Task<> BillingApi::Remind(std::string email, Deadline by) {
       const bool opens =
           one.status == license::Status::kActive || one.status == license::Status::kPastDue;
       if (!opens || now >= one.expires) continue;
-      PTG_RUN(parts_.fulfilment.EnqueueLicense(tx, one, "", "", hour));
+      PTG_TRY(const std::optional<Purchase> bought, FindPurchase(tx, PurchaseOf(one)));
+      PTG_RUN(parts_.fulfilment.EnqueueLicense(tx, one, bought ? bought->invoice_url : "",
+                                               bought ? bought->invoice_pdf : "", hour));
     }
     return {};
   };

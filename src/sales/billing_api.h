@@ -17,6 +17,7 @@
 #include "net/server.h"
 #include "obs/metrics.h"
 #include "sales/answer.h"
+#include "sales/billing_pages.h"
 #include "sales/purchase.h"
 #include "sales/shop.h"
 #include "sales/stripe_client.h"
@@ -29,6 +30,8 @@ namespace pontage::sales {
 //   GET  /billing            the price list, as a page or (Accept: application/json) as JSON
 //   POST /billing/checkout   plan, perhaps email: where to pay; JSON gives {"url"}, a form 303
 //   GET  /billing/success    session_id: the license, or that it is on its way
+//   GET  /billing/claim      token or session_id: a button
+//   POST /billing/claim      the same: the license, once
 //   POST /billing/portal     license: where to see and change what was bought
 //   POST /billing/resend     email: 200, whoever that is
 //   POST /webhooks/stripe    events
@@ -69,9 +72,16 @@ class BillingApi {
   Task<Answer> PriceList(const net::RequestHead& head, std::string_view body);
   Task<Answer> Checkout(const net::RequestHead& head, std::string_view body);
   Task<Answer> Success(const net::RequestHead& head, std::string_view body);
+  Task<Answer> ClaimButton(const net::RequestHead& head, std::string_view body);
+  Task<Answer> Claim(const net::RequestHead& head, std::string_view body);
   Task<Answer> Portal(const net::RequestHead& head, std::string_view body);
   Task<Answer> Resend(const net::RequestHead& head, std::string_view body);
   Task<Answer> Webhook(const net::RequestHead& head, std::string_view body);
+
+  // What a checkout session bought, asked of Stripe now; not ready: it is on its way.
+  Task<Bought> LookAtSession(const std::string& session);
+  // A license of ours, for its page. kNotFound.
+  Task<Bought> Show(const std::string& license, Deadline by);
 
   // The one customer of an address: of our books, else found or made at Stripe.
   Task<stripe::CustomerId> CustomerOf(std::string email, Deadline by);

@@ -73,6 +73,19 @@ std::string PlanSection(const SoldPlan& plan) {
   return out;
 }
 
+// A link for people, if it is one that a browser follows without doing anything else.
+std::string Anchor(std::string_view text, const std::string& url) {
+  if (!url.starts_with("https://") && !url.starts_with("http://")) return "";
+  return "<a href=\"" + EscapeHtml(url) + "\">" + EscapeHtml(text) + "</a>";
+}
+
+std::string InvoiceLinks(const Bought& bought) {
+  const std::string page = Anchor("Invoice", bought.invoice_url);
+  const std::string file = Anchor("Invoice as PDF", bought.invoice_pdf);
+  if (page.empty() && file.empty()) return "";
+  return "<p>" + page + (page.empty() || file.empty() ? "" : " · ") + file + "</p>";
+}
+
 }  // namespace
 
 Json PriceListJson(const Shop& shop) {
@@ -113,9 +126,15 @@ std::string PriceListPage(const Shop& shop) {
 Json SuccessJson(const Bought& bought) {
   Json json = Json::Object({{"state", bought.ready ? "ready" : "pending"}});
   if (!bought.ready) return json;
-  json.Set("license", bought.license);
+  if (bought.claim_url.empty()) {
+    json.Set("license", bought.license);
+  } else {
+    json.Set("claim_url", bought.claim_url);
+  }
   json.Set("plan", bought.plan);
   json.Set("expires_at", bought.expires_at.Rfc3339());
+  if (!bought.invoice_url.empty()) json.Set("invoice_url", bought.invoice_url);
+  if (!bought.invoice_pdf.empty()) json.Set("invoice_pdf", bought.invoice_pdf);
   return json;
 }
 
@@ -125,11 +144,18 @@ std::string SuccessPage(const Shop& shop, const Bought& bought) {
                 "<h1>Thank you</h1><p>Your license is on its way. This page looks again by "
                 "itself; it also comes by mail.</p>");
   }
+  if (!bought.claim_url.empty()) {
+    return Page("Thank you", "",
+                "<h1>Thank you</h1><p>Your license for the plan " + EscapeHtml(bought.plan) +
+                    " is ready; it is shown once. A link to it is also on its way by mail.</p><p>" +
+                    Anchor("Show the license", bought.claim_url) + "</p>" + InvoiceLinks(bought));
+  }
   const std::string license = EscapeHtml(bought.license);
   const std::string url = EscapeHtml(shop.seller.call_url);
   std::string body = "<h1>Thank you</h1><p>Your license for the plan " + EscapeHtml(bought.plan) +
                      ", good until " + EscapeHtml(mail::Moment(bought.expires_at)) +
-                     ". It is also on its way by mail. Keep it like a password.</p><pre>" +
+                     (shop.claim_links ? ". It is shown once." : ". It is also on its way by mail.") +
+                     " Keep it like a password.</p><pre>" +
                      license + "</pre><h2>Use it</h2><pre>curl -H &quot;Authorization: Bearer " +
                      license + "&quot; " + url + "</pre>";
   const std::string mcp =
@@ -141,9 +167,17 @@ std::string SuccessPage(const Shop& shop, const Bought& bought) {
               Json::Object({{"url", mcp},
                             {"headers",
                              Json::Object({{"Authorization", "Bearer " + bought.license}})}})}})}});
-  body += "<h2>In an MCP client</h2><pre>" + EscapeHtml(codec::ToString(entry)) +
-          "</pre><p><a href=\"/billing\">Invoices, card, cancel</a></p>";
+  body += "<h2>In an MCP client</h2><pre>" + EscapeHtml(codec::ToString(entry)) + "</pre>" +
+          InvoiceLinks(bought) + "<p><a href=\"/billing\">Invoices, card, cancel</a></p>";
   return Page("Your license", "", body);
+}
+
+std::string ClaimPage(std::string_view name, std::string_view value) {
+  return Page("Your license", "",
+              "<h1>Your license</h1><p>It is shown once. Keep it like a password.</p>"
+              "<form method=\"post\" action=\"/billing/claim\"><input type=\"hidden\" name=\"" +
+                  EscapeHtml(name) + "\" value=\"" + EscapeHtml(value) +
+                  "\"><button>Show the license</button></form>");
 }
 
 }  // namespace pontage::sales

@@ -1,6 +1,7 @@
 #pragma once
 
 #include <string>
+#include <string_view>
 
 #include "base/time.h"
 #include "codec/json.h"
@@ -15,10 +16,18 @@ std::string PriceListPage(const Shop& shop);
 struct Bought {
   bool ready = false;  // else it is on its way, and the page looks again by itself
   std::string license;
+  std::string license_id;
   std::string plan;
   UnixMs expires_at;
+  std::string invoice_url;  // of the latest paid invoice; empty: there is none
+  std::string invoice_pdf;
+  std::string claim_url{};  // in the place of the license: what shows it once
 };
 codec::Json SuccessJson(const Bought& bought);
 std::string SuccessPage(const Shop& shop, const Bought& bought);
+
+// What a link that shows a license once opens: mail scanners follow links, people press buttons.
+// `name` is the field ("token" or "session_id") that the button sends.
+std::string ClaimPage(std::string_view name, std::string_view value);
 
 }  // namespace pontage::sales

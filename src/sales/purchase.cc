@@ -5,6 +5,7 @@
 #include "base/id.h"
 #include "base/log.h"
 #include "base/try.h"
+#include "sales/claim.h"
 #include "sales/mail/mail_outbox.h"
 
 namespace pontage::sales {
@@ -92,6 +93,11 @@ Result<bool> Fulfilment::EnqueueLicense(db::Tx& tx, const License& license,
                   .plan = license.plan,
                   .expires_at = license.expires,
                   .renews = !license.subscription.empty()};
+  if (shop_.claim_links) {
+    PTG_TRY(const std::string token, OfferClaim(tx, license.id, clock_.Now(), rng_));
+    letter.given.license.clear();
+    letter.given.claim_url = shop_.public_url + "/billing/claim?token=" + token;
+  }
   letter.invoice_url = invoice_url;
   letter.invoice_pdf = invoice_pdf;
   letter.occasion = occasion;
@@ -125,6 +131,23 @@ Result<License> Fulfilment::Issue(db::Tx& tx, const PurchaseFacts& facts, const 
     PTG_RUN(UnlessUnmailable(enqueued, l));
   }
   return l;
+}
+
+Result<> Fulfilment::TellRenewed(db::Tx& tx, const License& license,
+                                 const PurchaseFacts& facts) const {
+  if (!shop_.receipts || license.email.empty()) return {};
+  if (facts.invoice_url.empty() && facts.invoice_pdf.empty()) return {};
+  const mail::Mail mail = mail::WriteReceipt(shop_.seller, {.to = license.email,
+                                                            .license_id = license.id,
+                                                            .plan = license.plan,
+                                                            .purchase = facts.id,
+                                                            .paid_through = license.paid_through,
+                                                            .expires_at = license.expires,
+                                                            .invoice_url = facts.invoice_url,
+                                                            .invoice_pdf = facts.invoice_pdf});
+  const Result<bool> enqueued =
+      mail::Enqueue(tx, NewIdText("mail", clock_, rng_), mail, license.id, clock_.Now());
+  return UnlessUnmailable(enqueued, license);
 }
 
 Result<> Fulfilment::TellFailed(db::Tx& tx, const License& license,
@@ -202,12 +225,17 @@ Result<std::optional<License>> Fulfilment::ApplyItem(db::Tx& tx, const PurchaseF
   const bool told_to_end =
       facts.cancel_at > UnixMs() && next.status == Status::kActive && next.expires < have->expires;
   if (ended || told_to_end) PTG_RUN(TellEnded(tx, next, facts));
+  const bool renewed = !facts.subscription.empty() && next.status == Status::kActive &&
+                       next.paid_through > have->paid_through;
+  if (renewed) PTG_RUN(TellRenewed(tx, next, facts));
   return std::optional(std::move(next));
 }
 
 Result<Fulfilled> Fulfilment::Apply(db::Tx& tx, const PurchaseFacts& facts,
                                     const std::optional<FailedInvoice>& failed) const {
   Fulfilled done;
+  done.invoice_url = facts.invoice_url;
+  done.invoice_pdf = facts.invoice_pdf;
   for (const SoldItem& item : facts.items) {
     PTG_TRY(std::optional<License> one, ApplyItem(tx, facts, item, done));
     if (!one) continue;

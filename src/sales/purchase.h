@@ -49,6 +49,8 @@ struct FailedInvoice {
 struct Fulfilled {
   std::vector<license::License> licenses;  // all of the purchase, as they are now
   std::vector<std::string> alarms;         // for people: what opens nothing, or is not understood
+  std::string invoice_url;                 // as in the facts
+  std::string invoice_pdf;
 };
 
 // Writes licenses signed by `sign` (claims to token) as the facts say. A license is made once for
@@ -64,7 +66,8 @@ class Fulfilment {
 
   // The license as its customer has it.
   std::string TextOf(const license::License& license) const;
-  // The mail with it. `occasion` as in mail::LicenseLetter.
+  // The mail with it. `occasion` as in mail::LicenseLetter. kBadRequest for an address that nobody
+  // can write to; nothing is enqueued then.
   Result<bool> EnqueueLicense(db::Tx& tx, const license::License& license,
                               std::string_view invoice_url, std::string_view invoice_pdf,
                               std::string_view occasion) const;
@@ -74,6 +77,8 @@ class Fulfilment {
                                                     const SoldItem& item, Fulfilled& done) const;
   Result<license::License> Issue(db::Tx& tx, const PurchaseFacts& facts, const SoldItem& item,
                                  const Access& access) const;
+  Result<> TellRenewed(db::Tx& tx, const license::License& license,
+                       const PurchaseFacts& facts) const;
   Result<> TellFailed(db::Tx& tx, const license::License& license,
                       const FailedInvoice& failed) const;
   Result<> TellEnded(db::Tx& tx, const license::License& license, const PurchaseFacts& facts) const;

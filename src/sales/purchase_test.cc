@@ -155,6 +155,24 @@ TEST_P(PurchaseTest, ARenewalExtendsTheSameLicense) {
   EXPECT_THAT(Mails(), ElementsAre("license"));
 }
 
+TEST_P(PurchaseTest, EachPaidPeriodHasOneMailWithItsInvoice) {
+  PurchaseFacts facts = Facts();
+  facts.invoice_url = "https://invoice.stripe.com/i/1";
+  const License first = Apply(facts).licenses.front();
+  EXPECT_THAT(Mails(), ElementsAre("license"));
+  facts.invoice_url = "https://invoice.stripe.com/i/2";
+  facts.items[0].facts.paid_through = first.paid_through + 30 * kDay;
+  for (int i = 0; i < 3; ++i) Apply(facts);
+  EXPECT_THAT(Mails(), ElementsAre("license", "receipt"));
+  const auto rows = database_->ReadNow([](db::Tx& tx) { return mail::ListMails(tx, {}); });
+  ASSERT_THAT(rows, IsOk());
+  EXPECT_THAT(rows->front().dedup_key, ::testing::StartsWith("receipt:sub_1:"));
+  shop_.receipts = false;
+  facts.items[0].facts.paid_through = first.paid_through + 60 * kDay;
+  Apply(facts);
+  EXPECT_THAT(Mails(), ElementsAre("license", "receipt"));
+}
+
 TEST_P(PurchaseTest, NothingPaidIsNoLicense) {
   PurchaseFacts facts = Facts();
   facts.items[0].facts.paid_through = std::nullopt;

@@ -355,3 +355,22 @@ describe("a buyer who comes back", () => {
     assert.match(await page.text(), /\$29\/month/);
   });
 });
+
+// Last: it moves the clock of the double, and so what everybody else has paid for.
+describe("a renewal", () => {
+  test("each paid period has its invoice and the file of it, on the page and by mail; the license stays", async () => {
+    const { license, session, invoice_url, invoice_pdf } = await buy("pro", "ivy@example.com");
+    assert.ok(invoice_url.startsWith(stripe) && invoice_pdf.startsWith(stripe));
+    const first = await until("the mail", async () => (await mailsTo("ivy@example.com"))[0]);
+    const textOf = async ({ id }) => (await (await fetch(`${sandbox.mailbox}/emails/${id}`, { headers: { authorization: "Bearer re_x", "user-agent": "test" } })).json()).text;
+    assert.ok((await textOf(first)).includes(invoice_pdf));
+    await action("advance", { seconds: String(32 * 86_400) });
+    const receipt = await until("the mail of the renewal", async () => (await mailsTo("ivy@example.com")).find((one) => one.id !== first.id), 20_000);
+    const invoices = await api("GET", "/v1/invoices", { subscription: await subscriptionOf(session), status: "paid" });
+    assert.equal(invoices.data.length, 2);
+    const text = await textOf(receipt);
+    assert.ok(text.includes(invoices.data[0].invoice_pdf) && !text.includes(license));
+    const page = await (await fetch(`${server.url}/billing/success?session_id=${session}`, { headers: { accept: "text/html" } })).text();
+    assert.ok(page.includes(invoices.data[0].invoice_pdf) && page.includes(license));
+  });
+});

@@ -14,7 +14,7 @@ namespace pontage::mail {
 namespace {
 
 constexpr std::array<std::string_view, static_cast<size_t>(Kind::kCount_)> kNames = {
-    "license", "reissue", "payment_failed", "cancelled", "key_rotation"};
+    "license", "reissue", "receipt", "payment_failed", "cancelled", "key_rotation"};
 
 // Longer lines are broken (RFC 5322 §2.1.1, RFC 2045 §6.7).
 constexpr size_t kLine = 76;

@@ -12,7 +12,15 @@
 namespace pontage::mail {
 
 // What a mail is about; the name stands in the outbox, metrics and logs.
-enum class Kind : uint8_t { kLicense, kReissue, kPaymentFailed, kCancelled, kKeyRotation, kCount_ };
+enum class Kind : uint8_t {
+  kLicense,
+  kReissue,
+  kReceipt,
+  kPaymentFailed,
+  kCancelled,
+  kKeyRotation,
+  kCount_
+};
 std::string_view NameOf(Kind kind);
 std::optional<Kind> KindOf(std::string_view name);
 

@@ -119,6 +119,7 @@ std::string McpEntry(const Seller& seller, const std::string& license) {
 
 // How the token is used, and what is to be known of it.
 void ShowUse(Letter& letter, const Seller& seller, const LicenseGiven& given) {
+  if (!given.claim_url.empty()) return;
   if (!seller.call_url.empty()) {
     letter.Say("Send it with every request:");
     letter.Show("curl -H " + ShellQuoted("Authorization: Bearer " + given.license) + " " +
@@ -171,8 +172,14 @@ std::string Moment(UnixMs at) {
 
 Mail WriteLicense(const Seller& seller, const LicenseLetter& l) {
   Letter letter;
-  letter.Say("Thank you. This is your license for " + seller.name + ":");
-  letter.Show(l.given.license);
+  if (l.given.claim_url.empty()) {
+    letter.Say("Thank you. This is your license for " + seller.name + ":");
+    letter.Show(l.given.license);
+  } else {
+    letter.Say("Thank you. Your license for " + seller.name +
+               " is ready. This link shows it once, within seven days:");
+    letter.Link("Show the license", l.given.claim_url);
+  }
   letter.Say(Term(l.given));
   ShowUse(letter, seller, l.given);
   letter.Link("Invoice", l.invoice_url);
@@ -196,6 +203,20 @@ Mail WriteReissue(const Seller& seller, const ReissueLetter& l) {
   Close(letter, seller, l.given.license_id);
   return Finish(Kind::kReissue, seller, l.given.to, "Your new license for " + seller.name, letter,
                 l.given.license_id + ":" + std::to_string(l.given.generation));
+}
+
+Mail WriteReceipt(const Seller& seller, const ReceiptLetter& l) {
+  Letter letter;
+  letter.Say("Thank you. The plan " + l.plan + " of " + seller.name + " is paid for until " +
+             Moment(l.paid_through) + ".");
+  letter.Link("Invoice", l.invoice_url);
+  letter.Link("Invoice as PDF", l.invoice_pdf);
+  letter.Say("There is nothing to do: the license that you have is good until " +
+             Moment(l.expires_at) + " now.");
+  Close(letter, seller, l.license_id);
+  // One for each paid period of a subscription, whatever number of licenses it has.
+  return Finish(Kind::kReceipt, seller, l.to, "Invoice of " + seller.name, letter,
+                l.purchase + ":" + std::to_string(l.paid_through.seconds()));
 }
 
 Mail WritePaymentFailed(const Seller& seller, const PaymentFailedLetter& l) {

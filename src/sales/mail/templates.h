@@ -27,12 +27,13 @@ struct Seller {
 // The bearer token with what it opens.
 struct LicenseGiven {
   std::string to;
-  std::string license;  // the token itself, without white space
+  std::string license;  // the token itself, without white space; unless there is a claim_url
   std::string license_id;
   int64_t generation = 1;
   std::string plan;
   UnixMs expires_at;
   bool renews = false;  // a subscription: each payment moves expires_at, the token stays
+  std::string claim_url{};  // shows the token once; empty: the mail has it
 };
 
 // The first mail of a license. `occasion` is empty; or tells one wish to have it again from
@@ -51,6 +52,19 @@ struct ReissueLetter {
   UnixMs old_until;  // when the one before stops
 };
 Mail WriteReissue(const Seller& seller, const ReissueLetter& letter);
+
+// A subscription was paid for once more: the invoice, and until when the same license is good now.
+struct ReceiptLetter {
+  std::string to;
+  std::string license_id;
+  std::string plan;
+  std::string purchase;  // Stripe's subscription
+  UnixMs paid_through;
+  UnixMs expires_at;
+  std::string invoice_url;  // Stripe's page and file; empty: left out
+  std::string invoice_pdf;
+};
+Mail WriteReceipt(const Seller& seller, const ReceiptLetter& letter);
 
 // A renewal that could not be collected.
 struct PaymentFailedLetter {

@@ -148,6 +148,25 @@ TEST(MailTemplates, WhatIsNotThereIsLeftOut) {
   EXPECT_THAT(text, HasSubstr("Invoice:\nhttps://invoice.stripe.com/"));
 }
 
+TEST(MailTemplates, AReceiptHasTheInvoiceAndNoLicense) {
+  const ReceiptLetter letter{.to = "ann@example.com",
+                             .license_id = "lic_1",
+                             .plan = "pro",
+                             .purchase = "sub_1",
+                             .paid_through = UnixMs(1'797'000'000'000),
+                             .expires_at = UnixMs(1'797'259'200'000),
+                             .invoice_url = "https://invoice.stripe.com/i/2",
+                             .invoice_pdf = "https://pay.stripe.com/invoice/2/pdf"};
+  const Mail mail = WriteReceipt(Example(), letter);
+  EXPECT_THAT(Check(mail), IsOk());
+  EXPECT_EQ(mail.dedup_key, "receipt:sub_1:1797000000");
+  EXPECT_THAT(mail.text, HasSubstr("https://invoice.stripe.com/i/2"));
+  EXPECT_THAT(mail.text, HasSubstr("https://pay.stripe.com/invoice/2/pdf"));
+  EXPECT_THAT(mail.text, HasSubstr("paid for until " + Moment(letter.paid_through)));
+  EXPECT_THAT(mail.text, Not(HasSubstr("Bearer")));
+  EXPECT_THAT(mail.html, HasSubstr("<a href=\"https://pay.stripe.com/invoice/2/pdf\">"));
+}
+
 // An address of an invoice comes from outside.
 TEST(MailTemplates, OnlyWebAddressesBecomeLinks) {
   LicenseLetter letter = Letter();

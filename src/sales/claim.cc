@@ -1,0 +1,75 @@
+#include "sales/claim.h"
+
+#include <array>
+#include <cstdint>
+
+#include "base/try.h"
+#include "codec/base64url.h"
+#include "codec/bytes.h"
+#include "codec/hex.h"
+#include "crypto/hash.h"
+
+namespace pontage::sales {
+namespace {
+
+constexpr std::string_view kPrefix = "clm_";
+constexpr size_t kMaxToken = 64;
+// A session's page can be opened for as long as somebody keeps its address.
+constexpr Millis kSessionTerm{3650 * 86'400'000LL};
+
+constexpr db::Statement kForget{"license_claim.forget",
+                                "DELETE FROM license_claim WHERE expires_ms <= $1"};
+constexpr db::Statement kOffer{
+    "license_claim.offer",
+    "INSERT INTO license_claim (digest, license, claimed_ms, expires_ms) VALUES ($1, $2, 0, $3)"};
+constexpr db::Statement kTake{
+    "license_claim.take",
+    "UPDATE license_claim SET claimed_ms = $2 WHERE digest = $1 AND claimed_ms = 0"
+    " AND expires_ms > $2"};
+constexpr db::Statement kOf{"license_claim.of",
+                            "SELECT license FROM license_claim WHERE digest = $1"};
+constexpr db::Statement kTakePage{
+    "license_claim.take_page",
+    "INSERT INTO license_claim (digest, license, claimed_ms, expires_ms) VALUES ($1, $2, $3, $4)"
+    " ON CONFLICT (digest) DO NOTHING"};
+
+std::string DigestOf(std::string_view text) {
+  return codec::ToHex(crypto::Sha256(codec::AsBytes(text)));
+}
+
+Error Gone() {
+  return Error(Code::kNotFound, "this link shows nothing: it was used, or is too old")
+      .Want("another one, from /billing/resend");
+}
+
+}  // namespace
+
+Result<std::string> OfferClaim(db::Tx& tx, std::string_view license, UnixMs now, Rng& rng) {
+  PTG_RUN(tx.Run(kForget, now.ms()));
+  std::array<uint8_t, 32> bytes{};
+  rng.Fill(bytes);
+  const std::string token = std::string(kPrefix) + codec::EncodeBase64Url(bytes);
+  PTG_RUN(tx.Run(kOffer, DigestOf(token), std::string(license), (now + kClaimTerm).ms()));
+  return token;
+}
+
+Result<std::string> TakeClaim(db::Tx& tx, std::string_view token, UnixMs now) {
+  if (!token.starts_with(kPrefix) || token.size() > kMaxToken) return Fail(Gone());
+  const std::string digest = DigestOf(token);
+  PTG_TRY(const db::Rows taken, tx.Run(kTake, digest, now.ms()));
+  if (taken.changed == 0) return Fail(Gone());
+  PTG_TRY(const db::Rows rows, tx.Run(kOf, digest));
+  if (rows.empty()) return Fail(Gone());
+  return rows.front().Text(0);
+}
+
+Result<> TakeClaimOfSession(db::Tx& tx, std::string_view session, std::string_view license,
+                            UnixMs now) {
+  PTG_TRY(const db::Rows rows,
+          tx.Run(kTakePage, DigestOf("session:" + std::string(session)), std::string(license),
+                 now.ms(), (now + kSessionTerm).ms()));
+  if (rows.changed == 0) return Fail(Gone());
+  return {};
+}
+
+}  // namespace pontage::sales
