@@ -43,6 +43,43 @@ async function api(method, where, form = {}) {
 }
 const action = (name, form = {}) => api("POST", `/_test/${name}`, form);
 
+// A server that sells what kRoutes has, known to Stripe's double; `license` is more of that section.
+async function openShop(license = "") {
+  const port = await freePort();
+  const hook = await api("POST", "/v1/webhook_endpoints", {
+    url: `http://127.0.0.1:${port}/webhooks/stripe`,
+    "enabled_events[0]": "*",
+    api_version: "2026-10-28.endive",
+  });
+  const toml = sellerConfig({
+    rpc: sandbox.rpc,
+    upstream: upstream.url,
+    routes: kRoutes,
+    server: `public_url = "http://127.0.0.1:${port}"`,
+    sections: `
+[license]
+issuer = "https://api.example.com"
+signing_key = "file:license.pem"
+grace_days = 3
+${license}
+[stripe]
+api_key = "env:STRIPE_SECRET_KEY"
+webhook_secret = ["env:STRIPE_WEBHOOK_SECRET"]
+api_base = "${stripe}"
+[mail]
+provider = "resend"
+api_key = "env:RESEND_API_KEY"
+api_base = "${sandbox.mailbox}"
+from = "Example <keys@example.com>"
+`,
+  }).replace('listen = "127.0.0.1:0"', `listen = "127.0.0.1:${port}"`);
+  const opened = await startPontage(toml, {
+    dir,
+    env: { STRIPE_SECRET_KEY: "sk_test_x", STRIPE_WEBHOOK_SECRET: hook.secret, RESEND_API_KEY: "re_x" },
+  });
+  return { server: opened, secret: hook.secret };
+}
+
 before(async () => {
   sandbox = await startSandbox();
   stripe = sandbox.stripe;
@@ -56,38 +93,7 @@ before(async () => {
     const product = await api("POST", "/v1/products", { name: plan });
     await api("POST", "/v1/prices", { product: product.id, currency: "usd", lookup_key: plan, ...form });
   }
-  const port = await freePort();
-  const hook = await api("POST", "/v1/webhook_endpoints", {
-    url: `http://127.0.0.1:${port}/webhooks/stripe`,
-    "enabled_events[0]": "*",
-    api_version: "2026-10-28.endive",
-  });
-  secret = hook.secret;
-  const toml = sellerConfig({
-    rpc: sandbox.rpc,
-    upstream: upstream.url,
-    routes: kRoutes,
-    server: `public_url = "http://127.0.0.1:${port}"`,
-    sections: `
-[license]
-issuer = "https://api.example.com"
-signing_key = "file:license.pem"
-grace_days = 3
-[stripe]
-api_key = "env:STRIPE_SECRET_KEY"
-webhook_secret = ["env:STRIPE_WEBHOOK_SECRET"]
-api_base = "${stripe}"
-[mail]
-provider = "resend"
-api_key = "env:RESEND_API_KEY"
-api_base = "${sandbox.mailbox}"
-from = "Example <keys@example.com>"
-`,
-  }).replace('listen = "127.0.0.1:0"', `listen = "127.0.0.1:${port}"`);
-  server = await startPontage(toml, {
-    dir,
-    env: { STRIPE_SECRET_KEY: "sk_test_x", STRIPE_WEBHOOK_SECRET: secret, RESEND_API_KEY: "re_x" },
-  });
+  ({ server, secret } = await openShop());
 });
 after(async () => {
   await server?.stop();
@@ -372,5 +378,61 @@ describe("a renewal", () => {
     assert.ok(text.includes(invoices.data[0].invoice_pdf) && !text.includes(license));
     const page = await (await fetch(`${server.url}/billing/success?session_id=${session}`, { headers: { accept: "text/html" } })).text();
     assert.ok(page.includes(invoices.data[0].invoice_pdf) && page.includes(license));
+  });
+});
+
+describe("a shop whose licenses are claimed", () => {
+  let shop;
+  before(async () => {
+    await server.stop(); // one store, one writer
+    server = undefined;
+    shop = (await openShop('delivery = "claim"')).server;
+  });
+  after(() => shop?.stop());
+  const claim = (fields, accept = "application/json") =>
+    fetch(`${shop.url}/billing/claim`, {
+      method: "POST",
+      headers: { "content-type": "application/json", accept },
+      body: JSON.stringify(fields),
+    });
+
+  test("mails and shows a link, which shows the license once", async () => {
+    const opened = await fetch(`${shop.url}/billing/checkout`, {
+      method: "POST",
+      headers: { "content-type": "application/json" },
+      body: JSON.stringify({ plan: "pro", email: "joy@example.com" }),
+    });
+    const paid = await fetch((await opened.json()).url, { method: "POST", redirect: "manual", body: new URLSearchParams({ outcome: "paid" }) });
+    const back = paid.headers.get("location");
+    const said = await until("the license", async () => {
+      const json = await (await fetch(back, { headers: { accept: "application/json" } })).json();
+      return json.state === "ready" ? json : undefined;
+    });
+    assert.equal(said.license, undefined);
+    const mail = await until("the mail", async () => (await mailsTo("joy@example.com"))[0]);
+    const { text } = await (await fetch(`${sandbox.mailbox}/emails/${mail.id}`, { headers: { authorization: "Bearer re_x", "user-agent": "test" } })).json();
+    assert.ok(!/^eyJ/m.test(text), "no license in the mail");
+    const link = new URL(/http\S+\/billing\/claim\?token=\S+/.exec(text)[0]);
+    const token = link.searchParams.get("token");
+
+    // What follows links, opens nothing: a button has to be pressed.
+    for (const url of [link, said.claim_url]) {
+      const page = await fetch(url, { headers: { accept: "text/html" } });
+      assert.equal(page.status, 200);
+      assert.match(await page.text(), /<form method="post" action="\/billing\/claim">/);
+    }
+    const { license } = await (await claim({ token })).json();
+    assert.equal((await fetch(`${shop.url}/v1/a`, { headers: { authorization: `Bearer ${license}` } })).status, 200);
+    const again = await claim({ token });
+    assert.equal(again.status, 404);
+    assert.equal((await again.json()).pointer, "/token");
+
+    const session_id = new URL(back).searchParams.get("session_id");
+    const both = await Promise.all([claim({ session_id }), claim({ session_id })]);
+    assert.deepEqual(both.map((one) => one.status).sort(), [200, 404]);
+    const shown = await both.find((one) => one.status === 200).json();
+    assert.equal(shown.license, license);
+    assert.equal((await claim({})).status, 400);
+    assert.equal((await claim({ token: "clm_x" })).status, 404);
   });
 });
