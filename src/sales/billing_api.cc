@@ -432,7 +432,16 @@ Task<Answer> BillingApi::Webhook(const net::RequestHead& head, std::string_view 
   const Deadline by = Deadline::In(parts_.clock, kStoreTimeout);
   PTG_CO_TRY(const bool fresh, co_await parts_.database.Write(store, by));
   PTG_KILL_POINT("event_stored");
-  if (fresh) events_.Add();
+  if (fresh) {
+    events_.Add();
+    // Read all the same; but what later versions move is not noticed.
+    if (!event->thin && event->api_version != kStripeVersion) {
+      Log(LogLevel::kWarn, "sales.event_version",
+          {{"stripe_event", event->id.str()},
+           {"version", event->api_version},
+           {"wanted", kStripeVersion}});
+    }
+  }
   co_return JsonAnswer(Json::Object({{"received", true}}));
 }
 

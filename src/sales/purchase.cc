@@ -49,6 +49,23 @@ constexpr db::Statement kOfPayment{
 constexpr db::Statement kOfCustomer{
     "purchase.of_customer", "SELECT id FROM purchase WHERE customer = $1 ORDER BY id LIMIT 100"};
 
+// Another subscription of the same customer's that opens the same plan now.
+constexpr db::Statement kTwin{
+    "purchase.twin",
+    "SELECT subscription FROM license WHERE customer = $1 AND plan = $2 AND subscription <> ''"
+    " AND subscription <> $3 AND status IN ('active', 'past_due') ORDER BY subscription LIMIT 1"};
+
+// Two tabs, two purchases: nobody wants to pay for the same thing twice, and only a person can say.
+Result<> TellOfTwin(db::Tx& tx, const License& license, Fulfilled& done) {
+  const bool opens = license.status == Status::kActive || license.status == Status::kPastDue;
+  if (license.customer.empty() || license.subscription.empty() || !opens) return {};
+  PTG_TRY(const db::Rows rows, tx.Run(kTwin, license.customer, license.plan, license.subscription));
+  if (rows.empty()) return {};
+  done.alarms.push_back(license.customer + " pays for " + license.plan + " twice: by " +
+                        license.subscription + " and by " + rows.front().Text(0));
+  return {};
+}
+
 UnixMs WholeSeconds(UnixMs at) { return UnixMs::FromSeconds(at.seconds()); }
 
 // Nobody loses a license because nobody can write to his address.
@@ -240,6 +257,7 @@ Result<Fulfilled> Fulfilment::Apply(db::Tx& tx, const PurchaseFacts& facts,
     PTG_TRY(std::optional<License> one, ApplyItem(tx, facts, item, done));
     if (!one) continue;
     if (failed) PTG_RUN(TellFailed(tx, *one, *failed));
+    PTG_RUN(TellOfTwin(tx, *one, done));
     done.licenses.push_back(*std::move(one));
   }
   PTG_RUN(Save(tx, facts, done, clock_.Now()));

@@ -218,6 +218,26 @@ TEST_P(PurchaseTest, APriceOfNoPlanOpensNothingAndIsTold) {
   EXPECT_EQ(shut.licenses.front().status, Status::kSuspended);
 }
 
+// billing 16: two tabs, two subscriptions to one plan.
+TEST_P(PurchaseTest, WhoPaysForAPlanTwiceIsTold) {
+  EXPECT_THAT(Apply(Facts()).alarms, IsEmpty());
+  PurchaseFacts second = Facts();
+  second.id = "sub_2";
+  second.subscription = "sub_2";
+  second.items[0].origin = "sub:sub_2:si_2";
+  const Fulfilled done = Apply(second);
+  ASSERT_THAT(done.alarms, SizeIs(1));
+  EXPECT_EQ(done.alarms[0], "cus_1 pays for pro twice: by sub_2 and by sub_1");
+  EXPECT_THAT(done.licenses, SizeIs(1)) << "he has paid for it";
+  second.items[0].plan = "team";
+  EXPECT_THAT(Apply(second).alarms, IsEmpty());
+  second.items[0].plan = "pro";
+  PurchaseFacts first = Facts();
+  first.items[0].facts.refunded = true;
+  Apply(first);
+  EXPECT_THAT(Apply(second).alarms, IsEmpty());
+}
+
 TEST_P(PurchaseTest, RefundsRevokeAndTheOperatorsWordStands) {
   Apply(Facts());
   PurchaseFacts refunded = Facts();

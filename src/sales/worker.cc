@@ -98,7 +98,7 @@ Task<> Worker::Close(const StoredEvent& stored, const Result<>& done) {
     failed_.Add();
     if (parked) parked_.Add(1);
     Log(parked ? LogLevel::kError : LogLevel::kWarn, "sales.event_failed",
-        {{"event", stored.id},
+        {{"stripe_event", stored.id},
          {"type", stored.type},
          {"attempts", stored.attempts},
          {"detail", done.error().detail()}});

@@ -28,6 +28,11 @@ price = "$0.001"
 plans = ["pro", "week"]
 `;
 
+const kPrices = {
+  pro: { unit_amount: "2900", "recurring[interval]": "month" },
+  week: { unit_amount: "900" },
+};
+
 export const until = (label, ask, withinMs = 20_000) => rigUntil(ask, { withinMs, everyMs: 50, label });
 
 // `Stripe-Signature` for a body.
@@ -41,7 +46,7 @@ export function event(type, object = { id: "x", object: "thing" }, more = {}) {
 }
 
 // The shop is closed until start(). `mail` and `sections` are TOML; {smtp} of the sandbox is for `mail`.
-export async function openShop({ sandbox, upstream, routes = kPlans, mail, server = "", sections = "", license = "" }) {
+export async function openShop({ sandbox, upstream, routes = kPlans, mail, server = "", sections = "", license = "", grace = 3, rpc = sandbox.rpc, plans = kPrices }) {
   const stripe = sandbox.stripe;
   const dir = fs.mkdtempSync(path.join(os.tmpdir(), "ptg-test-"));
   assert.equal((await run(["init", "--dir", dir])).code, 0);
@@ -60,16 +65,13 @@ export async function openShop({ sandbox, upstream, routes = kPlans, mail, serve
     assert.equal(answer.status, 200, JSON.stringify(json));
     return json;
   }
-  for (const [plan, form] of Object.entries({
-    pro: { unit_amount: "2900", "recurring[interval]": "month" },
-    week: { unit_amount: "900" },
-  })) {
+  for (const [plan, form] of Object.entries(plans)) {
     const product = await api("POST", "/v1/products", { name: plan });
     await api("POST", "/v1/prices", { product: product.id, currency: "usd", lookup_key: plan, ...form });
   }
   const hook = await api("POST", "/v1/webhook_endpoints", { url: `${url}/webhooks/stripe`, "enabled_events[0]": "*", api_version: kVersion });
   const toml = sellerConfig({
-    rpc: sandbox.rpc,
+    rpc,
     upstream,
     routes,
     server: `public_url = "${url}"\n${server}`,
@@ -77,7 +79,7 @@ export async function openShop({ sandbox, upstream, routes = kPlans, mail, serve
 [license]
 issuer = "https://api.example.com"
 signing_key = "file:license.pem"
-grace_days = 3
+grace_days = ${grace}
 ${license}
 [stripe]
 api_key = "env:STRIPE_SECRET_KEY"
