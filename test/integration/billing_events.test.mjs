@@ -81,7 +81,7 @@ describe("billing 9: when something of ours or of Stripe's is not there", () => 
     const books = new DatabaseSync(path.join(shop.dir, "pontage.db"));
     const body = event("some.future.type");
     let session;
-    books.exec("BEGIN IMMEDIATE");
+    books.exec("PRAGMA busy_timeout = 5000; BEGIN IMMEDIATE");
     try {
       const refused = await shop.deliver(body);
       assert.equal(refused.status, 503, await refused.clone().text());
