@@ -46,7 +46,7 @@ export function event(type, object = { id: "x", object: "thing" }, more = {}) {
 }
 
 // The shop is closed until start(). `mail` and `sections` are TOML; {smtp} of the sandbox is for `mail`.
-export async function openShop({ sandbox, upstream, routes = kPlans, mail, server = "", sections = "", license = "", grace = 3, rpc = sandbox.rpc, plans = kPrices }) {
+export async function openShop({ sandbox, upstream, routes = kPlans, mail, server = "", sections = "", license = "", grace = 3, rpc = sandbox.rpc, plans = kPrices, stripeBase = sandbox.stripe }) {
   const stripe = sandbox.stripe;
   const dir = fs.mkdtempSync(path.join(os.tmpdir(), "ptg-test-"));
   assert.equal((await run(["init", "--dir", dir])).code, 0);
@@ -84,7 +84,7 @@ ${license}
 [stripe]
 api_key = "env:STRIPE_SECRET_KEY"
 webhook_secret = ["env:STRIPE_WEBHOOK_SECRET"]
-api_base = "${stripe}"
+api_base = "${stripeBase}"
 [mail]
 from = "Example <keys@example.com>"
 ${mail ?? `provider = "resend"\napi_key = "env:RESEND_API_KEY"\napi_base = "${sandbox.mailbox}"`}
