@@ -1,11 +1,7 @@
 #include "app/demo.h"
 
-#include <cerrno>
-#include <cstring>
-#include <fcntl.h>
 #include <filesystem>
 #include <stdlib.h>
-#include <unistd.h>
 
 #include "base/try.h"
 #include "chain/evm_rpc.h"
@@ -47,12 +43,15 @@ Task<> SampleUpstream(net::RequestHead& head, net::BodySource&, net::ResponseWri
   co_return co_await out.End();
 }
 
-std::string ConfigText(uint16_t port, const std::string& dir, const std::string& rpc,
+std::string ConfigText(const std::string& address, const std::string& dir, const std::string& rpc,
                        const std::string& upstream) {
   return "# Written by `pontage demo`, gone when it ends.\n"
          "[server]\n"
-         "listen = \"127.0.0.1:" +
-         std::to_string(port) +
+         "listen = \"" +
+         address +
+         "\"\n"
+         "public_url = \"http://" +
+         address +
          "\"\n"
          "metrics_listen = \"127.0.0.1:0\"\n"
          "log_level = \"warn\"\n\n"
@@ -77,20 +76,12 @@ std::string ConfigText(uint16_t port, const std::string& dir, const std::string&
          "[[route]]\n"
          "match = \"GET /v1/quotes/*\"\n"
          "price = \"$0.001\"\n"
+         "plans = [\"pro\"]\n"
          "description = \"A price for one symbol\"\n"
          "mime_type = \"application/json\"\n\n"
          "[[route]]\n"
          "match = \"/status\"\n"
          "price = \"free\"\n";
-}
-
-Result<> WritePrivate(const std::string& path, std::string_view text) {
-  const int fd = open(path.c_str(), O_WRONLY | O_CREAT | O_EXCL | O_CLOEXEC, 0600);
-  const bool whole =
-      fd >= 0 && write(fd, text.data(), text.size()) == static_cast<ssize_t>(text.size());
-  if (fd >= 0) close(fd);
-  if (whole) return {};
-  return Fail(Code::kConfig, "cannot write " + path + ": " + std::strerror(errno));
 }
 
 Task<buyer::Purchase> Buy(Loop& loop, std::string url, std::string rpc, const Clock& clock,
@@ -108,6 +99,16 @@ Task<buyer::Purchase> Buy(Loop& loop, std::string url, std::string rpc, const Cl
   buyer::Wanted wanted;
   wanted.url = std::move(url);
   co_return co_await payer.Buy(std::move(wanted), Deadline::In(clock, Millis(60'000)));
+}
+
+// Stripe and the mails say where the gateway is, so it is decided before it listens.
+Result<std::string> AddressOf(uint16_t port) {
+  if (port == 0) {
+    PTG_TRY(const std::unique_ptr<LocalServer> free,
+            LocalServer::Start("127.0.0.1:0", &SampleUpstream));
+    port = free->port();
+  }
+  return "127.0.0.1:" + std::to_string(port);
 }
 
 }  // namespace
@@ -131,7 +132,9 @@ Result<> Demo::Build(uint16_t port) {
   config_path_ = dir_ + "/pontage.toml";
   PTG_TRY(rpc_, LocalServer::Start("127.0.0.1:0", sandbox::RpcHandler(chain_)));
   PTG_TRY(upstream_, LocalServer::Start("127.0.0.1:0", &SampleUpstream));
-  const std::string text = ConfigText(port, dir_, rpc_->url(), upstream_->url());
+  PTG_TRY(const std::string address, AddressOf(port));
+  PTG_TRY(shop_, DemoShop::Open(dir_, "http://" + address, clock_, rng_));
+  const std::string text = ConfigText(address, dir_, rpc_->url(), upstream_->url()) + shop_->Toml();
   PTG_RUN(WritePrivate(dir_ + "/facilitator.key",
                        sandbox::IdentityOf("facilitator").key.ToHex().Reveal()));
   PTG_RUN(WritePrivate(config_path_, text));
@@ -151,6 +154,7 @@ Result<> Demo::Build(uint16_t port) {
 Demo::~Demo() {
   if (started_) house_->Stop();
   house_.reset();
+  shop_.reset();
   upstream_.reset();
   rpc_.reset();
   std::error_code ignored;
@@ -160,6 +164,11 @@ Demo::~Demo() {
 Result<buyer::Purchase> Demo::BuyOnce() {
   Loop loop;
   return loop.RunUntilDone(Buy(loop, paid_url(), rpc(), clock_, rng_));
+}
+
+Result<DemoShop::Bought> Demo::BuyLicense() {
+  Loop loop;
+  return loop.RunUntilDone(shop_->Buy(paid_url()));
 }
 
 }  // namespace pontage::app

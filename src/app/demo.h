@@ -5,14 +5,16 @@
 #include <string>
 
 #include "app/compose.h"
+#include "app/demo_shop.h"
 #include "app/local_server.h"
 #include "buyer/pay_client.h"
 #include "sandbox/dev_chain.h"
 
 namespace pontage::app {
 
-// Everything at once and offline: a dev chain, a small upstream, and in front of it a gateway with
-// its facilitator, out of a real configuration in a directory of its own.
+// Everything at once and offline: a dev chain, Stripe's double, a mailbox, a small upstream, and in
+// front of it a gateway with its facilitator and its shop, out of a real configuration in a
+// directory of its own.
 class Demo {
  public:
   // `port` is the gateway's; 0 picks one. kConnection when it is taken.
@@ -29,6 +31,10 @@ class Demo {
   // What the sample upstream sells through the gateway, for a tenth of a cent.
   std::string paid_url() const { return url() + "/v1/quotes/PTG"; }
 
+  const DemoShop& shop() const { return *shop_; }
+
+  // A license by card, which opens paid_url(), too.
+  Result<DemoShop::Bought> BuyLicense();
   // One purchase of paid_url() by the sandbox's buyer, checked on the chain.
   Result<buyer::Purchase> BuyOnce();
 
@@ -43,6 +49,7 @@ class Demo {
   sandbox::DevChain chain_;
   std::unique_ptr<LocalServer> rpc_;
   std::unique_ptr<LocalServer> upstream_;
+  std::unique_ptr<DemoShop> shop_;
   std::unique_ptr<House> house_;
   bool started_ = false;
 };

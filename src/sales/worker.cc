@@ -97,7 +97,10 @@ Task<> Worker::Close(const StoredEvent& stored, const Result<>& done) {
   } else {
     failed_.Add();
     if (parked) parked_.Add(1);
-    Log(parked ? LogLevel::kError : LogLevel::kWarn, "sales.event_failed",
+    // Somebody else looks at the same purchase, a buyer's page most likely: nothing is wrong.
+    const bool busy = done.error().code() == Code::kConflict;
+    const LogLevel level = parked ? LogLevel::kError : busy ? LogLevel::kInfo : LogLevel::kWarn;
+    Log(level, "sales.event_failed",
         {{"stripe_event", stored.id},
          {"type", stored.type},
          {"attempts", stored.attempts},

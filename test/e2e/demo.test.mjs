@@ -76,6 +76,46 @@ test("the shell buys, and the books know every payment of this minute", async ()
   for (const row of bought) assert.equal(row.state, "settled");
 });
 
+test("the license that was bought by card opens what asked for a payment", async () => {
+  const answer = await paste(step(4));
+  assert.match(answer, /^HTTP\/1\.1 200 /);
+  assert.match(answer, /^x-pontage-license: lic_/im);
+});
+
+test("buying with a test card in a browser gives a license by mail, which passes the same route", async () => {
+  const [shop, mailbox] = step(5).split("\n").map((line) => line.trim()).filter(Boolean);
+  const [, paid] = step(1).match(/(http:\/\/\S+)/);
+  assert.equal((await fetch(paid)).status, 402);
+  const asBrowser = { redirect: "manual", headers: { accept: "text/html" } };
+  const page = await (await fetch(shop, asBrowser)).text();
+  // What the page's form sends, and where to.
+  const [, method, action] = [/<form[^>]*method="?(\w+)/i, /<form[^>]*action="([^"]+)"/i].reduce((all, one) => [...all, page.match(one)?.[1]], [""]);
+  assert.equal(method.toLowerCase(), "post", page);
+  const plan = page.match(/name="?plan"?[^>]*value="?([\w-]+)|value="?([\w-]+)"?[^>]*name="?plan/);
+  const email = "you@company.example";
+  const sent = { ...asBrowser, method: "POST", body: new URLSearchParams({ plan: plan[1] ?? plan[2], email }) };
+  const opened = await fetch(new URL(action, shop), sent);
+  assert.equal(opened.status, 303, await opened.text());
+  const hosted = opened.headers.get("location");
+  assert.match(await (await fetch(hosted, asBrowser)).text(), /name="outcome" value="paid"/);
+  const back = await fetch(hosted, { ...asBrowser, method: "POST", body: new URLSearchParams({ outcome: "paid" }) });
+  assert.equal(back.status, 303);
+  assert.equal((await fetch(back.headers.get("location"), asBrowser)).status, 200);
+  // The mailbox as a browser shows it.
+  let license;
+  for (const end = Date.now() + 20_000; !license; await new Promise((resolve) => setTimeout(resolve, 200))) {
+    assert.ok(Date.now() < end, "no mail came");
+    const list = await (await fetch(mailbox, asBrowser)).text();
+    for (const [, where] of list.matchAll(/href="([^"]*\/mail\/[^"]+)"/g)) {
+      const mail = await (await fetch(new URL(where, mailbox), asBrowser)).text();
+      if (mail.includes(email)) license = mail.match(/eyJ[\w-]+\.[\w-]+\.[\w-]+/)?.[0];
+    }
+  }
+  const answer = await fetch(paid, { headers: { authorization: `Bearer ${license}` } });
+  assert.equal(answer.status, 200);
+  assert.match(answer.headers.get("x-pontage-license"), /^lic_/);
+});
+
 test("what is free is free", async () => {
   const gateway = said.match(/gateway\s+(http:\/\/\S+)/)[1];
   assert.equal((await fetch(`${gateway}/status`)).status, 200);
@@ -88,6 +128,7 @@ test("a demo told once ends by itself, well, and leaves nothing", async () => {
   assert.match(stdout, /402/);
   assert.match(stdout, /receipt: transaction 0x[0-9a-f]{64}/);
   assert.match(stdout, new RegExp(`the seller now has ${kPrice}`));
+  assert.match(stdout, /mail "Your license for .*\n.* with it\n +200 +\{"symbol"/);
   const left = fs.readdirSync(os.tmpdir()).filter((f) => f.startsWith("pontage-demo"));
   assert.deepEqual(left.filter((f) => !before.has(f)), []);
 });

@@ -40,7 +40,8 @@ std::string Snippet(const Demo& demo, const std::string& key) {
          "node buy.mjs";
 }
 
-Json Machine(Demo& demo, const buyer::Purchase& bought, const std::string& key) {
+Json Machine(Demo& demo, const buyer::Purchase& bought, const DemoShop::Bought& license,
+             const std::string& key) {
   return Json::Object({{"event", "demo.ready"},
                        {"url", demo.url()},
                        {"metrics", demo.metrics_url()},
@@ -48,6 +49,13 @@ Json Machine(Demo& demo, const buyer::Purchase& bought, const std::string& key) 
                        {"config", demo.config_path()},
                        {"paid_url", demo.paid_url()},
                        {"buyer_key", key},
+                       {"stripe", demo.shop().stripe_url()},
+                       {"mailbox", demo.shop().mailbox_url()},
+                       {"license", Json::Object({{"plan", demo.shop().plan()},
+                                                 {"license", license.license},
+                                                 {"mail", license.mail_id},
+                                                 {"status", license.status},
+                                                 {"body", license.body}})},
                        {"payment", Json::Object({{"outcome", buyer::ToString(bought.outcome)},
                                                  {"status", bought.status},
                                                  {"price", bought.choice->price.ToString()},
@@ -58,11 +66,15 @@ Json Machine(Demo& demo, const buyer::Purchase& bought, const std::string& key) 
 
 // The story so far and the three things to try next. Printed the same to a file as to a terminal:
 // whoever reads it pastes from it.
-void Tell(Demo& demo, const buyer::Purchase& bought) {
-  PrintLine("Pontage is up, with a chain of its own and a sample API behind it.\n");
+void Tell(Demo& demo, const buyer::Purchase& bought, const DemoShop::Bought& license) {
+  PrintLine(
+      "Pontage is up, with a chain, a Stripe and a mailbox of its own, and a sample API behind "
+      "it.\n");
   PrintLine("  gateway      " + demo.url() + "   GET /v1/quotes/* costs $0.001, /status is free");
   PrintLine("  metrics      " + demo.metrics_url() + "/metrics");
   PrintLine("  chain (rpc)  " + demo.rpc() + "   Base Sepolia's id and USDC, offline");
+  PrintLine("  price list   " + demo.url() + "/billing   a license for $29 a month, by card");
+  PrintLine("  mailbox      " + demo.shop().mailbox_url() + "   where the licenses arrive");
   PrintLine("  books        " + demo.config_path() + " (gone when the demo ends)\n");
   PrintLine("One call was just bought:\n");
   PrintLine("  GET " + demo.paid_url());
@@ -74,9 +86,16 @@ void Tell(Demo& demo, const buyer::Purchase& bought) {
   PrintLine("       seen on the chain; the seller now has " +
             demo.chain().BalanceOf(sandbox::IdentityOf("seller").address).ToDecimal() +
             " atomic units\n");
+  PrintLine("And a license, with a test card:\n");
+  PrintLine("  POST " + demo.url() + "/billing/checkout, paid at Stripe's page");
+  PrintLine("  mail \"" + license.subject + "\": " + demo.shop().mailbox_url() + "/mail/" +
+            license.mail_id);
+  PrintLine("  GET " + demo.paid_url() + " with it");
+  PrintLine("  " + std::to_string(license.status) + "  " +
+            license.body.substr(0, license.body.find('\n')) + "\n");
 }
 
-void TellNext(Demo& demo, const std::string& key, bool once) {
+void TellNext(Demo& demo, const std::string& key, const std::string& license, bool once) {
   const std::string program = ThisProgram();
   PrintLine(once ? "Try next, with the demo started again without --once:\n" : "Try next:\n");
   PrintLine("1. See what it costs, as anybody's client does:\n");
@@ -86,6 +105,11 @@ void TellNext(Demo& demo, const std::string& key, bool once) {
   PrintLine("3. Buy it from the shell, then ask the books what happened:\n");
   PrintLine("PONTAGE_BUYER_KEY=" + key + " " + program + " pay " + demo.paid_url());
   PrintLine(program + " payments --config " + demo.config_path() + "\n");
+  PrintLine("4. Show the license that was bought, as curl and every SDK can:\n");
+  PrintLine("curl -i -H 'Authorization: Bearer " + license + "' " + demo.paid_url() + "\n");
+  PrintLine("5. Buy one yourself, in a browser, with a test card; the mail is in the mailbox:\n");
+  PrintLine("  " + demo.url() + "/billing");
+  PrintLine("  " + demo.shop().mailbox_url() + "\n");
   PrintLine("The key is the sandbox buyer's: public, and worth nothing anywhere else.");
 }
 
@@ -102,12 +126,18 @@ int RunDemo(const CommonOptions& common, const DemoOptions& options) {
                                                        std::string(ToString(bought->outcome)) +
                                                        ": " + bought->why));
   }
+  const auto license = (*demo)->BuyLicense();
+  if (!license) return FailWith(common, license.error());
+  if (license->status != 200) {
+    return FailWith(common,
+                    Error(Code::kInternal, "the demo's license opened nothing: " + license->body));
+  }
   const std::string key(sandbox::IdentityOf("buyer").key.ToHex().Reveal());
   if (common.json) {
-    PrintJson(Machine(**demo, *bought, key));
+    PrintJson(Machine(**demo, *bought, *license, key));
   } else {
-    Tell(**demo, *bought);
-    TellNext(**demo, key, options.once);
+    Tell(**demo, *bought, *license);
+    TellNext(**demo, key, license->license, options.once);
   }
   if (options.once) return kDone;
   if (!common.json) PrintLine("Ctrl-C ends the demo.");
