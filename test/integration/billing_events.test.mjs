@@ -99,6 +99,11 @@ describe("billing 9: when something of ours or of Stripe's is not there", () => 
     assert.ok(rowOf(idOf(body)));
   });
   test("what was acknowledged and then fails is tried again by us, and not by Stripe", async () => {
+    // Nobody else is to meet the fault.
+    await until("all is quiet", async () => {
+      const { deliveries_waiting } = await (await fetch(`${sandbox.stripe}/_test/state`)).json();
+      return deliveries_waiting === 0 && shop.rows("SELECT count(*) AS n FROM stripe_event WHERE state = 'new'")[0].n === 0;
+    }, 70_000);
     await shop.action("faults", { drop: "1000" });
     const session = await shop.press(await shop.checkout("pro", "eve@example.com"));
     const subscription = await shop.subscriptionOf(session);
