@@ -4,6 +4,7 @@ import assert from "node:assert/strict";
 import path from "node:path";
 import { DatabaseSync } from "node:sqlite";
 import { after, before, describe, test } from "node:test";
+import Stripe from "stripe";
 import { event, kPlans, openShop, sign, until } from "../rig/src/shop.mjs";
 import { startSandbox } from "../rig/src/sandbox.mjs";
 import { startUpstream } from "../rig/src/upstream.mjs";
@@ -32,6 +33,20 @@ const again = async (one, change = {}) => {
   assert.equal((await shop.deliver(body)).status, 200);
   await ended(body);
 };
+
+describe("billing 3: what Stripe's own client signs", () => {
+  test("is believed: a hundred bodies, with letters, lines and escapes of all kinds", async () => {
+    const stripe = new Stripe("sk_test_x");
+    const letters = ["a", "ü", "€", "🙂", "\r\n", "\u0000", "\u2028", "\\", '"', "\t", " ", "+", "%0a", "."];
+    for (let i = 0; i < 100; ++i) {
+      const text = Array.from({ length: i }, () => letters[Math.floor(Math.random() * letters.length)]).join("");
+      const payload = event("some.future.type", { id: "x", object: "thing", text, [`k${i}`]: i }) + (i % 2 ? "\r\n" : "");
+      const header = stripe.webhooks.generateTestHeaderString({ payload, secret: shop.secret });
+      assert.equal((await shop.deliver(payload, header)).status, 200, payload);
+      assert.equal((await shop.deliver(`${payload} `, header)).status, 400);
+    }
+  });
+});
 
 describe("billing 6: what comes late changes nothing", () => {
   test("created (incomplete) behind updated (active) leaves active", async () => {
@@ -206,6 +221,95 @@ describe("what is no event of Stripe's", () => {
     await until("parked", () => rowOf(idOf(body)).state === "parked");
     const metrics = await (await fetch(`${shop.server.metricsUrl}/metrics`)).text();
     assert.match(metrics, /^pontage_stripe_events_parked [1-9]/m);
+  });
+});
+
+describe("billing 11: a thin event and its snapshot twin", () => {
+  test("are one event and one effect", async () => {
+    await shop.action("faults", { reset: "true", thin: "both" });
+    const { session } = await shop.buy("pro", "ida@example.com");
+    await shop.action("faults", { reset: "true" });
+    const subscription = await shop.subscriptionOf(session);
+    const [created] = await eventsOf("customer.subscription.created", subscription);
+    await until("done", () => rowOf(created.id)?.state === "done");
+    const rows = shop.rows("SELECT id FROM stripe_event WHERE type = 'customer.subscription.created' AND object_id = ?", subscription);
+    assert.equal(rows.length, 1);
+    assert.equal(licensesOf(subscription).length, 1);
+    await until("the mail", async () => (await shop.mailsTo("ida@example.com")).length > 0);
+    await new Promise((resolve) => setTimeout(resolve, 1_500));
+    assert.equal((await shop.mailsTo("ida@example.com")).length, 1);
+  });
+  test("a thin one alone is enough", async () => {
+    await shop.action("faults", { reset: "true", thin: "1" });
+    const { license } = await shop.buy("pro", "jo@example.com");
+    await shop.action("faults", { reset: "true" });
+    assert.equal((await shop.get("/v1/a", license)).status, 200);
+  });
+});
+
+describe("billing 10: payloads of Stripe's older versions", () => {
+  test("mean the same", async () => {
+    await shop.action("faults", { reset: "true", api_version: "2024-09-30.acacia" });
+    const { license, session } = await shop.buy("pro", "kim@example.com");
+    await shop.api("POST", "/v1/refunds", { payment_intent: await shop.paymentOf(session) });
+    await until("revoked", async () => (await shop.get("/v1/a", license)).status === 401);
+    await shop.action("faults", { reset: "true" });
+    await until("no event is left", () => shop.rows("SELECT id FROM stripe_event WHERE state = 'new' AND api_version = '2024-09-30.acacia'").length === 0, 70_000);
+    assert.equal(licensesOf(await shop.subscriptionOf(session)).length, 1);
+  });
+});
+
+describe("billing 12: another plan, bought at the portal", () => {
+  test("changes plan, limits and what it opens, with the same text", async () => {
+    const own = await startSandbox();
+    const routes = `
+[[product]]
+name = "small"
+price = "$0.001"
+[[product]]
+name = "large"
+price = "$0.01"
+[[plan]]
+name = "pro"
+product = ["small"]
+price = "$29/month"
+limits = { monthly = 5 }
+[[plan]]
+name = "team"
+product = ["small", "large"]
+price = "$99/month"
+limits = { monthly = 500 }
+[[route]]
+match = "GET /small/*"
+upstream = "api"
+product = "small"
+plans = ["pro", "team"]
+[[route]]
+match = "GET /large/*"
+upstream = "api"
+product = "large"
+plans = ["team"]
+`;
+    const plans = { pro: { unit_amount: "2900", "recurring[interval]": "month" }, team: { unit_amount: "9900", "recurring[interval]": "month" } };
+    const its = await openShop({ sandbox: own, upstream: upstream.url, routes, plans });
+    try {
+      await its.start();
+      const { license, session } = await its.buy("pro", "ann@example.com");
+      assert.equal((await its.get("/small/a", license)).status, 200);
+      assert.equal((await its.get("/large/a", license)).status, 403);
+      const subscription = await its.api("GET", `/v1/subscriptions/${await its.subscriptionOf(session)}`);
+      const { data } = await its.api("GET", "/v1/prices", { "lookup_keys[0]": "team" });
+      await its.api("POST", `/v1/subscriptions/${subscription.id}`, { "items[0][id]": subscription.items.data[0].id, "items[0][price]": data[0].id, proration_behavior: "always_invoice" });
+      // Once through the double's delivery, the worker's look and the gateway's.
+      await until("the larger plan", async () => (await its.get("/large/a", license)).status === 200, 5_000);
+      const [row] = its.rows("SELECT plan, monthly FROM license");
+      assert.deepEqual(row, { plan: "team", monthly: 500 });
+      assert.match((await its.get("/small/a", license)).headers.get("ratelimit-policy"), /q=500/);
+      assert.deepEqual({ ...(await its.api("GET", `/v1/subscriptions/${subscription.id}`)).metadata }, { ...subscription.metadata });
+    } finally {
+      await its.close();
+      await own.stop();
+    }
   });
 });
 
