@@ -12,7 +12,7 @@ CREATE TABLE command (
   actor TEXT NOT NULL,
   request_id TEXT NOT NULL,
   idempotency_key TEXT NOT NULL,
-  -- of verb, subject and payload: another question under the same key is refused
+  -- of the verb and what was asked: another question under the same key is refused
   digest TEXT NOT NULL,
   -- 'requested', 'pending' (begun; somebody outside has the last word), 'done', 'failed', 'parked' (for people)
   state TEXT NOT NULL CHECK (state IN ('requested', 'pending', 'done', 'failed', 'parked')),

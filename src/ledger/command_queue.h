@@ -32,6 +32,9 @@ struct Command {
   std::string verb;
   std::string subject;
   std::string payload;  // JSON
+  // What was asked, in whatever spelling its writer keeps to: of it only a digest is kept, and
+  // another one under the same key is another thing.
+  std::string asked = {};
   std::string actor;
   std::string request_id;
   std::string idempotency_key;
@@ -52,8 +55,8 @@ inline constexpr Millis kSecretLife{86'400'000};
 inline constexpr size_t kMaxIdempotencyKey = 255;
 
 // Writes the command down, in its state. With the same key of the same actor it is the one that is
-// there already (`again`), provided that verb, subject and payload are the same; kConflict, with
-// pointer "/idempotency-key", when they are not, and nothing is changed.
+// there already (`again`), provided that verb and `asked` are the same; kConflict, with pointer
+// "/idempotency-key", when they are not, and nothing is changed.
 struct Ordered {
   Command command;
   bool again = false;

@@ -125,6 +125,9 @@ class Ledger {
     std::string route{};
     std::string transaction{};
     size_t limit = 50;
+    // Only what is behind this row of a list before; empty: from the newest.
+    UnixMs before_created{};
+    std::string before_id{};
   };
   Task<std::vector<Reservation>> List(Filter filter, Deadline by);
   // In doubt, though the authorization ran out more than kOverdue ago: neither a chain nor the

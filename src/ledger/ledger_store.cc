@@ -118,11 +118,12 @@ constexpr db::Statement kFind{
                    " OR (tx_hash <> '' AND tx_hash = $1) OR (tx_hash <> '' AND tx_hash = $2)"
                    " ORDER BY created_ms, id LIMIT 100"};
 constexpr db::Statement kList{
-    "ledger.list",
-    "SELECT " PTG_RESERVATION_COLUMNS
-    " FROM reservation WHERE created_ms >= $1 AND ($2 = '' OR state = $2)"
-    " AND ($3 = '' OR LOWER(payer) = LOWER($3)) AND ($4 = '' OR route = $4)"
-    " AND ($5 = '' OR LOWER(tx_hash) = LOWER($5)) ORDER BY created_ms DESC, id DESC LIMIT $6"};
+    "ledger.list", "SELECT " PTG_RESERVATION_COLUMNS
+                   " FROM reservation WHERE created_ms >= $1 AND ($2 = '' OR state = $2)"
+                   " AND ($3 = '' OR LOWER(payer) = LOWER($3)) AND ($4 = '' OR route = $4)"
+                   " AND ($5 = '' OR LOWER(tx_hash) = LOWER($5))"
+                   " AND ($8 = '' OR created_ms < $7 OR (created_ms = $7 AND id < $8))"
+                   " ORDER BY created_ms DESC, id DESC LIMIT $6"};
 // Along the partial indexes: the gauges ask every second.
 constexpr db::Statement kCountOpen{
     "ledger.count_open",
@@ -392,8 +393,9 @@ Result<std::vector<Reservation>> FindReservations(db::Tx& tx, const std::string&
 Result<std::vector<Reservation>> ListReservations(db::Tx& tx, const Ledger::Filter& filter) {
   const int64_t since = filter.since ? filter.since->ms() : 0;
   const std::string state = filter.state ? std::string(ToString(*filter.state)) : std::string();
-  PTG_TRY(const db::Rows rows, tx.Run(kList, since, state, filter.payer, filter.route,
-                                      filter.transaction, static_cast<int64_t>(filter.limit)));
+  PTG_TRY(const db::Rows rows,
+          tx.Run(kList, since, state, filter.payer, filter.route, filter.transaction,
+                 static_cast<int64_t>(filter.limit), filter.before_created.ms(), filter.before_id));
   return FromRows(rows);
 }
 

@@ -13,13 +13,13 @@ using codec::Json;
 #define PTG_LICENSE_COLUMNS                                                                    \
   "id, origin, customer, email, plan, products, tier, monthly, rpm, subscription, generation," \
   " status, revoked_by, reason, paid_through_ms, expires_ms, issued_ms, signed_until_ms,"      \
-  " created_ms, updated_ms"
+  " created_ms, updated_ms, extended_ms"
 
 constexpr db::Statement kInsert{
     "license.insert",
     "INSERT INTO license (" PTG_LICENSE_COLUMNS
     ") VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12, $13, $14, $15, $16, $17, $18,"
-    " $19, $20) ON CONFLICT (origin) DO NOTHING"};
+    " $19, $20, $21) ON CONFLICT (origin) DO NOTHING"};
 constexpr db::Statement kById{"license.by_id",
                               "SELECT " PTG_LICENSE_COLUMNS " FROM license WHERE id = $1"};
 constexpr db::Statement kByOrigin{"license.by_origin",
@@ -28,6 +28,7 @@ constexpr db::Statement kList{"license.list",
                               "SELECT " PTG_LICENSE_COLUMNS
                               " FROM license WHERE ($1 = '' OR customer = $1)"
                               " AND ($2 = '' OR email = $2) AND ($3 = '' OR subscription = $3)"
+                              " AND ($6 = '' OR created_ms < $5 OR (created_ms = $5 AND id < $6))"
                               " ORDER BY created_ms DESC, id DESC LIMIT $4"};
 constexpr db::Statement kUpdate{
     "license.update",
@@ -35,11 +36,12 @@ constexpr db::Statement kUpdate{
     " monthly = $7, rpm = $8, subscription = $9, generation = $10, status = $11, revoked_by = $12,"
     " reason = $13, paid_through_ms = $14, expires_ms = $15, issued_ms = $16, signed_until_ms = "
     "$17,"
-    " updated_ms = $18 WHERE id = $1 AND (revoked_by <> 'operator' OR $12 = 'operator')"};
+    " updated_ms = $18, extended_ms = CASE WHEN $19 > extended_ms THEN $19 ELSE extended_ms END"
+    " WHERE id = $1 AND (revoked_by <> 'operator' OR $12 = 'operator')"};
 constexpr db::Statement kAppend{
     "license_feed.append",
     "INSERT INTO license_feed (seq, license, status, expires_ms, plan, generation, at_ms, hash)"
-    " VALUES ($1, $2, $3, $4, $5, $6, $7, $8)"};
+    " VALUES ($1, $2, $3, $4, $5, $6, $7, $8) ON CONFLICT (seq) DO NOTHING"};
 std::string ProductsText(const std::vector<std::string>& products) {
   Json list = Json::Array();
   for (const std::string& product : products) list.Push(product);
@@ -78,6 +80,7 @@ License FromRow(const db::Row& row) {
   out.signed_until = UnixMs(row.Int(17));
   out.created = UnixMs(row.Int(18));
   out.updated = UnixMs(row.Int(19));
+  out.extended = UnixMs(row.Int(20));
   return out;
 }
 
@@ -88,19 +91,58 @@ Entitlement WordOf(const License& license) {
           .plan = license.plan};
 }
 
-// Two that append at once take the same number: the second is kConflict, and its transaction is
-// run again by its caller.
+// Of two that append at once the second waits for the first, finds the number taken and takes the
+// next. kConflict when so many others came in between that it gave up.
 Result<> AppendToFeed(db::Tx& tx, const License& license, UnixMs now) {
-  PTG_TRY(const FeedHead head, ReadFeedHead(tx));
-  FeedEntry entry{.seq = head.seq + 1, .license = license.id, .word = WordOf(license), .hash = {}};
-  entry.hash = FeedHash(head.hash, entry);
-  PTG_RUN(tx.Run(kAppend, entry.seq, entry.license, std::string(ToString(entry.word.status)),
-                 entry.word.expires.ms(), entry.word.plan, entry.word.generation, now.ms(),
-                 entry.hash));
-  return {};
+  constexpr int kTries = 16;
+  for (int i = 0; i < kTries; ++i) {
+    PTG_TRY(const FeedHead head, ReadFeedHead(tx));
+    FeedEntry entry{
+        .seq = head.seq + 1, .license = license.id, .word = WordOf(license), .hash = {}};
+    entry.hash = FeedHash(head.hash, entry);
+    PTG_TRY(const db::Rows added,
+            tx.Run(kAppend, entry.seq, entry.license, std::string(ToString(entry.word.status)),
+                   entry.word.expires.ms(), entry.word.plan, entry.word.generation, now.ms(),
+                   entry.hash));
+    if (added.changed > 0) return {};
+  }
+  return Fail(Code::kConflict, "too many write to the feed at once");
 }
 
 }  // namespace
+
+Status StatusAt(const License& license, UnixMs now) {
+  const bool open = license.status == Status::kActive || license.status == Status::kPastDue;
+  return open && now >= license.expires ? Status::kExpired : license.status;
+}
+
+Json ToJson(const License& l, UnixMs now) {
+  Json products = Json::Array();
+  for (const std::string& product : l.products) products.Push(product);
+  Json json = Json::Object({{"id", l.id},
+                            {"status", ToString(StatusAt(l, now))},
+                            {"plan", l.plan},
+                            {"product", std::move(products)},
+                            {"tier", l.tier},
+                            {"customer", l.customer},
+                            {"email", l.email},
+                            {"subscription", l.subscription},
+                            {"generation", l.generation},
+                            {"paid_through", l.paid_through.Rfc3339()},
+                            {"expires_at", l.expires.Rfc3339()},
+                            {"issued_at", l.issued.Rfc3339()}});
+  if (l.extended > UnixMs()) json.Set("extended_until", l.extended.Rfc3339());
+  if (!l.revoked_by.empty()) json.Set("revoked_by", l.revoked_by);
+  if (!l.reason.empty()) json.Set("reason", l.reason);
+  return json;
+}
+
+std::string AuditText(const License& l) {
+  return codec::ToString(Json::Object({{"status", ToString(l.status)},
+                                       {"plan", l.plan},
+                                       {"expires_at", l.expires.Rfc3339()},
+                                       {"generation", l.generation}}));
+}
 
 Claims ClaimsOf(const License& license, std::string_view issuer) {
   Claims claims;
@@ -124,7 +166,8 @@ Result<bool> InsertLicense(db::Tx& tx, const License& l, UnixMs now) {
           tx.Run(kInsert, l.id, l.origin, l.customer, l.email, l.plan, ProductsText(l.products),
                  l.tier, l.limits.monthly, l.limits.rpm, l.subscription, l.generation,
                  std::string(ToString(l.status)), l.revoked_by, l.reason, l.paid_through.ms(),
-                 l.expires.ms(), l.issued.ms(), l.signed_until.ms(), now.ms(), now.ms()));
+                 l.expires.ms(), l.issued.ms(), l.signed_until.ms(), now.ms(), now.ms(),
+                 l.extended.ms()));
   if (rows.changed == 0) return false;
   // What its own token says needs no line: a million licenses as they were issued cost no gateway
   // anything.
@@ -147,8 +190,9 @@ Result<std::optional<License>> FindLicenseByOrigin(db::Tx& tx, std::string_view 
 }
 
 Result<std::vector<License>> ListLicenses(db::Tx& tx, const LicenseFilter& filter) {
-  PTG_TRY(const db::Rows rows, tx.Run(kList, filter.customer, filter.email, filter.subscription,
-                                      static_cast<int64_t>(filter.limit)));
+  PTG_TRY(const db::Rows rows,
+          tx.Run(kList, filter.customer, filter.email, filter.subscription,
+                 static_cast<int64_t>(filter.limit), filter.before_created.ms(), filter.before_id));
   std::vector<License> out;
   out.reserve(rows.size());
   for (const db::Row& row : rows) out.push_back(FromRow(row));
@@ -162,7 +206,7 @@ Result<bool> UpdateLicense(db::Tx& tx, const License& l, UnixMs now) {
           tx.Run(kUpdate, l.id, l.customer, l.email, l.plan, ProductsText(l.products), l.tier,
                  l.limits.monthly, l.limits.rpm, l.subscription, l.generation,
                  std::string(ToString(l.status)), l.revoked_by, l.reason, l.paid_through.ms(),
-                 l.expires.ms(), l.issued.ms(), l.signed_until.ms(), now.ms()));
+                 l.expires.ms(), l.issued.ms(), l.signed_until.ms(), now.ms(), l.extended.ms()));
   if (rows.changed == 0) return false;
   if (WordOf(*before) != WordOf(l)) PTG_RUN(AppendToFeed(tx, l, now));
   return true;

@@ -8,6 +8,7 @@
 
 #include "base/error.h"
 #include "base/time.h"
+#include "codec/json.h"
 #include "db/db.h"
 #include "license/claims.h"
 #include "license/decision.h"
@@ -33,12 +34,22 @@ struct License {
   std::string revoked_by;  // "operator" or "payment"; empty: not revoked
   std::string reason;
   UnixMs paid_through;
-  UnixMs expires;       // paid_through and the grace
+  UnixMs expires;       // paid_through and the grace, or later where the operator said so
   UnixMs issued;        // of the token in force
   UnixMs signed_until;  // its exp
   UnixMs created;
   UnixMs updated;
+  UnixMs extended;  // until when it stands by the operator's word; 0: he said nothing
 };
+
+// The status as of now: that its time has come is written down by nobody.
+Status StatusAt(const License& license, UnixMs now);
+
+// What people and programs are shown of it: id, status (as of now), plan, product, tier, customer,
+// email, subscription, generation, and times as RFC 3339.
+codec::Json ToJson(const License& license, UnixMs now);
+// What of it matters, short, as the audit keeps it: status, plan, end, generation.
+std::string AuditText(const License& license);
 
 // The claims of the token in force.
 Claims ClaimsOf(const License& license, std::string_view issuer);
@@ -56,6 +67,9 @@ struct LicenseFilter {
   std::string email{};  // in the spelling of NormalEmail
   std::string subscription{};
   size_t limit = 100;
+  // Only those behind this one of a list before; empty: from the newest.
+  UnixMs before_created{};
+  std::string before_id{};
 };
 Result<std::vector<License>> ListLicenses(db::Tx& tx, const LicenseFilter& filter);
 

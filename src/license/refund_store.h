@@ -8,6 +8,7 @@
 
 #include "base/error.h"
 #include "base/time.h"
+#include "codec/json.h"
 #include "db/db.h"
 
 // Money that goes back because somebody here ordered it, as functions inside a transaction.
@@ -33,6 +34,9 @@ struct Refund {
   UnixMs created = {};
   UnixMs updated = {};
 };
+
+// As people and programs are shown it.
+codec::Json ToJson(const Refund& refund);
 
 // kConflict when the license has an open one.
 Result<> RequestRefund(db::Tx& tx, const Refund& refund, UnixMs now);

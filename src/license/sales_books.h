@@ -73,9 +73,14 @@ struct InvoiceRow {
   std::string url;
   UnixMs created;
 };
-// Of one customer, or of all ("").
-Result<std::vector<InvoiceRow>> ListInvoices(db::Tx& tx, const std::string& customer,
-                                             const Before& before, size_t limit);
+// Of one customer, or of all (""); of one status, or of any.
+struct InvoiceFilter {
+  std::string customer = {};
+  std::string status = {};
+  Before before = {};
+  size_t limit = 50;
+};
+Result<std::vector<InvoiceRow>> ListInvoices(db::Tx& tx, const InvoiceFilter& filter);
 
 // The webhook inbox.
 struct EventRow {

@@ -1,0 +1,289 @@
+#include "license/sales_books.h"
+
+#include <algorithm>
+#include <utility>
+
+#include "base/try.h"
+
+namespace pontage::license {
+namespace {
+
+// Behind ($1, $2) of a list by time and id.
+#define PTG_BEFORE(at, id) "($2 = '' OR " at " < $1 OR (" at " = $1 AND " id " < $2))"
+
+#define PTG_CUSTOMER_COLUMNS                                                 \
+  "l.customer, l.email, l.plan, l.status, l.expires_ms, l.created_ms, l.id," \
+  " (SELECT COUNT(*) FROM license AS m WHERE m.customer = l.customer)"
+// One row of each: his newest license.
+#define PTG_NEWEST                                                           \
+  "NOT EXISTS (SELECT 1 FROM license AS n WHERE n.customer = l.customer AND" \
+  " (n.created_ms > l.created_ms OR (n.created_ms = l.created_ms AND n.id > l.id)))"
+
+constexpr db::Statement kCustomers{
+    "customer.list", "SELECT " PTG_CUSTOMER_COLUMNS " FROM license AS l WHERE " PTG_BEFORE(
+                         "l.created_ms", "l.id") " AND " PTG_NEWEST
+                                                 " ORDER BY l.created_ms DESC, l.id DESC LIMIT $3"};
+constexpr db::Statement kCustomer{"customer.find",
+                                  "SELECT " PTG_CUSTOMER_COLUMNS
+                                  " FROM license AS l WHERE l.customer = $1"
+                                  " ORDER BY l.created_ms DESC, l.id DESC LIMIT 1"};
+// Who has bought, or begun to, and has no license.
+constexpr db::Statement kBuyer{
+    "customer.buyer",
+    "SELECT email FROM (SELECT email, 1 AS place FROM purchase WHERE customer = $1 AND email <> ''"
+    " UNION ALL SELECT email, 2 FROM buyer WHERE customer = $1"
+    " UNION ALL SELECT '', 3 FROM purchase WHERE customer = $1) AS known ORDER BY place LIMIT 1"};
+constexpr db::Statement kByEmail{
+    "customer.by_email",
+    "SELECT customer FROM license WHERE email = $1 UNION SELECT customer FROM purchase"
+    " WHERE email = $1 UNION SELECT customer FROM buyer WHERE email = $1 ORDER BY 1 LIMIT $2"};
+constexpr db::Statement kByBeginning{"customer.by_beginning",
+                                     "SELECT DISTINCT customer FROM license WHERE substr(email, 1, "
+                                     "CAST($3 AS INTEGER)) = $1 ORDER BY 1 LIMIT $2"};
+constexpr db::Statement kByName{
+    "customer.by_name",
+    "SELECT customer FROM license WHERE customer = $1 OR id = $1 UNION SELECT customer FROM"
+    " purchase WHERE customer = $1 OR id = $1 UNION SELECT customer FROM buyer WHERE customer = $1"
+    " UNION SELECT customer FROM invoice WHERE id = $1 UNION SELECT p.customer FROM purchase AS p"
+    " JOIN purchase_payment AS y ON y.purchase = p.id WHERE y.payment_intent = $1"
+    " ORDER BY 1 LIMIT $2"};
+
+#define PTG_PURCHASE_COLUMNS                                                         \
+  "id, customer, email, status, plan, paid_through_ms, period_end_ms, cancel_at_ms," \
+  " invoice_url, alarm, fetched_ms, created_ms"
+constexpr db::Statement kPurchases{"purchase.list", "SELECT " PTG_PURCHASE_COLUMNS
+                                                    " FROM purchase WHERE customer = $1"
+                                                    " ORDER BY created_ms DESC, id DESC LIMIT $2"};
+constexpr db::Statement kPurchase{"purchase.read",
+                                  "SELECT " PTG_PURCHASE_COLUMNS " FROM purchase WHERE id = $1"};
+
+constexpr db::Statement kInvoices{
+    "invoice.list",
+    "SELECT id, purchase, customer, number, status, currency, due, paid, url, created_ms"
+    " FROM invoice WHERE " PTG_BEFORE(
+        "created_ms",
+        "id") " AND ($4 = '' OR customer = $4) AND ($5 = '' OR status = $5)"
+    " ORDER BY created_ms DESC, id DESC LIMIT $3"};
+
+#define PTG_EVENT_COLUMNS                                                                        \
+  "id, type, object_kind, object_id, api_version, source, state, attempts, next_ms, last_error," \
+  " created_ms, received_ms, done_ms"
+constexpr db::Statement kEvents{
+    "stripe_event.list",
+    "SELECT " PTG_EVENT_COLUMNS " FROM stripe_event WHERE " PTG_BEFORE("received_ms", "id")
+    " AND ($4 = '' OR state = $4) AND ($5 = '' OR type = $5) AND ($6 = '' OR object_id = $6)"
+    " ORDER BY received_ms DESC, id DESC LIMIT $3"};
+constexpr db::Statement kEvent{
+    "stripe_event.read", "SELECT " PTG_EVENT_COLUMNS ", payload FROM stripe_event WHERE id = $1"};
+
+#define PTG_MAIL_COLUMNS                                                                      \
+  "id, kind, license, recipient, state, attempts, next_ms, provider, last_error, created_ms," \
+  " updated_ms"
+constexpr db::Statement kMails{
+    "mail.page",
+    "SELECT " PTG_MAIL_COLUMNS " FROM mail_outbox WHERE " PTG_BEFORE("created_ms", "id")
+    " AND ($4 = '' OR state = $4) AND ($5 = '' OR license = $5)"
+    " ORDER BY created_ms DESC, id DESC LIMIT $3"};
+constexpr db::Statement kMail{"mail.read",
+                              "SELECT " PTG_MAIL_COLUMNS " FROM mail_outbox WHERE id = $1"};
+
+constexpr db::Statement kCount{
+    "sales.count",
+    "SELECT (SELECT COUNT(*) FROM stripe_event WHERE state = 'new'),"
+    " (SELECT COUNT(*) FROM stripe_event WHERE state = 'parked'),"
+    " (SELECT COUNT(*) FROM mail_outbox WHERE state IN ('queued', 'sending', 'parked')),"
+    " (SELECT COUNT(*) FROM mail_outbox WHERE state = 'dead'),"
+    " (SELECT COUNT(*) FROM command WHERE state IN ('requested', 'pending')),"
+    " (SELECT COUNT(*) FROM command WHERE state = 'parked'),"
+    " (SELECT COUNT(*) FROM refund WHERE state IN ('requested', 'pending')),"
+    " (SELECT COUNT(*) FROM purchase WHERE alarm <> '')"};
+
+#undef PTG_BEFORE
+#undef PTG_CUSTOMER_COLUMNS
+#undef PTG_NEWEST
+#undef PTG_PURCHASE_COLUMNS
+#undef PTG_EVENT_COLUMNS
+#undef PTG_MAIL_COLUMNS
+
+Customer CustomerOf(const db::Row& row, UnixMs now) {
+  License newest;
+  newest.status = ParseStatus(row.Text(3)).value_or(Status::kSuspended);
+  newest.expires = UnixMs(row.Int(4));
+  return {.id = row.Text(0),
+          .email = row.Text(1),
+          .plan = row.Text(2),
+          .status = StatusAt(newest, now),
+          .expires = newest.expires,
+          .licenses = row.Int(7),
+          .since = UnixMs(row.Int(5)),
+          .license = row.Text(6)};
+}
+
+Result<std::optional<Customer>> ReadCustomer(db::Tx& tx, const std::string& id, UnixMs now) {
+  PTG_TRY(const db::Rows rows, tx.Run(kCustomer, id));
+  if (!rows.empty()) return std::optional(CustomerOf(rows.front(), now));
+  PTG_TRY(const db::Rows bought, tx.Run(kBuyer, id));
+  if (bought.empty()) return std::optional<Customer>();
+  Customer out;
+  out.id = id;
+  out.email = bought.front().Text(0);
+  return std::optional(std::move(out));
+}
+
+PurchaseRow PurchaseOf(const db::Row& row) {
+  return {.id = row.Text(0),
+          .customer = row.Text(1),
+          .email = row.Text(2),
+          .status = row.Text(3),
+          .plan = row.Text(4),
+          .paid_through = UnixMs(row.Int(5)),
+          .period_end = UnixMs(row.Int(6)),
+          .cancel_at = UnixMs(row.Int(7)),
+          .invoice_url = row.Text(8),
+          .alarm = row.Text(9),
+          .fetched = UnixMs(row.Int(10)),
+          .created = UnixMs(row.Int(11))};
+}
+
+EventRow EventOf(const db::Row& row) {
+  return {.id = row.Text(0),
+          .type = row.Text(1),
+          .object_kind = row.Text(2),
+          .object_id = row.Text(3),
+          .api_version = row.Text(4),
+          .source = row.Text(5),
+          .state = row.Text(6),
+          .attempts = row.Int(7),
+          .next = UnixMs(row.Int(8)),
+          .last_error = row.Text(9),
+          .created = UnixMs(row.Int(10)),
+          .received = UnixMs(row.Int(11)),
+          .done = UnixMs(row.Int(12))};
+}
+
+MailRow MailOf(const db::Row& row) {
+  return {.id = row.Text(0),
+          .kind = row.Text(1),
+          .license = row.Text(2),
+          .recipient = row.Text(3),
+          .state = row.Text(4),
+          .attempts = row.Int(5),
+          .next = UnixMs(row.Int(6)),
+          .provider = row.Text(7),
+          .last_error = row.Text(8),
+          .created = UnixMs(row.Int(9)),
+          .updated = UnixMs(row.Int(10))};
+}
+
+template <typename T, typename F>
+std::vector<T> Each(const db::Rows& rows, F read) {
+  std::vector<T> out;
+  out.reserve(rows.size());
+  for (const db::Row& row : rows) out.push_back(read(row));
+  return out;
+}
+
+}  // namespace
+
+Result<std::vector<Customer>> ListCustomers(db::Tx& tx, const Before& before, size_t limit,
+                                            UnixMs now) {
+  PTG_TRY(const db::Rows rows,
+          tx.Run(kCustomers, before.at_ms, before.id, static_cast<int64_t>(limit)));
+  return Each<Customer>(rows, [now](const db::Row& row) { return CustomerOf(row, now); });
+}
+
+Result<std::vector<Customer>> SearchCustomers(db::Tx& tx, const std::string& text, size_t limit,
+                                              UnixMs now) {
+  const auto most = static_cast<int64_t>(limit);
+  PTG_TRY(db::Rows found, tx.Run(kByName, text, most));
+  const std::string email = NormalEmail(text);
+  if (found.empty()) {
+    PTG_TRY(found, tx.Run(kByEmail, email, most));
+  }
+  // Nobody of that address: perhaps it is the beginning of one. Looks at all licenses.
+  if (found.empty() && !email.empty()) {
+    // In characters, as both engines count them.
+    const auto size = std::ranges::count_if(
+        email, [](char c) { return (static_cast<unsigned char>(c) & 0xC0) != 0x80; });
+    PTG_TRY(found, tx.Run(kByBeginning, email, most, static_cast<int64_t>(size)));
+  }
+  std::vector<Customer> out;
+  for (const db::Row& row : found) {
+    PTG_TRY(std::optional<Customer> one, ReadCustomer(tx, row.Text(0), now));
+    if (one) out.push_back(*std::move(one));
+  }
+  std::ranges::sort(out, std::ranges::greater(),
+                    [](const Customer& c) { return std::pair(c.since, c.id); });
+  return out;
+}
+
+Result<std::vector<PurchaseRow>> ListPurchases(db::Tx& tx, const std::string& customer,
+                                               size_t limit) {
+  PTG_TRY(const db::Rows rows, tx.Run(kPurchases, customer, static_cast<int64_t>(limit)));
+  return Each<PurchaseRow>(rows, PurchaseOf);
+}
+
+Result<std::optional<PurchaseRow>> ReadPurchase(db::Tx& tx, const std::string& id) {
+  PTG_TRY(const db::Rows rows, tx.Run(kPurchase, id));
+  if (rows.empty()) return std::optional<PurchaseRow>();
+  return std::optional(PurchaseOf(rows.front()));
+}
+
+Result<std::vector<InvoiceRow>> ListInvoices(db::Tx& tx, const InvoiceFilter& filter) {
+  PTG_TRY(const db::Rows rows,
+          tx.Run(kInvoices, filter.before.at_ms, filter.before.id,
+                 static_cast<int64_t>(filter.limit), filter.customer, filter.status));
+  return Each<InvoiceRow>(rows, [](const db::Row& row) {
+    return InvoiceRow{.id = row.Text(0),
+                      .purchase = row.Text(1),
+                      .customer = row.Text(2),
+                      .number = row.Text(3),
+                      .status = row.Text(4),
+                      .currency = row.Text(5),
+                      .due = row.Int(6),
+                      .paid = row.Int(7),
+                      .url = row.Text(8),
+                      .created = UnixMs(row.Int(9))};
+  });
+}
+
+Result<std::vector<EventRow>> ListEvents(db::Tx& tx, const EventFilter& filter) {
+  PTG_TRY(const db::Rows rows,
+          tx.Run(kEvents, filter.before.at_ms, filter.before.id, static_cast<int64_t>(filter.limit),
+                 filter.state, filter.type, filter.object));
+  return Each<EventRow>(rows, EventOf);
+}
+
+Result<std::optional<EventWhole>> ReadEvent(db::Tx& tx, const std::string& id) {
+  PTG_TRY(const db::Rows rows, tx.Run(kEvent, id));
+  if (rows.empty()) return std::optional<EventWhole>();
+  return std::optional(EventWhole{.row = EventOf(rows.front()), .payload = rows.front().Text(13)});
+}
+
+Result<std::vector<MailRow>> ListOutbox(db::Tx& tx, const MailFilter& filter) {
+  PTG_TRY(const db::Rows rows,
+          tx.Run(kMails, filter.before.at_ms, filter.before.id, static_cast<int64_t>(filter.limit),
+                 filter.state, filter.license));
+  return Each<MailRow>(rows, MailOf);
+}
+
+Result<std::optional<MailRow>> ReadMailRow(db::Tx& tx, const std::string& id) {
+  PTG_TRY(const db::Rows rows, tx.Run(kMail, id));
+  if (rows.empty()) return std::optional<MailRow>();
+  return std::optional(MailOf(rows.front()));
+}
+
+Result<SalesTotals> CountSales(db::Tx& tx) {
+  PTG_TRY(const db::Rows rows, tx.Run(kCount));
+  const db::Row& row = rows.at(0);
+  return SalesTotals{.events_new = row.Int(0),
+                     .events_parked = row.Int(1),
+                     .mails_open = row.Int(2),
+                     .mails_dead = row.Int(3),
+                     .commands_open = row.Int(4),
+                     .commands_parked = row.Int(5),
+                     .refunds_open = row.Int(6),
+                     .alarms = row.Int(7)};
+}
+
+}  // namespace pontage::license
