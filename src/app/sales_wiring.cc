@@ -7,6 +7,7 @@
 #include "base/log.h"
 #include "base/try.h"
 #include "sales/billing_api.h"
+#include "sales/commands.h"
 #include "sales/license_api.h"
 #include "sales/mail/bounces.h"
 #include "sales/mail/outbox_worker.h"
@@ -95,6 +96,7 @@ struct SalesRole::Impl {
   std::unique_ptr<sales::Fulfilment> fulfilment;
   std::unique_ptr<sales::StripeClient> stripe;
   std::unique_ptr<sales::Worker> worker;
+  std::unique_ptr<sales::CommandWorker> commands;
   std::unique_ptr<sales::BillingApi> billing;
   std::vector<std::unique_ptr<mail::Provider>> providers;
   std::unique_ptr<mail::OutboxWorker> outbox;
@@ -189,6 +191,15 @@ Result<std::unique_ptr<SalesRole>> SalesRole::Make(const Config& config,
       h.shop, [&h](const license::Claims& claims) { return h.issuer.Issue(claims); }, clock, rng);
   PTG_RUN(h.UseStripe(config, database, metrics, clock, rng));
   PTG_RUN(h.UseMail(config, database, metrics, clock, rng));
+  h.commands = std::make_unique<sales::CommandWorker>(
+      sales::CommandWorker::Parts{.stripe = h.stripe.get(),
+                                  .worker = h.worker.get(),
+                                  .database = database,
+                                  .shop = h.shop,
+                                  .fulfilment = *h.fulfilment,
+                                  .metrics = metrics,
+                                  .clock = clock,
+                                  .rng = rng});
   return std::unique_ptr<SalesRole>(new SalesRole(std::move(impl)));
 }
 
@@ -204,6 +215,7 @@ void SalesRole::Stop() { impl_->licenses->Stop(); }
 
 void SalesRole::Start(Loop& loop) {
   if (impl_->worker) loop.Spawn(impl_->worker->Run(), "sales.inbox");
+  loop.Spawn(impl_->commands->Run(), "sales.commands");
   if (impl_->outbox) loop.Spawn(impl_->outbox->Run(), "sales.outbox");
 }
 

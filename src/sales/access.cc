@@ -42,9 +42,8 @@ Access KeepLast(const AccessFacts& facts, UnixMs now) {
   return access;
 }
 
-}  // namespace
-
-Access DecideAccess(const AccessFacts& facts, UnixMs now) {
+// Without the operator's extension.
+Access DecidePaid(const AccessFacts& facts, UnixMs now) {
   if (facts.operator_revoked || facts.refunded) {
     return {.status = Status::kRevoked, .expires_at = EndOf(facts)};
   }
@@ -72,6 +71,18 @@ Access DecideAccess(const AccessFacts& facts, UnixMs now) {
       break;
   }
   return ByTime(facts, Status::kActive, now);
+}
+
+}  // namespace
+
+Access DecideAccess(const AccessFacts& facts, UnixMs now) {
+  Access access = DecidePaid(facts, now);
+  if (!facts.extended || !facts.last || now >= *facts.extended) return access;
+  if (access.status == Status::kExpired) access.status = Status::kActive;
+  if (access.opens()) {
+    access.expires_at = std::max(access.expires_at.value_or(UnixMs()), *facts.extended);
+  }
+  return access;
 }
 
 AccessFacts FactsOf(const Projection& projection, const ProjectedItem& item, Millis grace) {

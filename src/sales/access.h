@@ -21,6 +21,7 @@ struct AccessFacts {
   bool refunded = false;                // the latest paid invoice, or the one-off, wholly
   bool disputed = false;                // a payment is in dispute, or was lost in one
   bool operator_revoked = false;        // which nothing at Stripe undoes
+  std::optional<UnixMs> extended;       // until when it stands by the operator's word
   std::optional<license::Status> last;  // what was decided before; none: no license was issued
 };
 
@@ -43,6 +44,7 @@ struct Access {
 
 // The first that applies:
 //   revoked by the operator, or refunded                 revoked
+//   extended, and what follows would be expired          active, until the extension is over
 //   canceled, incomplete_expired                         expired, from ended_at on
 //   in dispute, or lost in one                           suspended
 //   unpaid, paused                                       suspended
@@ -52,6 +54,7 @@ struct Access {
 //   paid_through and grace are over, or cancel_at is     expired
 //   past_due                                             past_due
 //   trialing, active, bought once                        active
+// An extension also moves the end of what is open; it opens nothing that is revoked or suspended.
 // Both flags of a pause say different things: the status `paused` is a trial that ended without a
 // card; pause_collection leaves the status, and changes nothing here: what was paid for is paid.
 // A question that Stripe did not answer, or with 404 or 5xx, is no fact: nothing is decided then.

@@ -235,5 +235,34 @@ TEST(DisputeTest, ShutUntilItIsWonOrClosed) {
   }
 }
 
+TEST(AccessTest, WhatTheOperatorExtended) {
+  const auto extended = [](AccessFacts& f) { f.extended = Day(60); };
+  const auto ended = [](AccessFacts& f) {
+    f.extended = Day(60);
+    f.ended_at = Day(12);
+  };
+  const auto refunded = [](AccessFacts& f) {
+    f.extended = Day(60);
+    f.refunded = true;
+  };
+  const auto disputed = [](AccessFacts& f) {
+    f.extended = Day(60);
+    f.disputed = true;
+  };
+  const auto less = [](AccessFacts& f) { f.extended = Day(20); };
+  Check({
+      {"active", With(Paid(S::kActive), extended), Day(10), kActive, Day(60)},
+      {"its period is over", With(Paid(S::kActive), extended), Day(40), kActive, Day(60)},
+      {"past_due stays so", With(Paid(S::kPastDue), extended), Day(31), kPastDue, Day(60)},
+      {"canceled", With(Paid(S::kCanceled), ended), Day(20), kActive, Day(60)},
+      {"over", With(Paid(S::kActive), extended), Day(60), kExpired},
+      {"shorter than what was paid", With(Paid(S::kActive), less), Day(10), kActive},
+      {"revoked", With(Paid(S::kActive), refunded), Day(10), kRevoked},
+      {"suspended", With(Paid(S::kActive), disputed), Day(10), kSuspended},
+      {"opens nothing that was never issued", With(Unpaid(S::kActive), extended), Day(10), kPending,
+       std::nullopt},
+  });
+}
+
 }  // namespace
 }  // namespace pontage::sales

@@ -28,6 +28,10 @@ constexpr db::Statement kLater{"stripe_event.later",
                                "UPDATE stripe_event SET state = $2, next_ms = $3, last_error = $4"
                                " WHERE id = $1 AND state = 'new'"};
 
+constexpr db::Statement kAgain{"stripe_event.again",
+                               "UPDATE stripe_event SET state = 'new', attempts = 0, next_ms = $2,"
+                               " last_error = '', done_ms = NULL WHERE id = $1"};
+
 // What Stripe or a network says of a fault is not ours to bound elsewhere.
 constexpr size_t kMaxError = 500;
 
@@ -117,6 +121,11 @@ Result<> EventLater(db::Tx& tx, const std::string& id, std::string_view error, U
   PTG_RUN(tx.Run(kLater, id, std::string(parked ? "parked" : "new"), next.ms(),
                  std::string(error.substr(0, kMaxError))));
   return {};
+}
+
+Result<bool> EventAgain(db::Tx& tx, const std::string& id, UnixMs now) {
+  PTG_TRY(const db::Rows rows, tx.Run(kAgain, id, now.ms()));
+  return rows.changed > 0;
 }
 
 Millis PauseAfter(int64_t attempts) {

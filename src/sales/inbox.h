@@ -38,6 +38,9 @@ Result<> EventDone(db::Tx& tx, const std::string& id, std::string_view state, Un
 Result<> EventLater(db::Tx& tx, const std::string& id, std::string_view error, UnixMs next,
                     bool parked);
 
+// A person wants it dealt with again, from the beginning. False when there is no such event.
+Result<bool> EventAgain(db::Tx& tx, const std::string& id, UnixMs now);
+
 // When an event that failed for the n-th time (from 1) is tried again: within 5 s, then every 30 s
 // for ten minutes, then in longer steps; kMostAttempts are parked. Pure.
 Millis PauseAfter(int64_t attempts);

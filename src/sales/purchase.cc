@@ -5,7 +5,9 @@
 #include "base/id.h"
 #include "base/log.h"
 #include "base/try.h"
+#include "ledger/audit.h"
 #include "sales/claim.h"
+#include "sales/commands.h"
 #include "sales/mail/mail_outbox.h"
 
 namespace pontage::sales {
@@ -36,6 +38,14 @@ constexpr db::Statement kFind{
 constexpr db::Statement kLink{"purchase_payment.add",
                               "INSERT INTO purchase_payment (payment_intent, purchase, disputed)"
                               " VALUES ($1, $2, 0) ON CONFLICT (payment_intent) DO NOTHING"};
+constexpr db::Statement kInvoice{
+    "invoice.save",
+    "INSERT INTO invoice (id, purchase, customer, number, status, currency, due, paid, url,"
+    " created_ms) VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10) ON CONFLICT (id) DO UPDATE SET"
+    " customer = excluded.customer, number = excluded.number, status = excluded.status,"
+    " due = excluded.due, paid = excluded.paid, url = excluded.url WHERE invoice.status <>"
+    " excluded.status OR invoice.due <> excluded.due OR invoice.paid <> excluded.paid"
+    " OR invoice.url <> excluded.url OR invoice.customer <> excluded.customer"};
 constexpr db::Statement kDispute{
     "purchase_payment.dispute",
     "INSERT INTO purchase_payment (payment_intent, purchase, disputed) VALUES ($1, $2, 1)"
@@ -90,7 +100,11 @@ Result<> Save(db::Tx& tx, const PurchaseFacts& facts, const Fulfilled& done, Uni
                  paid_through.ms(), facts.period_end.ms(), facts.cancel_at.ms(), facts.invoice_url,
                  facts.invoice_pdf, alarm, now.ms()));
   for (const std::string& payment : facts.payments) PTG_RUN(tx.Run(kLink, payment, facts.id));
-  return {};
+  for (const license::InvoiceRow& i : facts.invoices) {
+    PTG_RUN(tx.Run(kInvoice, i.id, facts.id, facts.customer, i.number, i.status, i.currency, i.due,
+                   i.paid, i.url, i.created.ms()));
+  }
+  return NoteRefunds(tx, facts.refunds, now);
 }
 
 }  // namespace
@@ -147,6 +161,7 @@ Result<License> Fulfilment::Issue(db::Tx& tx, const PurchaseFacts& facts, const 
     const Result<bool> enqueued = EnqueueLicense(tx, l, facts.invoice_url, facts.invoice_pdf, "");
     PTG_RUN(UnlessUnmailable(enqueued, l));
   }
+  PTG_RUN(TellAudit(tx, nullptr, l));
   return l;
 }
 
@@ -165,6 +180,20 @@ Result<> Fulfilment::TellRenewed(db::Tx& tx, const License& license,
   const Result<bool> enqueued =
       mail::Enqueue(tx, NewIdText("mail", clock_, rng_), mail, license.id, clock_.Now());
   return UnlessUnmailable(enqueued, license);
+}
+
+Result<> Fulfilment::TellAudit(db::Tx& tx, const License* before, const License& after) const {
+  const std::string was = before == nullptr ? "" : license::AuditText(*before);
+  std::string is = license::AuditText(after);
+  if (was == is) return {};
+  ledger::AuditEntry entry;
+  entry.actor = "stripe";
+  entry.verb = before == nullptr ? "license.issued" : "license.changed";
+  entry.subject = after.id;
+  entry.before = was;
+  entry.after = std::move(is);
+  PTG_RUN(ledger::AppendAudit(tx, std::move(entry), clock_.Now()));
+  return {};
 }
 
 Result<> Fulfilment::TellFailed(db::Tx& tx, const License& license,
@@ -211,6 +240,7 @@ Result<std::optional<License>> Fulfilment::ApplyItem(db::Tx& tx, const PurchaseF
   if (have) {
     known.last = have->status;
     known.operator_revoked = have->revoked_by == "operator";
+    if (have->extended > UnixMs()) known.extended = have->extended;
   }
   const Access access = DecideAccess(known, now);
   if (access.alarm) done.alarms.push_back(item.origin + ": " + facts.status);
@@ -245,6 +275,7 @@ Result<std::optional<License>> Fulfilment::ApplyItem(db::Tx& tx, const PurchaseF
   const bool renewed = !facts.subscription.empty() && next.status == Status::kActive &&
                        next.paid_through > have->paid_through;
   if (renewed) PTG_RUN(TellRenewed(tx, next, facts));
+  PTG_RUN(TellAudit(tx, &*have, next));
   return std::optional(std::move(next));
 }
 

@@ -10,6 +10,7 @@
 #include "base/time.h"
 #include "db/db.h"
 #include "license/license_store.h"
+#include "license/sales_books.h"
 #include "sales/access.h"
 #include "sales/shop.h"
 
@@ -37,6 +38,8 @@ struct PurchaseFacts {
   std::vector<std::string> payments;  // that paid for it
   std::string invoice_url;            // the latest's page and file
   std::string invoice_pdf;
+  std::vector<stripe::Refund> refunds;        // of the payments
+  std::vector<license::InvoiceRow> invoices;  // for people
 };
 
 // A renewal that failed, for the mail: out of the event that told.
@@ -79,6 +82,9 @@ class Fulfilment {
                                  const Access& access) const;
   Result<> TellRenewed(db::Tx& tx, const license::License& license,
                        const PurchaseFacts& facts) const;
+  // A line of the audit where something that matters of it has changed.
+  Result<> TellAudit(db::Tx& tx, const license::License* before,
+                     const license::License& after) const;
   Result<> TellFailed(db::Tx& tx, const license::License& license,
                       const FailedInvoice& failed) const;
   Result<> TellEnded(db::Tx& tx, const license::License& license, const PurchaseFacts& facts) const;

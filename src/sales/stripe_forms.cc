@@ -43,6 +43,7 @@ Form RefundForm(const RefundRequest& request) {
   if (request.amount) form.Add("amount", request.amount->count());
   form.Add("reason", request.reason);
   form.AddTo("metadata", "actor", request.actor);
+  if (!request.id.empty()) form.AddTo("metadata", kRefundKey, request.id);
   return form;
 }
 

@@ -43,6 +43,7 @@ struct RefundRequest {
   // "duplicate", "fraudulent" or "requested_by_customer": Stripe knows no other.
   std::string reason = "requested_by_customer";
   std::string actor;  // who ordered it
+  std::string id{};   // of ours, by which it is found again; empty: none
 };
 stripe::Form RefundForm(const RefundRequest& request);
 
@@ -87,6 +88,7 @@ stripe::Form PortalConfigurationForm(const PortalSetup& setup);
 
 // How our own objects are known among the account's.
 inline constexpr std::string_view kPlanKey = "plan";
+inline constexpr std::string_view kRefundKey = "refund";
 inline constexpr std::string_view kMadeByKey = "made_by";
 inline constexpr std::string_view kMadeBy = "pontage";
 

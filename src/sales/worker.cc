@@ -1,6 +1,7 @@
 #include "sales/worker.h"
 
 #include <algorithm>
+#include <span>
 
 #include "base/fault.h"
 #include "base/id.h"
@@ -19,6 +20,7 @@ constexpr Millis kEventTimeout{45'000};  // Stripe is asked some six times
 constexpr Millis kLease{60'000};         // longer than that
 constexpr size_t kAtOnce = 20;
 constexpr size_t kMaxEvent = 1 << 20;
+constexpr size_t kShown = 24;  // invoices of a purchase that are written down at a look
 
 bool IsDispute(const stripe::Event& event) { return event.object_kind == "dispute"; }
 
@@ -47,6 +49,20 @@ std::optional<FailedInvoice> FailedOf(const stripe::Event& event) {
   return FailedInvoice{.id = invoice->id.str(),
                        .amount = AmountText(invoice->amount_due, invoice->currency),
                        .pay_url = invoice->hosted_invoice_url};
+}
+
+// As people are shown it.
+license::InvoiceRow RowOf(const stripe::Invoice& invoice) {
+  license::InvoiceRow row;
+  row.id = invoice.id.str();
+  row.number = invoice.number;
+  row.status = invoice.status.text;
+  row.currency = invoice.currency;
+  row.due = invoice.amount_due.count();
+  row.paid = invoice.amount_paid.count();
+  row.url = invoice.hosted_invoice_url;
+  row.created = invoice.created;
+  return row;
 }
 
 std::vector<std::string> One(std::string id) {
@@ -282,6 +298,7 @@ Task<Worker::MoneyBack> Worker::AskMoneyBack(const std::string& purchase,
     refunds.insert(refunds.end(), some.begin(), some.end());
   }
   back.refunded = IsWhollyRefunded(paid, refunds);
+  back.refunds = std::move(refunds);
   const auto read = [purchase](db::Tx& tx) { return DisputedPayments(tx, purchase); };
   PTG_CO_TRY(const std::vector<std::string> told, co_await parts_.database.Read(read, by));
   for (const std::string& payment : told) {
@@ -315,6 +332,10 @@ Task<PurchaseFacts> Worker::AskSubscription(const stripe::SubscriptionId& id, De
   facts.status = subscription.status.text;
   facts.period_end = projection.period_end;
   facts.cancel_at = projection.cancel_at.value_or(UnixMs());
+  // Newest first; those before were seen when they were new.
+  for (const stripe::Invoice& one : std::span(invoices).first(std::min(invoices.size(), kShown))) {
+    facts.invoices.push_back(RowOf(one));
+  }
   MoneyBack back;
   if (const stripe::Invoice* latest = LatestPaid(invoices)) {
     facts.invoice_url = latest->hosted_invoice_url;
@@ -326,6 +347,7 @@ Task<PurchaseFacts> Worker::AskSubscription(const stripe::SubscriptionId& id, De
       if (!one.payment_intent.empty()) facts.payments.push_back(one.payment_intent.str());
     }
     PTG_CO_TRY(back, co_await AskMoneyBack(facts.id, facts.payments, latest->amount_paid, by));
+    facts.refunds = back.refunds;
   }
   for (const ProjectedItem& item : projection.items) {
     SoldItem sold;
@@ -355,11 +377,21 @@ Task<PurchaseFacts> Worker::AskTerm(stripe::CheckoutSession session, Deadline by
     paid_at = invoice.paid_at.value_or(paid_at);
     facts.invoice_url = invoice.hosted_invoice_url;
     facts.invoice_pdf = invoice.invoice_pdf;
+    facts.invoices.push_back(RowOf(invoice));
+  } else if (session.amount_total) {
+    license::InvoiceRow row;
+    row.id = facts.id;
+    row.status = session.payment_status.text;
+    row.currency = session.currency;
+    row.due = row.paid = session.amount_total->count();
+    row.created = session.created;
+    facts.invoices.push_back(std::move(row));
   }
   if (!session.payment_intent.empty()) facts.payments.push_back(session.payment_intent.str());
   PTG_CO_TRY(const MoneyBack back,
              co_await AskMoneyBack(facts.id, facts.payments,
                                    session.amount_total.value_or(stripe::MinorUnits()), by));
+  facts.refunds = back.refunds;
   const PlanMap prices = parts_.shop.Prices();
   std::string plan(stripe::InMetadata(session.metadata, "plan"));
   if (session.line_items && !session.line_items->empty()) {

@@ -56,6 +56,7 @@ class Worker {
   struct MoneyBack {
     bool refunded = false;
     bool disputed = false;
+    std::vector<stripe::Refund> refunds;
   };
   Task<MoneyBack> AskMoneyBack(const std::string& purchase, std::vector<std::string> payments,
                                stripe::MinorUnits paid, Deadline by);

@@ -2,6 +2,8 @@
 // (base/fault.h): while a license is made, and while a refund ends it. Started again, and asked by nobody, the process
 // comes to the same end as one that never died: one license, one mail, one line about the end.
 import assert from "node:assert/strict";
+import fs from "node:fs";
+import path from "node:path";
 import { after, before, describe, test } from "node:test";
 import { openShop, until } from "../rig/src/shop.mjs";
 import { startSandbox } from "../rig/src/sandbox.mjs";
@@ -25,13 +27,15 @@ const kBought = [
   "mail.marked",
 ];
 const kRefunded = ["event_unstored", "event_stored", "event_taken", "purchase_leased", "purchase_asked", "purchase_applied", "event_closed"];
+// Where an order of the operator's can be; ":2" of the first is when Stripe is asked what became of it.
+const kOrdered = ["command_taken", "refund_decided", "refund_made", "command_taken:2"];
 // What was under way is another's once its lease is over: a minute for an event and its purchase.
 const kLeases = 150_000;
 
 let upstream;
-async function withShop(what) {
+async function withShop(what, sections = "") {
   const sandbox = await startSandbox();
-  const shop = await openShop({ sandbox, upstream: upstream.url });
+  const shop = await openShop({ sandbox, upstream: upstream.url, sections });
   try {
     await what(shop);
   } finally {
@@ -63,7 +67,7 @@ async function diesAt(shop, point, act) {
 
 // Most of the time is waited for leases, so all run beside each other.
 process.setMaxListeners(0);
-describe("killed", { concurrency: kBought.length + kRefunded.length }, () => {
+describe("killed", { concurrency: kBought.length + kRefunded.length + kOrdered.length }, () => {
   before(async () => {
     upstream = await startUpstream();
   });
@@ -116,5 +120,35 @@ describe("killed", { concurrency: kBought.length + kRefunded.length }, () => {
         const { data } = await shop.api("GET", "/v1/refunds", { payment_intent });
         assert.equal(data.length, 1);
       }));
+  }
+
+  for (const point of kOrdered) {
+    test(`while the operator gives money back, at ${point}: one refund`, { timeout: 230_000 }, () =>
+      withShop(async (shop) => {
+        await shop.start();
+        const { license, session } = await shop.buy("pro", "cy@example.com");
+        const payment_intent = await shop.paymentOf(session);
+        await settled(shop);
+        await shop.server.stop();
+        const [{ id }] = licenses(shop);
+        const refund = () =>
+          fetch(`${shop.url}/admin/v1/licenses/${id}/refund`, {
+            method: "POST",
+            headers: { "x-admin-key": fs.readFileSync(path.join(shop.dir, "operator.key"), "utf8").trim(), "idempotency-key": "once" },
+            body: JSON.stringify({ reason: "asked for it" }),
+          });
+        await diesAt(shop, point, () => refund().catch(() => undefined));
+        await until("revoked", () => licenses(shop)[0].status === "revoked", kLeases);
+        await until("its end", () => shop.rows("SELECT state FROM refund")[0].state === "succeeded", kLeases);
+        assert.ok((await refund()).ok);
+        await settled(shop);
+        await until("refused", async () => (await shop.get("/v1/a", license)).status === 401);
+        const { data } = await shop.api("GET", "/v1/refunds", { payment_intent });
+        assert.deepEqual(data.map((one) => one.amount), [2900]);
+        assert.deepEqual(shop.rows("SELECT state FROM command").map((one) => one.state), ["done"]);
+        const verbs = shop.rows("SELECT verb FROM audit ORDER BY seq").map((one) => one.verb);
+        assert.equal(verbs.filter((verb) => verb === "license.refund").length, 1);
+        assert.equal(verbs.filter((verb) => verb === "license.refund.done").length, 1);
+      }, '[console]\noperator_key = "file:operator.key"'));
   }
 });

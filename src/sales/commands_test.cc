@@ -1,0 +1,230 @@
+// What the operator ordered, done once: each effect with the end of its command and its audit row.
+#include "sales/commands.h"
+
+#include <memory>
+#include <string>
+#include <vector>
+
+#include <gtest/gtest.h>
+
+#include "base/try.h"
+#include "io/runtime.h"
+#include "ledger/audit.h"
+#include "sales/mail/mail_outbox.h"
+#include "testing/engines.h"
+#include "testing/expect.h"
+#include "testing/stepped_clock.h"
+
+namespace pontage::sales {
+namespace {
+
+using ledger::Command;
+using ledger::CommandState;
+using license::License;
+using license::Status;
+using pontage::testing::IsOk;
+
+constexpr Millis kDay{86'400'000};
+
+class CommandsTest : public ::testing::TestWithParam<pontage::testing::EngineKind> {
+ protected:
+  CommandsTest()
+      : engine_(GetParam()),
+        database_(engine_.OpenMigrated()),
+        fulfilment_(
+            shop_,
+            [](const license::Claims& c) {
+              return "token." + c.id + "." + std::to_string(c.generation);
+            },
+            clock_, rng_),
+        worker_({.stripe = nullptr,
+                 .worker = nullptr,
+                 .database = *database_,
+                 .shop = shop_,
+                 .fulfilment = fulfilment_,
+                 .metrics = metrics_,
+                 .clock = clock_,
+                 .rng = rng_}) {
+    SoldPlan pro;
+    pro.name = "pro";
+    pro.products = {"yield"};
+    pro.days = 30;
+    shop_.plans = {{"pro", pro}};
+    shop_.issuer = "https://api.example.com";
+    shop_.grace = 3 * kDay;
+    shop_.seller = {.from = "Example <keys@example.com>",
+                    .name = "Example",
+                    .call_url = "https://api.example.com/v1/",
+                    .mcp_url = "",
+                    .manage_url = ""};
+  }
+  std::string Order(const std::string& verb, const std::string& subject,
+                    const std::string& payload) {
+    Command command;
+    command.id = "cmd_" + std::to_string(++orders_);
+    command.verb = verb;
+    command.subject = subject;
+    command.payload = payload;
+    command.asked = payload;
+    command.actor = "operator";
+    command.request_id = "req_1";
+    command.idempotency_key = command.id;
+    const auto order = [&](db::Tx& tx) { return ledger::OrderCommand(tx, command, clock_.Now()); };
+    EXPECT_THAT(database_->WriteNow(order), IsOk());
+    return command.id;
+  }
+  size_t Work() {
+    const auto done = loop_.RunUntilDone(worker_.RunOnce());
+    EXPECT_THAT(done, IsOk());
+    return done.value_or(0);
+  }
+  Command Get(const std::string& id) {
+    const auto found = database_->ReadNow([&](db::Tx& tx) { return ledger::FindCommand(tx, id); });
+    return found && *found ? **found : Command{};
+  }
+  License Lic(const std::string& id) {
+    const auto found = database_->ReadNow([&](db::Tx& tx) { return license::FindLicense(tx, id); });
+    return found && *found ? **found : License{};
+  }
+  size_t Mails() {
+    return database_->ReadNow([](db::Tx& tx) { return mail::ListMails(tx, {}); })
+        .value_or(std::vector<mail::OutboxRow>())
+        .size();
+  }
+  std::vector<ledger::AuditRow> Audit() {
+    return database_->ReadNow([](db::Tx& tx) { return ledger::ListAudit(tx, {}); })
+        .value_or(std::vector<ledger::AuditRow>());
+  }
+
+  int orders_ = 0;
+  Loop loop_;
+  pontage::testing::SteppedClock clock_;
+  SeededRng rng_{1};
+  obs::Registry metrics_;
+  Shop shop_;
+  pontage::testing::Engine engine_;
+  std::unique_ptr<db::Database> database_;
+  Fulfilment fulfilment_;
+  CommandWorker worker_;
+};
+
+INSTANTIATE_TEST_SUITE_P(Engines, CommandsTest,
+                         ::testing::ValuesIn(pontage::testing::EnginesHere()),
+                         pontage::testing::EngineName);
+
+constexpr const char* kIssue =
+    R"({"plan":"pro","customer":"acme","email":"ann@example.com","days":10,"mail":true})";
+
+TEST_P(CommandsTest, AnIssuedLicenseIsOneWithItsMailAndItsText) {
+  const std::string id = Order("license.issue", "lic_1", kIssue);
+  EXPECT_EQ(Work(), 1u);
+  const Command done = Get(id);
+  EXPECT_EQ(done.state, CommandState::kDone);
+  EXPECT_EQ(done.secret, "token.lic_1.1");
+  EXPECT_EQ(Lic("lic_1").customer, "acme");
+  EXPECT_EQ((Lic("lic_1").expires - Lic("lic_1").issued).count(), (13 * kDay).count());
+  EXPECT_EQ(Mails(), 1u);
+  ASSERT_EQ(Audit().size(), 1u);
+  EXPECT_EQ(Audit()[0].entry.verb, "license.issue.done");
+  EXPECT_EQ(Work(), 0u);
+}
+
+TEST_P(CommandsTest, APlanThatIsNotThereFailsForGood) {
+  const std::string id = Order("license.issue", "lic_1", R"({"plan":"gold","customer":"acme"})");
+  EXPECT_EQ(Work(), 1u);
+  EXPECT_EQ(Get(id).state, CommandState::kFailed);
+  EXPECT_TRUE(Get(id).outcome.contains("/plan"));
+  EXPECT_EQ(Lic("lic_1").id, "");
+  EXPECT_EQ(Audit().size(), 1u);
+}
+
+TEST_P(CommandsTest, ExtendedAndReissued) {
+  Order("license.issue", "lic_1", kIssue);
+  Work();
+  const UnixMs end = Lic("lic_1").expires;
+  Order("license.extend", "lic_1", R"({"days":5,"reason":"sorry"})");
+  EXPECT_EQ(Work(), 1u);
+  EXPECT_EQ(Lic("lic_1").expires, end + 5 * kDay);
+  EXPECT_EQ(Lic("lic_1").extended, end + 5 * kDay);
+  const std::string id = Order("license.reissue", "lic_1", R"({"mail":true})");
+  EXPECT_EQ(Work(), 1u);
+  EXPECT_EQ(Get(id).secret, "token.lic_1.2");
+  EXPECT_EQ(Lic("lic_1").signed_until, end + 5 * kDay);
+  EXPECT_EQ(Mails(), 2u);
+  // Over for a while: from now on, not from then.
+  clock_.Advance(100 * kDay);
+  Order("license.extend", "lic_1", R"({"days":5,"reason":"sorry"})");
+  EXPECT_EQ(Work(), 1u);
+  EXPECT_EQ(Lic("lic_1").expires.seconds(), (clock_.Now() + 5 * kDay).seconds());
+}
+
+TEST_P(CommandsTest, WhoeverLooksAtThePurchaseIsWaitedFor) {
+  License l;
+  l.id = "lic_9";
+  l.origin = "sub:sub_1:si_1";
+  l.plan = "pro";
+  l.subscription = "sub_1";
+  l.expires = clock_.Now() + kDay;
+  const auto insert = [&](db::Tx& tx) -> Result<> {
+    PTG_RUN(license::InsertLicense(tx, l, clock_.Now()));
+    PTG_RUN(LeasePurchase(tx, "sub_1", "somebody", clock_.Now(), Millis(60'000)));
+    return {};
+  };
+  ASSERT_THAT(database_->WriteNow(insert), IsOk());
+  const std::string id = Order("license.extend", "lic_9", R"({"days":5,"reason":"sorry"})");
+  EXPECT_EQ(Work(), 1u);
+  EXPECT_EQ(Get(id).state, CommandState::kRequested);
+  clock_.Advance(Millis(70'000));
+  EXPECT_EQ(Work(), 1u);
+  EXPECT_EQ(Get(id).state, CommandState::kDone);
+}
+
+// A refund that Stripe has made, and of which its answer was lost: its id in the metadata says so.
+TEST_P(CommandsTest, ARefundIsKnownByItsIdAndEndsWithItsCommand) {
+  const std::string id = Order("license.refund", "lic_1", "{}");
+  license::Refund refund;
+  refund.id = "rfd_1";
+  refund.command = id;
+  refund.license = "lic_1";
+  refund.purchase = "sub_1";
+  stripe::Refund said;
+  said.id = stripe::RefundId("re_1");
+  said.status = stripe::WordOf<stripe::RefundStatus>("pending");
+  said.metadata.emplace("refund", "rfd_1");
+  const auto note = [&] {
+    return database_->WriteNow([&](db::Tx& tx) { return NoteRefunds(tx, {said}, clock_.Now()); });
+  };
+  const auto state = [&] {
+    const auto found =
+        database_->ReadNow([&](db::Tx& tx) { return license::FindRefund(tx, "rfd_1"); });
+    return found && *found ? (*found)->state : "";
+  };
+  ASSERT_THAT(database_->WriteNow(
+                  [&](db::Tx& tx) { return license::RequestRefund(tx, refund, clock_.Now()); }),
+              IsOk());
+  EXPECT_THAT(note(), IsOk());
+  EXPECT_EQ(state(), "pending");
+  EXPECT_FALSE(Get(id).over());
+  said.status = stripe::WordOf<stripe::RefundStatus>("succeeded");
+  said.metadata.clear();
+  EXPECT_THAT(note(), IsOk());
+  EXPECT_EQ(state(), "succeeded");
+  EXPECT_EQ(Get(id).state, CommandState::kDone);
+  said.status = stripe::WordOf<stripe::RefundStatus>("failed");
+  EXPECT_THAT(note(), IsOk());
+  EXPECT_EQ(state(), "succeeded") << "an end is an end";
+  EXPECT_EQ(Audit().size(), 1u);
+}
+
+TEST(CommandFaultsTest, WhatIsTriedAgain) {
+  for (const Code code : {Code::kStore, Code::kTimeout, Code::kRateLimited, Code::kUpstreamTimeout,
+                          Code::kUpstreamUnreachable, Code::kOverloaded}) {
+    EXPECT_TRUE(MayTryAgain(Error(code, "x")));
+  }
+  for (const Code code : {Code::kBadRequest, Code::kNotFound, Code::kConflict, Code::kForbidden}) {
+    EXPECT_FALSE(MayTryAgain(Error(code, "x")));
+  }
+}
+
+}  // namespace
+}  // namespace pontage::sales
