@@ -9,6 +9,7 @@
 
 #include "app/chains.h"
 #include "app/close_watch.h"
+#include "app/console_wiring.h"
 #include "app/facilitator_wiring.h"
 #include "app/gateway_wiring.h"
 #include "app/license_feed.h"
@@ -119,6 +120,7 @@ struct House::Impl {
   std::unique_ptr<Chains> chains;
   std::unique_ptr<facilitator::FacilitatorApi> api;
   std::unique_ptr<SalesRole> sales;
+  std::unique_ptr<ConsoleRole> console;
   std::unique_ptr<GatewayShared> shared;
   std::shared_ptr<const gateway::Site> site;  // of the sweeper's loop
   std::unique_ptr<paywall::Sweeper> sweeper;
@@ -177,8 +179,12 @@ Result<> House::Impl::ReadTlsFiles() {
 std::vector<Door> House::Impl::Doors() const {
   std::vector<Door> doors;
   if (api) doors.push_back(DoorOf(*api));
-  if (!sales) return doors;
-  for (Door& door : sales->Doors()) doors.push_back(std::move(door));
+  if (sales) {
+    for (Door& door : sales->Doors()) doors.push_back(std::move(door));
+  }
+  if (console) {
+    for (Door& door : console->Doors()) doors.push_back(std::move(door));
+  }
   return doors;
 }
 
@@ -195,6 +201,9 @@ Result<> House::Impl::Build() {
   }
   if (sales_role()) {
     PTG_TRY(sales, SalesRole::Make(config, PublicUrl(), *store.database, metrics, clock, rng));
+  }
+  if (Has(roles, "console")) {
+    PTG_TRY(console, ConsoleRole::Make(config, *store.database, clock, rng));
   }
   shared = std::make_unique<GatewayShared>(GatewayShared::Parts{
       .ledger = *ledger,

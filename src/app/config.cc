@@ -437,6 +437,7 @@ std::vector<std::string> Config::Roles() const {
       std::ranges::any_of(chains, [](const ChainConfig& chain) { return chain.has_signer; });
   if (signs && (x402.local_facilitator || facilitator.present)) out.emplace_back("facilitator");
   if (!license.signing_key.empty()) out.emplace_back("sales");
+  if (console.present) out.emplace_back("console");
   return out;
 }
 

@@ -197,9 +197,21 @@ struct StripeConfig {
   std::vector<Secret> webhook_secrets;
   std::string api_base = "https://api.stripe.com";
 };
+struct ConsoleKeyConfig {
+  std::string name;
+  Secret key;
+  std::vector<std::string> scopes;
+  int line = 0;
+};
 struct ConsoleConfig {
   bool present = false;
   Secret operator_key;
+  Secret session_key;
+  int64_t refunds_per_day = 20;
+  Money refund_limit = Money::Micros(1'000'000'000);
+  std::string sales_store;   // empty: store.url
+  std::string ledger_store;  // the same
+  std::vector<ConsoleKeyConfig> keys;
 };
 struct TierConfig {
   std::string name;

@@ -214,8 +214,29 @@ constexpr std::array kRows = {
            "Signing secrets of the endpoint `/webhooks/stripe`; several while one is rolled."},
     KeyRow{"stripe.api_base", kString, "\"https://api.stripe.com\"", "Where Stripe is."},
 
-    KeyRow{"console", kTable, "", "The operator's pages.", kLater},
-    KeyRow{"console.operator_key", kSecret, "", "Login of `/admin`.", kLater},
+    KeyRow{"console", kTable, "", "The operator's pages and API, `/admin`."},
+    KeyRow{
+        "console.operator_key", kSecret, "",
+        "Login of `/admin`, and the `X-Admin-Key` of `/admin/v1`; it may do everything. At least "
+        "16 characters, else nothing starts."},
+    KeyRow{"console.session_key", kSecret, "",
+           "What sessions of the pages are kept with; another one ends them. Without one a restart "
+           "does."},
+    KeyRow{"console.refunds_per_day", kInt, "20", "Refunds that may be ordered within 24 hours."},
+    KeyRow{
+        "console.refund_limit", kMoney, "\"$1000\"",
+        "What may be given back within 24 hours, in dollars and as many of every other currency; "
+        "`$0`: whatever."},
+    KeyRow{"console.sales_store", kString, "",
+           "The store of the role `sales`, where it is not `store.url`."},
+    KeyRow{"console.ledger_store", kString, "",
+           "The store of the gateways, where it is not `store.url`."},
+    KeyRow{"console.key", kTables, "", "A key that may do less."},
+    KeyRow{"console.key.name", kString, "", "What the audit calls it, as `key:NAME`."},
+    KeyRow{"console.key.key", kSecret, "", "As `operator_key`."},
+    KeyRow{"console.key.scopes", kStrings, "[\"read\"]",
+           "`read`; `support`: reissue, extend, re-run an event, retry a mail; `refund`; `owner`: "
+           "everything. Each but `read` reads, too."},
 
     KeyRow{"tier", kTables, "", "Tenants' limits.", kLater},
     KeyRow{"tier.name", kString, "", "What plans call it.", kLater},

@@ -1,6 +1,7 @@
 #include <algorithm>
 
 #include "app/config_sections.h"
+#include "console/keys.h"
 
 // Sections that later versions act on. Their form is judged now, so that a file written for them
 // keeps its meaning; a secret of theirs that is missing stops nothing.
@@ -120,6 +121,41 @@ void ReadMail(const Section& s, MailConfig& to) {
   to.receipts = s.BoolOr("receipts", true);
 }
 
+// Of a key that is there; that one is missing is for the start to say.
+void CheckKey(const Section& s, std::string_view name, const Secret& key) {
+  if (key.empty()) return;
+  const auto weak = console::WeaknessOf(key.Reveal());
+  if (weak) s.Fault(name, "a key that cannot be used: " + *weak, "32 random bytes in base64");
+}
+
+void ReadConsole(const Section& s, ConsoleConfig& to) {
+  to.present = s.present();
+  to.operator_key = s.OneSecret("operator_key");
+  CheckKey(s, "operator_key", to.operator_key);
+  to.session_key = s.OneSecret("session_key");
+  CheckKey(s, "session_key", to.session_key);
+  to.refunds_per_day = s.Int("refunds_per_day", 0, 1'000'000).value_or(to.refunds_per_day);
+  to.refund_limit = s.Price("refund_limit").value_or(to.refund_limit);
+  to.sales_store = s.StringOr("sales_store", "");
+  to.ledger_store = s.StringOr("ledger_store", "");
+  for (const Section& one : s.Children("key")) {
+    ConsoleKeyConfig key{.name = one.RequiredString("name", "what the audit calls it"),
+                         .key = one.OneSecret("key"),
+                         .scopes = one.Strings("scopes"),
+                         .line = one.line()};
+    CheckKey(one, "key", key.key);
+    if (key.scopes.empty()) key.scopes.emplace_back("read");
+    for (const std::string& scope : key.scopes) {
+      if (console::ParseScope(scope)) continue;
+      one.Fault("scopes", QuoteToml(scope), "read, support, refund or owner");
+    }
+    if (std::ranges::find(to.keys, key.name, &ConsoleKeyConfig::name) != to.keys.end()) {
+      one.Fault("name", one.Found("name") + " a second time", "a name of its own");
+    }
+    to.keys.push_back(std::move(key));
+  }
+}
+
 }  // namespace
 
 void ReadProducts(const Section& root, std::vector<ProductConfig>& to) {
@@ -149,9 +185,7 @@ void ReadLaterSections(const Section& root, Config& config) {
   config.stripe.api_key = stripe.OneSecret("api_key");
   config.stripe.webhook_secrets = stripe.Secrets("webhook_secret");
   config.stripe.api_base = stripe.UrlOr("api_base", config.stripe.api_base);
-  const Section console = Later(root, "console");
-  config.console.present = console.present();
-  config.console.operator_key = console.OneSecret("operator_key");
+  ReadConsole(Later(root, "console"), config.console);
   ReadMail(Later(root, "mail"), config.mail);
 
   for (const RouteConfig& route : config.routes) {

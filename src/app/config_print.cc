@@ -184,6 +184,24 @@ void PrintLicenses(const Config& c, std::string& out) {
     if (!limits.empty()) out += "\nlimits = { " + limits + " }";
     out += '\n';
   }
+  if (c.console.present) {
+    const ConsoleConfig& k = c.console;
+    out += "\n[console]\n";
+    if (!k.operator_key.empty()) out += "operator_key = " + Shown(k.operator_key) + '\n';
+    if (!k.session_key.empty()) out += "session_key = " + Shown(k.session_key) + '\n';
+    out += "refunds_per_day = " + std::to_string(k.refunds_per_day);
+    out += "\nrefund_limit = " + QuoteToml(k.refund_limit.ToString()) + '\n';
+    if (!k.sales_store.empty())
+      out += "sales_store = " + QuoteToml(RedactUrl(k.sales_store)) + '\n';
+    if (!k.ledger_store.empty()) {
+      out += "ledger_store = " + QuoteToml(RedactUrl(k.ledger_store)) + '\n';
+    }
+    for (const ConsoleKeyConfig& key : k.keys) {
+      out += "\n[[console.key]]\nname = " + QuoteToml(key.name);
+      if (!key.key.empty()) out += "\nkey = " + Shown(key.key);
+      out += "\nscopes = " + List(key.scopes) + '\n';
+    }
+  }
   if (c.stripe.present) {
     out += "\n[stripe]\n";
     if (!c.stripe.api_key.empty()) out += "api_key = " + Shown(c.stripe.api_key) + '\n';

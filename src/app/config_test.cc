@@ -133,7 +133,7 @@ TEST(ConfigTest, TheWholeFileBecomesValues) {
   EXPECT_EQ(c.routes[2].price, Money::Micros(50'000)) << "the product's";
   EXPECT_EQ(c.routes[2].description, "Yields, judged");
   EXPECT_EQ(c.routes[2].free_quota->window, Millis(86'400'000));
-  EXPECT_EQ(c.Roles(), (std::vector<std::string>{"gateway", "facilitator"}));
+  EXPECT_EQ(c.Roles(), (std::vector<std::string>{"gateway", "facilitator", "console"}));
   EXPECT_EQ(c.mcps[0].tools[0].second, "$0.002");
   EXPECT_EQ(c.plans[0].limits.size(), 2u);
   EXPECT_TRUE(c.stripe.present);

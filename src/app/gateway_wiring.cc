@@ -72,8 +72,8 @@ void WarnOfRoutes(const gateway::Site& site) {
   for (const std::string_view path :
        {"/healthz", "/readyz", "/health", "/facilitator/verify", "/facilitator/settle",
         "/facilitator/supported", "/v1/entitlements", "/.well-known/jwks.json", "/billing",
-        "/billing/checkout", "/billing/success", "/billing/claim", "/billing/portal", "/billing/resend",
-        "/webhooks/stripe"}) {
+        "/billing/checkout", "/billing/success", "/billing/claim", "/billing/portal",
+        "/billing/resend", "/webhooks/stripe", "/admin", "/admin/v1"}) {
     const std::optional<size_t> index = site.table.Match("GET", path);
     if (!index || !site.table.NamesOnePath(*index)) continue;
     warn("route \"" + site.routes[*index].match + "\" hides the built-in path");

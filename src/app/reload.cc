@@ -58,6 +58,19 @@ bool OtherMail(const Config& x, const Config& y) {
          a.receipts != b.receipts;
 }
 
+bool OtherConsole(const Config& a, const Config& b) {
+  const ConsoleConfig& x = a.console;
+  const ConsoleConfig& y = b.console;
+  const bool same_keys =
+      std::ranges::equal(x.keys, y.keys, [](const ConsoleKeyConfig& k, const ConsoleKeyConfig& l) {
+        return k.name == l.name && Same(k.key, l.key) && k.scopes == l.scopes;
+      });
+  return x.present != y.present || !Same(x.operator_key, y.operator_key) ||
+         !Same(x.session_key, y.session_key) || x.refunds_per_day != y.refunds_per_day ||
+         x.refund_limit != y.refund_limit || x.sales_store != y.sales_store ||
+         x.ledger_store != y.ledger_store || !same_keys;
+}
+
 // What the role `sales` sells: the gateway takes plans anew, the shop is as it was at start.
 bool OtherSale(const Config& a, const Config& b) {
   if (a.license.signing_key.empty() || a.stripe.api_key.empty()) return false;
@@ -106,6 +119,7 @@ const std::vector<Row>& Rows() {
                 !Same(a.stripe.webhook_secrets, b.stripe.webhook_secrets) ||
                 a.stripe.api_base != b.stripe.api_base;
        }},
+      {"console", OtherConsole},
       {"mail", OtherMail},
       {"plan", OtherSale},
       {"chain", OtherChains},
@@ -162,6 +176,7 @@ Config Applied(Config running, Config wanted) {
   wanted.license.signing_key = std::move(running.license.signing_key);
   wanted.stripe = std::move(running.stripe);
   wanted.mail = std::move(running.mail);
+  wanted.console = std::move(running.console);
   wanted.chains = std::move(running.chains);
   return wanted;
 }

@@ -54,9 +54,10 @@ struct Caller {
   Scopes scopes;
 };
 
-// Wrong tries: of one address kTries at once and then one each kEach, of all together ten times
-// that. Right ones cost nothing, but an address that is out of tries is not even asked. Safe to use
-// from every loop.
+// Wrong tries: of one address (of IPv6: its /64) kTries at once and then one each kEach. Right ones
+// cost nothing, but an address that is out of tries is not even asked. No bound over all addresses:
+// guessing a key of kLeastKey is hopeless, and shutting the operator out is not. Safe to use from
+// every loop.
 class WrongTries {
  public:
   static constexpr int64_t kTries = 10;
@@ -75,7 +76,6 @@ class WrongTries {
   Bucket* Find(std::string_view address, SteadyMs now);
   std::mutex mutex_;
   std::vector<Bucket> buckets_;
-  SteadyMs all_full_at_{};
 };
 
 // The keys of the configuration. Every key is compared, each in constant time.

@@ -1,5 +1,6 @@
 #pragma once
 
+#include <initializer_list>
 #include <span>
 #include <string>
 #include <string_view>
@@ -41,8 +42,23 @@ class OperatorApi {
     std::string id;  // what stands for {id} in the path
     web::Fields query;
     codec::Json body;  // an object, of calls that have one
-    Who who;
+    std::string idempotency_key;
+    std::string request_id;
     Deadline by = Deadline::Never();
+
+    // Every call begins with one of these two: names the members that it knows, and fails with the
+    // pointer of the first that it does not.
+    Result<> Knows(std::initializer_list<std::string_view> names) const;
+    // Of a list: and limit and cursor.
+    Result<PageAsk> Page(std::initializer_list<std::string_view> names) const;
+    std::string Query(std::string_view name) const { return std::string(query.Get(name)); }
+    // Of the body, by kind; what is absent or null is the fallback.
+    Result<std::string> Text(std::string_view name) const;
+    Result<int64_t> Int(std::string_view name) const;
+    Result<bool> Bool(std::string_view name, bool fallback) const;
+    Who who() const {
+      return {.actor = caller.name, .request_id = request_id, .idempotency_key = idempotency_key};
+    }
   };
   using Act = Task<web::Answer> (OperatorApi::*)(Call call);
   struct Route {
@@ -56,13 +72,15 @@ class OperatorApi {
   static constexpr size_t kMaxBody = 16 << 10;
 
  private:
-  Task<web::Answer> Decide(net::RequestHead& head, net::BodySource& body, std::string request_id);
+  Task<web::Answer> Decide(const net::RequestHead& head, net::BodySource& body,
+                           std::string request_id);
 
   Task<web::Answer> Look(Call call);
   Task<web::Answer> Customers(Call call);
   Task<web::Answer> Customer(Call call);
   Task<web::Answer> Licenses(Call call);
   Task<web::Answer> License(Call call);
+  Task<web::Answer> Refunds(Call call);
   Task<web::Answer> Payments(Call call);
   Task<web::Answer> Payment(Call call);
   Task<web::Answer> Events(Call call);

@@ -161,7 +161,7 @@ class Queries {
   Task<std::optional<DriftReport>> Drift(Deadline by);
 
   Task<Page<ledger::AuditRow>> Audit(std::string subject, PageAsk page, Deadline by);
-  // Looks at the chain from where it was good the last time; the whole of it after a start.
+  // Looks at the whole chain, a part at each call where it is long; then from its beginning again.
   Task<AuditState> CheckAudit(Deadline by);
 
   struct CommandAsk {
@@ -179,12 +179,11 @@ class Queries {
   ledger::AuditCheck checked_;
 };
 
-// JSON as /admin/v1 gives it; pages may use the same words.
-codec::Json ToJson(const license::License& license, UnixMs now);
+// JSON as /admin/v1 gives it; pages may use the same words. Licenses and refunds have theirs beside
+// their stores.
 codec::Json ToJson(const license::Customer& customer);
 codec::Json ToJson(const license::PurchaseRow& purchase);
 codec::Json ToJson(const license::InvoiceRow& invoice);
-codec::Json ToJson(const license::Refund& refund);
 codec::Json ToJson(const license::EventRow& event);
 codec::Json ToJson(const license::MailRow& mail);
 codec::Json ToJson(const PaymentRow& payment);

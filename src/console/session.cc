@@ -15,7 +15,7 @@ namespace {
 
 // A browser takes __Host- only with Secure, for the whole host and from nobody beside it.
 constexpr std::string_view kSecureName = "__Host-pontage_console";
-constexpr std::string_view kPlainName = "pontage_console";
+constexpr std::string_view kPlainName = kSecureName.substr(7);  // what follows __Host-
 constexpr size_t kTokenBytes = 32;
 // A page is a read; only every so often is it written down that somebody was there.
 constexpr Millis kNoteEvery{60'000};

@@ -1,6 +1,7 @@
 #pragma once
 
 #include <cstdint>
+#include <functional>
 #include <optional>
 #include <string>
 #include <string_view>
@@ -57,6 +58,8 @@ struct RefundAsk {
 // shorter, is waited for the worker. Safe to use from every loop.
 class Verbs {
  public:
+  static constexpr Millis kWait{8'000};
+
   struct Limits {
     int64_t refunds_per_day = 20;
     // In the smallest unit of each currency; 0: no bound.
@@ -67,6 +70,7 @@ class Verbs {
     const Clock& clock;
     Rng& rng;
     Limits limits;
+    Millis wait = kWait;  // at most, for the worker
   };
   explicit Verbs(Parts parts) : parts_(parts) {}
 
@@ -86,15 +90,26 @@ class Verbs {
   // What became of a command; waits as the others do.
   Task<Done> Wait(std::string command, Deadline by);
 
-  static constexpr Millis kWait{8'000};
   static constexpr size_t kMostReason = 500;
   static constexpr int64_t kMostDays = 3'650;
 
  private:
-  // Writes the command and its audit row; `check` first, inside the transaction.
-  Task<Done> Order(Who who, std::string verb, std::string subject, codec::Json payload,
-                   std::string reason, Deadline by);
-  Task<Done> Finish(ledger::Ordered ordered, Deadline by);
+  // What one verb is made of.
+  struct Plan {
+    std::string verb;
+    std::string subject;
+    codec::Json asked;    // what makes it the same thing
+    codec::Json payload;  // what the worker needs
+    std::string reason;
+    // Inside the transaction, before anything is written: whether it can be. What it does itself it
+    // does here, says in `command` that it is done and in `before` how it was. May be empty.
+    std::function<Result<>(db::Tx& tx, ledger::Command& command, std::string& before, UnixMs now)>
+        check = {};
+    // Behind the command's row.
+    std::function<Result<>(db::Tx& tx, const ledger::Command& command, UnixMs now)> more = {};
+  };
+  Task<Done> Order(Who who, Plan plan, Deadline by);
+  Task<Done> Finish(ledger::Command command, bool again, Deadline by);
 
   Parts parts_;
 };

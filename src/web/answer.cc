@@ -79,8 +79,10 @@ Task<> SendAnswer(net::ResponseWriter& out, Answer answer, const Clock& clock, R
   head.status = answer.status;
   head.headers.Add("Content-Type", answer.type);
   head.headers.Add("Cache-Control", "no-store");
-  head.headers.Add("X-Request-Id", NewIdText("req", clock, rng));
   for (const auto& [name, value] : answer.headers) head.headers.Add(name, value);
+  if (!head.headers.Has("X-Request-Id")) {
+    head.headers.Add("X-Request-Id", NewIdText("req", clock, rng));
+  }
   PTG_CO_RUN(co_await out.Head(std::move(head), answer.body.size()));
   PTG_CO_RUN(co_await out.Write(answer.body));
   co_return co_await out.End();

@@ -30,7 +30,7 @@ Answer SeeOther(std::string_view url);
 // A page of ours: no script, nothing from elsewhere, forms only to ourselves and to Stripe.
 Answer PageAnswer(std::string html);
 
-// With X-Request-Id and Cache-Control: no-store.
+// With X-Request-Id (one of its own where `answer` has none) and Cache-Control: no-store.
 Task<> SendAnswer(net::ResponseWriter& out, Answer answer, const Clock& clock, Rng& rng);
 
 // "/a/b" of "/a/b?c".
@@ -53,6 +53,8 @@ class Fields {
 
   // "" when it is not there.
   std::string_view Get(std::string_view name) const;
+  // In the order they came.
+  const std::vector<std::pair<std::string, std::string>>& all() const { return all_; }
   // Whether it came from a page's form: who sent it is a browser that wants to be led on.
   bool form() const { return form_; }
 

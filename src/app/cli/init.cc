@@ -75,6 +75,10 @@ price = "free"
 # issuer = "https://api.example.com"      # whom licenses name; the public_url without it
 signing_key = "file:license.pem"        # keep it secret: whoever has it can issue
 jwks = "file:jwks.json"                 # what licenses are checked with
+
+[console]
+operator_key = "file:operator.key"      # login of /admin, and the X-Admin-Key of /admin/v1
+session_key = "file:session.key"
 )";
 
 constexpr std::array<std::pair<std::string_view, std::string_view>, 2> kVariables = {{

@@ -1,4 +1,6 @@
 #include <algorithm>
+#include <cstdlib>
+#include <unistd.h>
 
 #include "app/cli/commands.h"
 #include "app/licenses.h"
@@ -6,6 +8,7 @@
 #include "base/try.h"
 #include "db/db.h"
 #include "db/migrate.h"
+#include "ledger/audit.h"
 #include "license/decision.h"
 #include "license/issuer.h"
 #include "license/license_store.h"
@@ -36,32 +39,6 @@ auto WriteAgain(db::Database& database, F body) -> std::invoke_result_t<F&, db::
     written = database.WriteNow(body);
   }
   return written;
-}
-
-// The status as of now: that its time has come is written down by nobody.
-Status StatusAt(const License& l, UnixMs now) {
-  const bool over = now >= l.expires;
-  return over && (l.status == Status::kActive || l.status == Status::kPastDue) ? Status::kExpired
-                                                                               : l.status;
-}
-
-Json ToJson(const License& l, UnixMs now) {
-  Json products = Json::Array();
-  for (const std::string& product : l.products) products.Push(product);
-  Json json = Json::Object({{"id", l.id},
-                            {"status", license::ToString(StatusAt(l, now))},
-                            {"plan", l.plan},
-                            {"product", std::move(products)},
-                            {"tier", l.tier},
-                            {"customer", l.customer},
-                            {"email", l.email},
-                            {"subscription", l.subscription},
-                            {"generation", l.generation},
-                            {"paid_through", l.paid_through.Rfc3339()},
-                            {"expires_at", l.expires.Rfc3339()},
-                            {"issued_at", l.issued.Rfc3339()}});
-  if (!l.reason.empty()) json.Set("reason", l.reason);
-  return json;
 }
 
 int Print(const CommonOptions& common, const Json& json) {
@@ -106,7 +83,7 @@ Result<License> NewLicense(const Config& config, const LicenseOptions& options, 
 
 // The text that is shown to whoever may see it: written anew from the books.
 Json WithText(const Config& config, const license::Issuer& issuer, const License& l, UnixMs now) {
-  Json json = ToJson(l, now);
+  Json json = license::ToJson(l, now);
   Json out = Json::Object({{"license", issuer.Issue(license::ClaimsOf(l, IssuerName(config)))}});
   for (codec::JsonMember& member : std::vector<codec::JsonMember>(*json.AsObject())) {
     out.Set(member.key, std::move(member.value));
@@ -129,17 +106,41 @@ Result<std::string> IdOf(const Config& config, const std::string& text) {
   return verified.claims.id;
 }
 
-// Changes one license by `change` and gives it as it is then.
+// Who sits at the machine, as far as it knows.
+std::string Author() {
+  for (const char* const name : {"SUDO_USER", "USER", "LOGNAME"}) {
+    const char* const value = std::getenv(name);
+    if (value != nullptr && *value != '\0') return "cli:" + std::string(value);
+  }
+  return "cli:uid-" + std::to_string(getuid());
+}
+
+Result<> TellAudit(db::Tx& tx, std::string_view verb, const std::string& before, const License& l) {
+  ledger::AuditEntry entry;
+  entry.actor = Author();
+  entry.verb = verb;
+  entry.subject = l.id;
+  entry.before = before;
+  entry.after = license::AuditText(l);
+  entry.reason = l.reason;
+  PTG_RUN(ledger::AppendAudit(tx, std::move(entry), Clock::System().Now()));
+  return {};
+}
+
+// Changes one license by `change` and gives it as it is then. `verb`: as the audit calls it.
 template <typename F>
-Result<License> Change(const Config& config, const std::string& name, F change) {
+Result<License> Change(const Config& config, const std::string& name, std::string_view verb,
+                       F change) {
   PTG_TRY(const std::string id, IdOf(config, name));
   PTG_TRY(const auto database, OpenLicenses(config));
   const auto body = [&](db::Tx& tx) -> Result<License> {
     PTG_TRY(License l, Find(tx, id));
+    const std::string before = license::AuditText(l);
     PTG_RUN(change(l));
     PTG_TRY(const bool changed, license::UpdateLicense(tx, l, Clock::System().Now()));
     if (!changed)
       return Fail(Code::kConflict, "the license " + id + " was revoked by the operator");
+    PTG_RUN(TellAudit(tx, verb, before, l));
     return l;
   };
   return WriteAgain(*database, body);
@@ -159,7 +160,7 @@ int LicenseIssue(const CommonOptions& common, const LicenseOptions& options) {
   if (!database) return FailWith(common, database.error());
   const auto written = WriteAgain(**database, [&](db::Tx& tx) -> Result<> {
     PTG_RUN(license::InsertLicense(tx, *made, now));
-    return {};
+    return TellAudit(tx, "license.issue", "", *made);
   });
   if (!written) return FailWith(common, written.error());
   return Print(common, WithText(*config, *issuer, *made, now));
@@ -174,7 +175,7 @@ int LicenseShow(const CommonOptions& common, const LicenseNameOptions& options) 
   if (!database) return FailWith(common, database.error());
   const auto found = (*database)->ReadNow([&](db::Tx& tx) { return Find(tx, *id); });
   if (!found) return FailWith(common, found.error());
-  return Print(common, ToJson(*found, Clock::System().Now()));
+  return Print(common, license::ToJson(*found, Clock::System().Now()));
 }
 
 int LicenseVerify(const CommonOptions& common, const LicenseNameOptions& options) {
@@ -205,14 +206,15 @@ int LicenseVerify(const CommonOptions& common, const LicenseNameOptions& options
 int LicenseRevoke(const CommonOptions& common, const LicenseNameOptions& options) {
   const auto config = LoadConfigOrComplain(common, {.secrets = true});
   if (!config) return kFailed;
-  const auto changed = Change(*config, options.name, [&options](License& l) -> Result<> {
+  const auto revoke = [&options](License& l) -> Result<> {
     l.status = Status::kRevoked;
     l.revoked_by = "operator";
     l.reason = options.reason;
     return {};
-  });
+  };
+  const auto changed = Change(*config, options.name, "license.revoke", revoke);
   if (!changed) return FailWith(common, changed.error());
-  return Print(common, ToJson(*changed, Clock::System().Now()));
+  return Print(common, license::ToJson(*changed, Clock::System().Now()));
 }
 
 int LicenseReissue(const CommonOptions& common, const LicenseNameOptions& options) {
@@ -221,7 +223,7 @@ int LicenseReissue(const CommonOptions& common, const LicenseNameOptions& option
   const auto issuer = LoadIssuer(*config);
   if (!issuer) return FailWith(common, issuer.error());
   const UnixMs now = Clock::System().Now();
-  const auto changed = Change(*config, options.name, [&](License& l) -> Result<> {
+  const auto reissue = [&](License& l) -> Result<> {
     if (l.status == Status::kRevoked) {
       return Fail(Code::kConflict, "the license " + l.id + " is revoked");
     }
@@ -230,7 +232,8 @@ int LicenseReissue(const CommonOptions& common, const LicenseNameOptions& option
     l.issued = UnixMs::FromSeconds(now.seconds());
     l.signed_until = UnixMs::FromSeconds(l.expires.seconds());
     return {};
-  });
+  };
+  const auto changed = Change(*config, options.name, "license.reissue", reissue);
   if (!changed) return FailWith(common, changed.error());
   return Print(common, WithText(*config, *issuer, *changed, now));
 }

@@ -10,11 +10,9 @@ Result<std::vector<std::string>> RolesOf(std::string_view text) {
     const size_t comma = std::min(text.find(','), text.size());
     const std::string role(text.substr(0, comma));
     text.remove_prefix(std::min(comma + 1, text.size()));
-    if (role != "gateway" && role != "facilitator" && role != "sales") {
-      const bool later = role == "console";
-      return Fail(Error(Code::kUsage, later ? "the role " + role + " is not in this version"
-                                            : "no role \"" + role + '"')
-                      .Want("gateway, facilitator and sales, by commas"));
+    if (role != "gateway" && role != "facilitator" && role != "sales" && role != "console") {
+      return Fail(Error(Code::kUsage, "no role \"" + role + '"')
+                      .Want("gateway, facilitator, sales and console, by commas"));
     }
     roles.push_back(role);
   }

@@ -1,0 +1,363 @@
+// The operator's API: who may do what, what is asked twice and done once, money back, and the audit of it all.
+import assert from "node:assert/strict";
+import crypto from "node:crypto";
+import fs from "node:fs";
+import os from "node:os";
+import path from "node:path";
+import { DatabaseSync } from "node:sqlite";
+import { after, before, describe, test } from "node:test";
+import * as config from "../rig/src/config.mjs";
+import { run } from "../rig/src/pontage.mjs";
+import { startSandbox } from "../rig/src/sandbox.mjs";
+import { openShop, until } from "../rig/src/shop.mjs";
+import { startUpstream } from "../rig/src/upstream.mjs";
+
+const kKeys = { READ_KEY: "r-Zo3dK0v8Qm1xW7uT", SUPPORT_KEY: "s-Ab9LqE2rT5yU8iO1", REFUND_KEY: "f-Pk4JhG6fD3sA0zXc" };
+const kConsole = `
+[console]
+operator_key = "file:operator.key"
+refunds_per_day = 8
+refund_limit = "$150"
+[[console.key]]
+name = "viewer"
+key = "env:READ_KEY"
+[[console.key]]
+name = "bot"
+key = "env:SUPPORT_KEY"
+scopes = ["support"]
+[[console.key]]
+name = "money"
+key = "env:REFUND_KEY"
+scopes = ["refund"]
+`;
+
+let sandbox, upstream, shop, api, operator;
+before(async () => {
+  sandbox = await startSandbox();
+  upstream = await startUpstream();
+  shop = await openShop({ sandbox, upstream: upstream.url, sections: kConsole });
+  api = shop.api;
+  operator = fs.readFileSync(path.join(shop.dir, "operator.key"), "utf8").trim();
+  await shop.start(kKeys);
+});
+after(async () => {
+  await shop?.close();
+  await upstream?.stop();
+  await sandbox?.stop();
+});
+
+// A call of the API: {status, json, headers}.
+async function admin(method, where, { body, key = operator, idem = crypto.randomUUID(), headers = {} } = {}) {
+  const sent = { ...headers };
+  if (key) sent["x-admin-key"] = key;
+  if (method === "POST" && idem) sent["idempotency-key"] = idem;
+  const answer = await fetch(`${shop.url}/admin/v1${where}`, {
+    method,
+    headers: sent,
+    body: body === undefined ? undefined : JSON.stringify(body),
+  });
+  const text = await answer.text();
+  return { status: answer.status, json: text ? JSON.parse(text) : undefined, headers: answer.headers };
+}
+const licensesOf = async (email) => (await admin("GET", `/licenses?email=${encodeURIComponent(email)}`)).json.data;
+const statusOf = async (id) => (await admin("GET", `/licenses?license=${id}`)).json.data[0].status;
+const call = (license) => shop.get("/v1/a", license);
+
+async function buy(plan, email) {
+  const said = await shop.buy(plan, email);
+  const [{ id, customer, subscription }] = await licensesOf(email);
+  return { ...said, id, customer, subscription };
+}
+async function refundsAtStripe(one) {
+  const once = (await api("GET", `/v1/checkout/sessions/${one.session}`)).payment_intent;
+  const intent = once ?? (await shop.paymentOf(one.session));
+  return (await api("GET", "/v1/refunds", { payment_intent: intent })).data;
+}
+
+describe("who comes in", () => {
+  test("nobody without the key, and nobody learns what there is", async () => {
+    for (const where of ["", "/licenses", "/nothing"]) {
+      for (const key of [null, "wrong-wrong-wrong-1"]) {
+        const answer = await admin("GET", where, { key });
+        assert.equal(answer.status, 401, `${where} ${key}`);
+        assert.equal(answer.json.code, "unauthorized");
+      }
+    }
+    assert.equal((await admin("GET", "")).status, 200);
+    assert.equal((await admin("GET", "/nothing")).status, 404);
+    assert.equal((await admin("POST", "/customers")).status, 405);
+    assert.equal((await admin("GET", "/licenses/none")).status, 404);
+  });
+
+  test("a key does what its scopes say", async () => {
+    const { READ_KEY, SUPPORT_KEY, REFUND_KEY } = kKeys;
+    const status = async (method, where, key, body) => (await admin(method, where, { key, body })).status;
+    for (const key of Object.values(kKeys)) assert.equal(await status("GET", "/licenses", key), 200);
+    for (const [where, allowed] of Object.entries({
+      "/licenses": [],
+      "/licenses/none/revoke": [],
+      "/licenses/none/reissue": [SUPPORT_KEY],
+      "/licenses/none/extend": [SUPPORT_KEY],
+      "/licenses/none/refund": [REFUND_KEY],
+      "/events/none/rerun": [SUPPORT_KEY],
+      "/outbox/none/retry": [SUPPORT_KEY],
+    })) {
+      for (const key of [READ_KEY, SUPPORT_KEY, REFUND_KEY]) {
+        const want = allowed.includes(key) ? 404 : 403;
+        assert.equal(await status("POST", where, key, { ...(where.endsWith("extend") && { days: 1 }), reason: "x" }), want, `${where} ${key}`);
+      }
+    }
+  });
+
+  test("says which member is not known, or wrong", async () => {
+    for (const [where, body, pointer] of [
+      ["/licenses", { plan: "pro", customer: "acme", colour: "red" }, "/colour"],
+      ["/licenses", { customer: "acme" }, "/plan"],
+      ["/licenses", { plan: "nope", customer: "acme" }, "/plan"],
+      ["/licenses", { plan: "pro", customer: "acme", days: "3" }, "/days"],
+      ["/licenses", { plan: "pro", customer: "acme", days: -1 }, "/days"],
+      ["/licenses/x/extend", { days: 3 }, "/reason"],
+      ["/licenses/x/refund", { amount: 5 }, "/reason"],
+      ["/licenses/x/refund", { amount: 0, reason: "x" }, "/amount"],
+      ["/licenses/x/refund", { amount: "much", reason: "x" }, "/amount"],
+    ]) {
+      const answer = await admin("POST", where, { body });
+      assert.equal(answer.status, 400, `${where} ${JSON.stringify(body)} ${JSON.stringify(answer.json)}`);
+      assert.equal(answer.json.pointer, pointer);
+    }
+    const keyless = await admin("POST", "/licenses", { body: { plan: "pro", customer: "acme" }, idem: "" });
+    assert.equal(keyless.status, 400);
+    assert.equal(keyless.json.pointer, "/idempotency-key");
+    assert.equal((await admin("GET", "/licenses?colour=red")).json.pointer, "/colour");
+    assert.equal((await admin("GET", "/licenses?limit=1000")).json.pointer, "/limit");
+    assert.equal((await admin("GET", "/licenses?cursor=x")).json.pointer, "/cursor");
+  });
+});
+
+describe("licenses by hand", () => {
+  test("issue, extend, reissue, revoke: each once, however often it is asked", async () => {
+    const body = { plan: "pro", customer: "acme", email: "Acme@Example.com", days: 10 };
+    const idem = crypto.randomUUID();
+    const asked = await Promise.all([1, 2, 3].map(() => admin("POST", "/licenses", { body, idem })));
+    for (const one of asked) assert.equal(one.status, 200, JSON.stringify(one.json));
+    assert.equal(new Set(asked.map((one) => one.json.license)).size, 1);
+    const { id, license, status } = asked[0].json;
+    assert.equal(status, "active");
+    assert.equal((await call(license)).status, 200);
+    assert.equal((await licensesOf("acme@example.com")).length, 1);
+    const other = await admin("POST", "/licenses", { body: { ...body, days: 11 }, idem });
+    assert.equal(other.status, 409);
+    assert.equal(other.json.pointer, "/idempotency-key");
+
+    const before = Date.parse((await licensesOf("acme@example.com"))[0].expires_at);
+    const longer = await admin("POST", `/licenses/${id}/extend`, { body: { days: 5, reason: "we were down" } });
+    assert.equal(longer.status, 200, JSON.stringify(longer.json));
+    assert.equal(Date.parse(longer.json.expires_at) - before, 5 * 86_400_000);
+
+    const anew = await admin("POST", `/licenses/${id}/reissue`, { body: { reason: "lost" } });
+    assert.equal(anew.status, 200, JSON.stringify(anew.json));
+    assert.notEqual(anew.json.license, license);
+    await until("the old one stops", async () => (await call(license)).status === 401);
+    assert.equal((await call(anew.json.license)).status, 200);
+
+    const gone = await admin("POST", `/licenses/${id}/revoke`, { body: { reason: "fraud" } });
+    assert.equal(gone.status, 200);
+    assert.equal(gone.json.status, "revoked");
+    await until("it is shut", async () => (await call(anew.json.license)).status === 401);
+    for (const verb of ["reissue", "extend"]) {
+      assert.equal((await admin("POST", `/licenses/${id}/${verb}`, { body: { reason: "x", ...(verb === "extend" && { days: 1 }) } })).status, 409);
+    }
+    assert.equal((await admin("POST", `/licenses/${id}/refund`, { body: { reason: "x" } })).status, 409, "nothing was paid");
+
+    const whole = (await admin("GET", `/licenses/${id}`)).json;
+    const verbs = whole.audit.map((row) => row.verb).reverse();
+    assert.deepEqual(verbs, ["license.issue", "license.issue.done", "license.extend", "license.extend.done", "license.reissue", "license.reissue.done", "license.revoke"]);
+    assert.ok(whole.audit.every((row) => row.actor === "operator" && row.request_id));
+    assert.deepEqual(whole.mails.map((one) => one.kind).sort(), ["license", "reissue"]);
+  });
+
+  test("what the command line does is in the audit, too", async () => {
+    const issued = await run(["license", "issue", "--plan", "pro", "--customer", "cli", "--config", shop.server.file, "--json"], {
+      cwd: shop.dir,
+      env: { ...shop.keys, ...kKeys, PONTAGE_EVM_KEY: config.evmKey("facilitator"), USER: "ann" },
+    });
+    assert.equal(issued.code, 0, issued.stderr);
+    const { id } = JSON.parse(issued.stdout);
+    const { audit } = (await admin("GET", `/licenses/${id}`)).json;
+    assert.equal(audit.length, 1);
+    assert.match(audit[0].actor, /^cli:/);
+    assert.equal(audit[0].verb, "license.issue");
+  });
+});
+
+describe("money back", () => {
+  test("a part changes nothing, all of it revokes; each once at Stripe", async () => {
+    const one = await buy("pro", "fay@example.com");
+    const idem = crypto.randomUUID();
+    const part = await admin("POST", `/licenses/${one.id}/refund`, { body: { amount: 500, reason: "slow" }, idem });
+    assert.ok([200, 202].includes(part.status), JSON.stringify(part.json));
+    assert.ok(["pending", "succeeded"].includes(part.json.state), JSON.stringify(part.json));
+    await until("the refund", async () => (await admin("GET", `/refunds?license=${one.id}`)).json.data[0].state === "succeeded");
+    const again = await admin("POST", `/licenses/${one.id}/refund`, { body: { amount: 500, reason: "slow" }, idem });
+    assert.equal(again.status, 200);
+    assert.equal(again.json.id, part.json.id);
+    assert.equal(again.headers.get("idempotent-replayed"), "true");
+    assert.equal((await admin("POST", `/licenses/${one.id}/refund`, { body: { amount: 600, reason: "slow" }, idem })).status, 409);
+    assert.deepEqual((await refundsAtStripe(one)).map((refund) => refund.amount), [500]);
+    assert.equal(await statusOf(one.id), "active");
+
+    const most = await admin("POST", `/licenses/${one.id}/refund`, { body: { amount: "$25.00", reason: "x" } });
+    assert.equal(most.status, 400, JSON.stringify(most.json));
+    assert.equal(most.json.pointer, "/amount");
+
+    const rest = await admin("POST", `/licenses/${one.id}/refund`, { body: { reason: "goodbye" }, key: kKeys.REFUND_KEY });
+    assert.ok([200, 202].includes(rest.status), JSON.stringify(rest.json));
+    await until("revoked", async () => (await statusOf(one.id)) === "revoked");
+    await until("shut", async () => (await call(one.license)).status === 401);
+    assert.deepEqual((await refundsAtStripe(one)).map((refund) => refund.amount).sort((a, b) => a - b), [500, 2400]);
+    const who = (await admin("GET", `/customers/${one.customer}`)).json;
+    assert.equal(who.email, "fay@example.com");
+    assert.equal(who.invoices.length, 1);
+    assert.equal(who.invoices[0].paid, 2900);
+    assert.equal(who.subscriptions[0].id, one.subscription);
+    assert.ok(who.subscriptions[0].period_end);
+    assert.deepEqual(who.refunds.map((refund) => [refund.state, refund.actor]), [["succeeded", "key:money"], ["failed", "operator"], ["succeeded", "operator"]]);
+  });
+
+  test("what was bought once is given back whole", async () => {
+    const one = await buy("week", "gil@example.com");
+    const done = await admin("POST", `/licenses/${one.id}/refund`, { body: { reason: "goodbye" } });
+    assert.ok([200, 202].includes(done.status), JSON.stringify(done.json));
+    await until("revoked", async () => (await statusOf(one.id)) === "revoked");
+    assert.deepEqual((await refundsAtStripe(one)).map((refund) => refund.amount), [900]);
+  });
+
+  test("is seen though Stripe's events are lost", async () => {
+    const one = await buy("week", "hal@example.com");
+    await shop.action("faults", { drop: "100" });
+    const done = await admin("POST", `/licenses/${one.id}/refund`, { body: { reason: "goodbye" } });
+    assert.ok([200, 202].includes(done.status), JSON.stringify(done.json));
+    await until("revoked", async () => (await statusOf(one.id)) === "revoked", 20_000);
+    await shop.action("faults", { drop: "0" });
+    await until("the refund", async () => (await admin("GET", `/refunds?license=${one.id}`)).json.data[0].state === "succeeded");
+  });
+
+  test("a server that dies between the order and its end: one refund", async () => {
+    const one = await buy("pro", "ivo@example.com");
+    const idem = crypto.randomUUID();
+    const body = { reason: "goodbye" };
+    for (const wait of [0, 30, 120, 400]) {
+      const asked = admin("POST", `/licenses/${one.id}/refund`, { body, idem }).catch(() => undefined);
+      await new Promise((resolve) => setTimeout(resolve, wait));
+      await shop.server.kill();
+      await asked;
+      await shop.start(kKeys);
+    }
+    const done = await admin("POST", `/licenses/${one.id}/refund`, { body, idem });
+    assert.ok([200, 202].includes(done.status), JSON.stringify(done.json));
+    // What was taken by a process that died is due again when its lease is over.
+    await until("revoked", async () => (await statusOf(one.id)) === "revoked", 90_000);
+    assert.deepEqual((await refundsAtStripe(one)).map((refund) => refund.amount), [2900]);
+    assert.equal((await admin("GET", `/refunds?license=${one.id}`)).json.data.length, 1);
+  });
+
+  test("no more than the limits of a day", async () => {
+    const one = await buy("pro", "kim@example.com");
+    const spent = (await admin("GET", "/refunds")).json.data.filter((refund) => refund.state !== "failed").length;
+    let last;
+    for (let i = spent; i < 8; ++i) {
+      last = await admin("POST", `/licenses/${one.id}/refund`, { body: { amount: 1, reason: "bit by bit" } });
+      assert.ok([200, 202].includes(last.status), JSON.stringify(last.json));
+      await until("its end", async () => (await admin("GET", `/refunds?license=${one.id}`)).json.data[0].state === "succeeded");
+    }
+    last = await admin("POST", `/licenses/${one.id}/refund`, { body: { amount: 1, reason: "one more" } });
+    assert.equal(last.status, 403, JSON.stringify(last.json));
+  });
+});
+
+describe("the rest of the day", () => {
+  test("what the operator revoked no event of Stripe's revives", async () => {
+    const one = await buy("pro", "jo@example.com");
+    assert.equal((await admin("POST", `/licenses/${one.id}/revoke`, { body: { reason: "fraud" } })).status, 200);
+    const { data } = (await admin("GET", `/events?object=${one.subscription}`)).json;
+    assert.ok(data.length > 0);
+    const again = await admin("POST", `/events/${data[0].id}/rerun`, { body: {} });
+    assert.equal(again.status, 200, JSON.stringify(again.json));
+    await api("POST", `/v1/subscriptions/${one.subscription}`, { "metadata[x]": "y" });
+    await until("dealt with", async () => (await admin("GET", `/events/${data[0].id}`)).json.state === "done");
+    await new Promise((resolve) => setTimeout(resolve, 1_000));
+    assert.equal(await statusOf(one.id), "revoked");
+    assert.equal((await call(one.license)).status, 401);
+  });
+
+  test("an extension outlives what Stripe says of the period", async () => {
+    const one = await buy("pro", "lea@example.com");
+    const longer = await admin("POST", `/licenses/${one.id}/extend`, { body: { days: 30, reason: "sorry" } });
+    assert.equal(longer.status, 200, JSON.stringify(longer.json));
+    await api("POST", `/v1/subscriptions/${one.subscription}`, { "metadata[x]": "z" });
+    await new Promise((resolve) => setTimeout(resolve, 2_000));
+    assert.equal((await licensesOf("lea@example.com"))[0].expires_at, longer.json.expires_at);
+    await api("DELETE", `/v1/subscriptions/${one.subscription}`);
+    await new Promise((resolve) => setTimeout(resolve, 2_000));
+    assert.equal(await statusOf(one.id), "active", "given, whatever was paid");
+  });
+
+  test("lists in pages, newest first, of both rails", async () => {
+    const seen = [];
+    for (let cursor = ""; cursor !== null; ) {
+      const { json } = await admin("GET", `/customers?limit=3${cursor && `&cursor=${encodeURIComponent(cursor)}`}`);
+      assert.ok(json.data.length <= 3);
+      seen.push(...json.data.map((one) => one.id));
+      cursor = json.next;
+    }
+    assert.equal(new Set(seen).size, seen.length);
+    assert.ok(seen.includes("acme") && seen.length >= 6);
+    const { data } = (await admin("GET", "/customers?q=fay@example.com")).json;
+    assert.equal(data.length, 1);
+    for (const q of [data[0].id, data[0].license, "fay@"]) {
+      assert.equal((await admin("GET", `/customers?q=${encodeURIComponent(q)}`)).json.data[0].id, data[0].id, q);
+    }
+    const payments = (await admin("GET", "/payments?rail=card")).json.data;
+    assert.ok(payments.length >= 5);
+    assert.ok(payments.every((one) => one.rail === "card" && one.amount.startsWith("$")));
+    assert.deepEqual([...payments].sort((a, b) => b.at.localeCompare(a.at)).map((one) => one.at), payments.map((one) => one.at));
+  });
+
+  test("an event is shown without what is a person's", async () => {
+    const { data } = (await admin("GET", "/events?type=customer.created")).json;
+    const event = (await admin("GET", `/events/${(data[0] ?? (await admin("GET", "/events")).json.data[0]).id}`)).json;
+    const text = JSON.stringify(event.payload);
+    assert.ok(!text.includes("@"), text);
+    assert.ok(text.includes("evt_"));
+  });
+
+  test("the audit holds, and shows what was tampered with", async () => {
+    const good = (await admin("GET", "/audit")).json;
+    assert.equal(good.chain.holds, true, JSON.stringify(good.chain));
+    assert.equal(good.chain.hash, good.data[0].hash);
+    const said = shop.server.events("console.audit");
+    assert.ok(said.some((line) => good.data.some((row) => row.hash === line.hash)), "the hash is in the log");
+    const books = new DatabaseSync(path.join(shop.dir, "pontage.db"));
+    books.exec("PRAGMA busy_timeout = 5000");
+    books.exec("UPDATE audit SET reason = 'nothing' WHERE seq = 3");
+    books.close();
+    const bad = (await admin("GET", "/audit")).json.chain;
+    assert.equal(bad.holds, false);
+    assert.equal(bad.broken_at, 3);
+  });
+});
+
+describe("a key that is none", () => {
+  test("nothing starts with an operator's key that is missing, short or known to all", async () => {
+    const at = fs.mkdtempSync(path.join(os.tmpdir(), "ptg-test-"));
+    const file = path.join(at, "pontage.toml");
+    fs.writeFileSync(file, '[server]\nlisten = "127.0.0.1:0"\n[console]\noperator_key = "env:X402_ADMIN_KEY"\n');
+    for (const key of [undefined, "short", "changeme-changeme", "aaaaaaaaaaaaaaaaaaaaaaaa"]) {
+      const done = await run(["serve", "--config", file, "--role", "console"], { cwd: at, env: { X402_ADMIN_KEY: key }, withinMs: 10_000 });
+      assert.notEqual(done.code, 0, String(key));
+      assert.equal(done.signal, null, `${key}: ${done.stderr}`);
+      assert.match(done.stderr, /operator_key/);
+    }
+    fs.rmSync(at, { recursive: true });
+  });
+});
