@@ -1,3 +1,5 @@
+#include "app/cli/doctor.h"
+
 #include <cerrno>
 #include <cstring>
 #include <filesystem>
@@ -31,28 +33,6 @@ constexpr int64_t kBlockBehindS = 120;
 constexpr int64_t kClockAheadS = 15;
 // About ten settlements on a busy day of a cheap chain: 0.0005 ether.
 constexpr uint64_t kLowBalanceWei = 500'000'000'000'000;
-
-struct Finding {
-  std::string level;  // ok, warn, fail
-  std::string what;
-  std::string detail;
-  std::string advice;
-};
-
-struct Exam {
-  const Config& config;
-  std::vector<Finding> findings;
-
-  void Ok(std::string what, std::string detail) {
-    findings.push_back({"ok", std::move(what), std::move(detail), ""});
-  }
-  void Warn(std::string what, std::string detail, std::string advice) {
-    findings.push_back({"warn", std::move(what), std::move(detail), std::move(advice)});
-  }
-  void Bad(std::string what, std::string detail, std::string advice) {
-    findings.push_back({"fail", std::move(what), std::move(detail), std::move(advice)});
-  }
-};
 
 // SQLite writes the file and, beside it, its log: both must be allowed to whoever asks. False when
 // that settles the matter, for better or worse.
@@ -362,7 +342,7 @@ Task<> ExamineAll(Loop& loop, Exam& exam) {
     PTG_CO_RUN(co_await ExamineHttp(exam, client, std::move(what), std::move(url),
                                     std::move(method), Deadline::In(Clock::System(), kPatience)));
   }
-  co_return {};
+  co_return co_await ExamineSales(exam, Deadline::In(Clock::System(), kPatience));
 }
 
 int Report(const CommonOptions& common, const std::vector<Finding>& findings) {
