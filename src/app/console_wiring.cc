@@ -8,6 +8,7 @@
 #include "console/queries.h"
 #include "console/verbs.h"
 #include "db/migrate.h"
+#include "gateway/forwarding.h"
 
 namespace pontage::app {
 namespace {
@@ -58,6 +59,7 @@ struct ConsoleRole::Impl {
   std::unique_ptr<console::OperatorKeys> keys;
   std::unique_ptr<console::Queries> queries;
   std::unique_ptr<console::Verbs> verbs;
+  gateway::TrustedProxies trusted;
   std::unique_ptr<console::OperatorApi> api;
 };
 
@@ -88,8 +90,17 @@ Result<std::unique_ptr<ConsoleRole>> ConsoleRole::Make(const Config& config, db:
                             .limits = {.refunds_per_day = c.refunds_per_day,
                                        // Cents of dollars; what is less is rounded down.
                                        .refund_amount_per_day = c.refund_limit.micros() / 10'000}});
-  h.api = std::make_unique<console::OperatorApi>(console::OperatorApi::Parts{
-      .keys = *h.keys, .queries = *h.queries, .verbs = *h.verbs, .clock = clock, .rng = rng});
+  PTG_TRY(h.trusted, gateway::TrustedProxies::Make(config.server.trusted_proxies));
+  const auto client_of = [&h](const net::RequestHead& head) {
+    return gateway::ClientAddress(head, h.trusted);
+  };
+  h.api =
+      std::make_unique<console::OperatorApi>(console::OperatorApi::Parts{.keys = *h.keys,
+                                                                         .queries = *h.queries,
+                                                                         .verbs = *h.verbs,
+                                                                         .clock = clock,
+                                                                         .rng = rng,
+                                                                         .client_of = client_of});
   return std::unique_ptr<ConsoleRole>(new ConsoleRole(std::move(impl)));
 }
 

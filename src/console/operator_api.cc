@@ -260,7 +260,8 @@ Task<Answer> OperatorApi::Decide(const net::RequestHead& head, net::BodySource& 
   const std::string presented = head.headers.Count("X-Admin-Key") == 1
                                     ? std::string(*head.headers.Get("X-Admin-Key"))
                                     : std::string();
-  PTG_CO_TRY(Caller caller, parts_.keys.Judge(presented, head.peer_address, parts_.clock.Steady()));
+  const std::string client = parts_.client_of ? parts_.client_of(head) : head.peer_address;
+  PTG_CO_TRY(Caller caller, parts_.keys.Judge(presented, client, parts_.clock.Steady()));
   const std::string_view path = web::PathOf(head.target);
   const Route* route = nullptr;
   bool path_known = false;

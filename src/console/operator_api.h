@@ -1,9 +1,11 @@
 #pragma once
 
+#include <functional>
 #include <initializer_list>
 #include <span>
 #include <string>
 #include <string_view>
+#include <utility>
 #include <vector>
 
 #include "base/rng.h"
@@ -29,8 +31,10 @@ class OperatorApi {
     Verbs& verbs;
     const Clock& clock;
     Rng& rng;
+    // Whose tries are counted; empty: the peer's.
+    std::function<std::string(const net::RequestHead& head)> client_of = {};
   };
-  explicit OperatorApi(Parts parts) : parts_(parts) {}
+  explicit OperatorApi(Parts parts) : parts_(std::move(parts)) {}
 
   bool Serves(std::string_view target) const;
   // A net::Handler for what it serves.

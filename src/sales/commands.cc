@@ -9,6 +9,7 @@
 #include "base/try.h"
 #include "io/timer.h"
 #include "ledger/audit.h"
+#include "sales/command_parts.h"
 #include "sales/inbox.h"
 #include "sales/mail/mail_outbox.h"
 #include "wire/problem/error_map.h"
@@ -28,8 +29,6 @@ constexpr Millis kStoreTimeout{10'000};
 constexpr Millis kCommandTimeout{45'000};  // Stripe is asked some five times
 constexpr Millis kLease{60'000};           // longer than that
 constexpr size_t kAtOnce = 10;
-// The event about a refund usually comes before we ask for it.
-constexpr Millis kFirstLook{3'000};
 constexpr int64_t kMostTries = 60;  // a day and a half of them
 constexpr int kLeaseTries = 10;     // looks at a purchase are short
 constexpr Millis kDay{86'400'000};
@@ -43,40 +42,6 @@ Millis PauseOf(int64_t attempts) {
 }
 
 UnixMs WholeSeconds(UnixMs at) { return UnixMs::FromSeconds(at.seconds()); }
-
-// What the console wrote; another writer's mistake is no reason to stop.
-struct Payload {
-  Json json;
-  std::string Text(std::string_view key) const {
-    const Json* value = json.Find(key);
-    const std::string* text = value == nullptr ? nullptr : value->AsString();
-    return text == nullptr ? std::string() : *text;
-  }
-  int64_t Int(std::string_view key) const {
-    const Json* value = json.Find(key);
-    return value == nullptr ? 0 : value->AsInt64().value_or(0);
-  }
-  bool Is(std::string_view key) const {
-    const Json* value = json.Find(key);
-    const bool* set = value == nullptr ? nullptr : value->AsBool();
-    return set != nullptr && *set;
-  }
-};
-Payload PayloadOf(const Command& command) {
-  Result<Json> json = codec::ParseJson(command.payload);
-  return {json ? *std::move(json) : Json::Object()};
-}
-
-ledger::AuditEntry AuditOf(const Command& command, std::string_view end, std::string before,
-                           std::string after) {
-  return {.actor = command.actor,
-          .verb = command.verb + "." + std::string(end),
-          .subject = command.subject,
-          .before = std::move(before),
-          .after = std::move(after),
-          .reason = PayloadOf(command).Text("reason"),
-          .request_id = command.request_id};
-}
 
 // The purchase that a license belongs to; empty: the operator gave it.
 std::string PurchaseOf(const License& l) {
@@ -94,10 +59,6 @@ Result<License> FindIt(db::Tx& tx, const std::string& id) {
 
 Json LicenseOutcome(const License& l, UnixMs now) {
   return Json::Object({{"license", license::ToJson(l, now)}});
-}
-
-Error NoStripe() {
-  return Error(Code::kConflict, "there is no key of Stripe's here").Want("[stripe] api_key");
 }
 
 }  // namespace
@@ -118,44 +79,6 @@ bool MayTryAgain(const Error& error) {
       // Another try of ours is still under way at Stripe.
       return error.code() == Code::kConflict && error.reason() == "idempotency_key_in_use";
   }
-}
-
-Result<> NoteRefunds(db::Tx& tx, const std::vector<stripe::Refund>& refunds, UnixMs now) {
-  for (const stripe::Refund& said : refunds) {
-    PTG_TRY(std::optional<license::Refund> ours, license::OpenRefundOf(tx, said.id.str()));
-    const std::string id(stripe::InMetadata(said.metadata, kRefundKey));
-    // Our own try may have had no answer.
-    if (!ours && !id.empty()) {
-      PTG_TRY(ours, license::FindRefund(tx, id));
-    }
-    if (!ours) continue;
-    if (ours->state == "requested") {
-      PTG_RUN(license::RefundPending(tx, ours->id, said.id.str(), now));
-    }
-    const bool succeeded = said.status.value == stripe::RefundStatus::kSucceeded;
-    const bool failed = said.status.value == stripe::RefundStatus::kFailed ||
-                        said.status.value == stripe::RefundStatus::kCanceled;
-    if (!succeeded && !failed) continue;
-    PTG_TRY(const bool ended,
-            license::EndRefund(tx, ours->id, succeeded ? "succeeded" : "failed", now));
-    if (!ended) continue;
-    PTG_TRY(const std::optional<license::Refund> now_is, license::FindRefund(tx, ours->id));
-    if (!now_is) continue;
-    const Json shown = license::ToJson(*now_is);
-    const std::string outcome =
-        succeeded ? codec::ToString(Json::Object({{"refund", shown}}))
-                  : codec::ToString(problem::ToJson(
-                        Error(Code::kConflict, "Stripe could not give the money back: refund " +
-                                                   said.id.str() + " " + said.status.text)));
-    PTG_RUN(ledger::CommandEnded(tx, ours->command,
-                                 succeeded ? CommandState::kDone : CommandState::kFailed, outcome,
-                                 "", now));
-    PTG_TRY(const std::optional<Command> command, ledger::FindCommand(tx, ours->command));
-    if (!command) continue;
-    PTG_RUN(ledger::AppendAudit(
-        tx, AuditOf(*command, succeeded ? "done" : "failed", "", codec::ToString(shown)), now));
-  }
-  return {};
 }
 
 CommandWorker::CommandWorker(Parts parts)
@@ -396,164 +319,6 @@ Task<> CommandWorker::Retry(const Command& command, Deadline by) {
   };
   PTG_CO_RUN(co_await parts_.database.Write(again, by));
   done_.Add();
-  co_return {};
-}
-
-// The payment of the latest invoice that was paid, or of the one-off.
-Task<CommandWorker::Paid> CommandWorker::PaidOf(std::string purchase, Deadline by) {
-  Paid out;
-  int64_t paid = 0;
-  StripeClient& stripe = *parts_.stripe;
-  if (purchase.starts_with("cs_")) {
-    const stripe::SessionId id(purchase);
-    PTG_CO_TRY(const stripe::CheckoutSession session, co_await stripe.RetrieveCheckout(id, by));
-    out.payment_intent = session.payment_intent.str();
-    out.currency = session.currency;
-    paid = session.amount_total.value_or(stripe::MinorUnits()).count();
-  } else {
-    const stripe::SubscriptionId id(purchase);
-    PTG_CO_TRY(const std::vector<stripe::Invoice> invoices,
-               co_await stripe.ListInvoices(id, false, by));
-    const stripe::Invoice* latest = LatestPaid(invoices);
-    if (latest != nullptr) {
-      PTG_CO_TRY(const std::vector<stripe::InvoicePayment> payments,
-                 co_await stripe.PaymentsOfInvoice(latest->id, by));
-      size_t parts = 0;
-      for (const stripe::InvoicePayment& one : payments) {
-        if (one.payment_intent.empty() || one.amount_paid.count() <= 0) continue;
-        ++parts;
-        out.payment_intent = one.payment_intent.str();
-        paid = one.amount_paid.count();
-      }
-      if (parts > 1) {
-        co_return Fail(Code::kConflict, "the invoice " + latest->id.str() +
-                                            " was paid in parts: give them back at Stripe");
-      }
-      out.currency = latest->currency;
-    }
-  }
-  if (out.payment_intent.empty() || paid <= 0) {
-    co_return Fail(Code::kConflict, "nothing was paid for this license");
-  }
-  const stripe::PaymentIntentId payment(out.payment_intent);
-  PTG_CO_TRY(const std::vector<stripe::Refund> refunds, co_await stripe.ListRefunds(payment, by));
-  out.left = paid;
-  for (const stripe::Refund& one : refunds) {
-    const bool gone = one.status.value == stripe::RefundStatus::kFailed ||
-                      one.status.value == stripe::RefundStatus::kCanceled;
-    if (!gone) out.left -= one.amount.count();
-  }
-  co_return out;
-}
-
-// What it is taken from and how much: written down before Stripe hears of it, so that every try
-// says the same.
-Task<license::Refund> CommandWorker::Decide(const Command& command, license::Refund refund,
-                                            Deadline by) {
-  PTG_CO_TRY(const Paid paid, co_await PaidOf(refund.purchase, by));
-  const int64_t asked = refund.amount;
-  if (paid.left <= 0) co_return Fail(Code::kConflict, "all of it was given back already");
-  if (asked > paid.left) {
-    co_return Fail(Error(Code::kBadRequest, "more than is left of the payment")
-                       .At("/amount")
-                       .Want("at most " + std::to_string(paid.left) + " " + paid.currency));
-  }
-  refund.payment_intent = paid.payment_intent;
-  refund.currency = paid.currency;
-  refund.amount = asked > 0 ? asked : paid.left;
-  refund.whole = refund.amount == paid.left;
-  const int64_t most = PayloadOf(command).Int("most_a_day");
-  const auto decide = [this, &refund, most](db::Tx& tx) -> Result<license::Refund> {
-    const UnixMs now = parts_.clock.Now();
-    PTG_TRY(const license::RefundTotals day,
-            license::RefundsSince(tx, now - kDay, refund.currency));
-    if (most > 0 && refund.amount > most - day.amount) {
-      return Fail(Error(Code::kForbidden, "more than may be given back in a day")
-                      .At("/amount")
-                      .Want("at most " + std::to_string(std::max<int64_t>(0, most - day.amount)) +
-                            " " + refund.currency + " now, or a greater console.refund_limit"));
-    }
-    // Somebody else may have decided before; then that counts.
-    PTG_RUN(license::DecideRefund(tx, refund, now));
-    PTG_TRY(std::optional<license::Refund> is, license::FindRefund(tx, refund.id));
-    if (!is) return Fail(Code::kNotFound, "there is no refund " + refund.id);
-    return *std::move(is);
-  };
-  co_return co_await parts_.database.Write(decide, by);
-}
-
-Task<stripe::Refund> CommandWorker::MakeAtStripe(const Command& command,
-                                                 const license::Refund& refund, Deadline by) {
-  StripeClient& stripe = *parts_.stripe;
-  const stripe::PaymentIntentId payment(refund.payment_intent);
-  // Stripe forgets keys after a day; what has our id does not come twice.
-  if (command.attempts > 1) {
-    PTG_CO_TRY(const std::vector<stripe::Refund> there, co_await stripe.ListRefunds(payment, by));
-    for (const stripe::Refund& one : there) {
-      if (stripe::InMetadata(one.metadata, kRefundKey) == refund.id) co_return one;
-    }
-  }
-  RefundRequest request;
-  request.payment_intent = payment;
-  request.amount = stripe::MinorUnits(refund.amount);
-  request.actor = refund.actor;
-  request.id = refund.id;
-  co_return co_await stripe.CreateRefund(request, "refund:" + refund.id, by);
-}
-
-Task<> CommandWorker::Refund(const Command& command, Deadline by) {
-  if (parts_.stripe == nullptr) co_return Fail(NoStripe());
-  const auto find = [&command](db::Tx& tx) { return license::FindRefundByCommand(tx, command.id); };
-  PTG_CO_TRY(const std::optional<license::Refund> found, co_await parts_.database.Read(find, by));
-  if (!found) co_return Fail(Code::kNotFound, "the refund of this command is not there");
-  license::Refund refund = *found;
-  if (refund.state == "requested") {
-    if (refund.payment_intent.empty()) {
-      PTG_CO_TRY(refund, co_await Decide(command, refund, by));
-    }
-    PTG_KILL_POINT("refund_decided");
-    PTG_CO_TRY(const stripe::Refund made, co_await MakeAtStripe(command, refund, by));
-    PTG_KILL_POINT("refund_made");
-    const auto pending = [this, &command, &refund, &made](db::Tx& tx) -> Result<> {
-      const UnixMs now = parts_.clock.Now();
-      PTG_RUN(license::RefundPending(tx, refund.id, made.id.str(), now));
-      PTG_TRY(const std::optional<license::Refund> is, license::FindRefund(tx, refund.id));
-      if (!is) return Fail(Code::kNotFound, "there is no refund " + refund.id);
-      const std::string outcome = codec::ToString(Json::Object({{"refund", license::ToJson(*is)}}));
-      PTG_RUN(ledger::CommandPending(tx, command.id, outcome, now + kFirstLook, now));
-      return {};
-    };
-    co_return co_await parts_.database.Write(pending, by);
-  }
-  const Result<> settled = co_await Settle(command, std::move(refund), by);
-  if (settled) co_return {};
-  // Stripe has taken it: that we cannot see its end is never one.
-  co_return Fail(Code::kUpstreamUnreachable, settled.error().detail());
-}
-
-// What Stripe says of it now.
-Task<> CommandWorker::Settle(const Command& command, license::Refund refund, Deadline by) {
-  const stripe::RefundId id(refund.stripe_refund);
-  PTG_CO_TRY(const stripe::Refund said, co_await parts_.stripe->RetrieveRefund(id, by));
-  // The license first: once the command has ended nobody looks again.
-  if (parts_.worker != nullptr) {
-    PTG_CO_RUN(co_await parts_.worker->Look(refund.purchase, std::nullopt, by));
-  }
-  const auto note = [this, &command, &refund, &said](db::Tx& tx) -> Result<> {
-    const UnixMs now = parts_.clock.Now();
-    PTG_RUN(NoteRefunds(tx, {said}, now));
-    PTG_TRY(const std::optional<license::Refund> is, license::FindRefund(tx, refund.id));
-    if (!is) return Fail(Code::kNotFound, "there is no refund " + refund.id);
-    const std::string outcome = codec::ToString(Json::Object({{"refund", license::ToJson(*is)}}));
-    if (is->state == "pending") {
-      const UnixMs next = now + PauseAfter(std::max<int64_t>(2, command.attempts));
-      PTG_RUN(ledger::CommandPending(tx, command.id, outcome, next, now));
-    } else if (is->state == "succeeded") {
-      PTG_RUN(ledger::CommandEnded(tx, command.id, CommandState::kDone, outcome, "", now));
-    }
-    return {};
-  };
-  PTG_CO_RUN(co_await parts_.database.Write(note, by));
   co_return {};
 }
 

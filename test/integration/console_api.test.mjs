@@ -35,7 +35,7 @@ let sandbox, upstream, shop, api, operator;
 before(async () => {
   sandbox = await startSandbox();
   upstream = await startUpstream();
-  shop = await openShop({ sandbox, upstream: upstream.url, sections: kConsole });
+  shop = await openShop({ sandbox, upstream: upstream.url, sections: kConsole, server: 'trusted_proxies = ["127.0.0.1/32"]' });
   api = shop.api;
   operator = fs.readFileSync(path.join(shop.dir, "operator.key"), "utf8").trim();
   await shop.start(kKeys);
@@ -87,6 +87,15 @@ describe("who comes in", () => {
     assert.equal((await admin("GET", "/nothing")).status, 404);
     assert.equal((await admin("POST", "/customers")).status, 405);
     assert.equal((await admin("GET", "/licenses/none")).status, 404);
+  });
+
+  test("who guesses is shut out for a while, and nobody else behind the same proxy", async () => {
+    const from = (address, key) => admin("GET", "", { key, headers: { "x-forwarded-for": address } });
+    for (let i = 0; i < 10; ++i) assert.equal((await from("192.0.2.7", `guess-number-${i}`)).status, 401);
+    const late = await from("192.0.2.7", operator);
+    assert.equal(late.status, 429);
+    assert.ok(Number(late.headers.get("retry-after")) > 1);
+    assert.equal((await from("192.0.2.8", operator)).status, 200);
   });
 
   test("a key does what its scopes say", async () => {
