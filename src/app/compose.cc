@@ -203,7 +203,7 @@ Result<> House::Impl::Build() {
     PTG_TRY(sales, SalesRole::Make(config, PublicUrl(), *store.database, metrics, clock, rng));
   }
   if (Has(roles, "console")) {
-    PTG_TRY(console, ConsoleRole::Make(config, *store.database, clock, rng));
+    PTG_TRY(console, ConsoleRole::Make(config, PublicUrl(), *store.database, clock, rng));
   }
   shared = std::make_unique<GatewayShared>(GatewayShared::Parts{
       .ledger = *ledger,

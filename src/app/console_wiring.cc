@@ -5,7 +5,9 @@
 #include "base/try.h"
 #include "console/keys.h"
 #include "console/operator_api.h"
+#include "console/operator_pages.h"
 #include "console/queries.h"
+#include "console/session.h"
 #include "console/verbs.h"
 #include "db/migrate.h"
 #include "gateway/forwarding.h"
@@ -61,13 +63,17 @@ struct ConsoleRole::Impl {
   std::unique_ptr<console::Verbs> verbs;
   gateway::TrustedProxies trusted;
   std::unique_ptr<console::OperatorApi> api;
+  std::unique_ptr<console::Sessions> sessions;
+  std::unique_ptr<console::OperatorPages> pages;
 };
 
 ConsoleRole::ConsoleRole(std::unique_ptr<Impl> impl) : impl_(std::move(impl)) {}
 ConsoleRole::~ConsoleRole() = default;
 
-Result<std::unique_ptr<ConsoleRole>> ConsoleRole::Make(const Config& config, db::Database& store,
-                                                       const Clock& clock, Rng& rng) {
+Result<std::unique_ptr<ConsoleRole>> ConsoleRole::Make(const Config& config,
+                                                       const std::string& public_url,
+                                                       db::Database& store, const Clock& clock,
+                                                       Rng& rng) {
   const ConsoleConfig& c = config.console;
   auto impl = std::make_unique<Impl>();
   Impl& h = *impl;
@@ -101,12 +107,28 @@ Result<std::unique_ptr<ConsoleRole>> ConsoleRole::Make(const Config& config, db:
                                                                          .clock = clock,
                                                                          .rng = rng,
                                                                          .client_of = client_of});
+  console::SessionOptions options;
+  options.secret = c.session_key.Clone();
+  options.secure = public_url.starts_with("https://");
+  h.sessions = std::make_unique<console::Sessions>(std::move(options), store, clock, rng);
+  std::vector<std::string> plans;
+  for (const PlanConfig& plan : config.plans) plans.push_back(plan.name);
+  h.pages = std::make_unique<console::OperatorPages>(
+      console::OperatorPages::Parts{.keys = *h.keys,
+                                    .queries = *h.queries,
+                                    .verbs = *h.verbs,
+                                    .sessions = *h.sessions,
+                                    .clock = clock,
+                                    .rng = rng,
+                                    .client_of = client_of,
+                                    .plans = std::move(plans)});
   return std::unique_ptr<ConsoleRole>(new ConsoleRole(std::move(impl)));
 }
 
 std::vector<Door> ConsoleRole::Doors() {
   std::vector<Door> doors;
   doors.push_back(DoorOf(*impl_->api));
+  doors.push_back(DoorOf(*impl_->pages));
   return doors;
 }
 

@@ -1,6 +1,7 @@
 #pragma once
 
 #include <memory>
+#include <string>
 #include <vector>
 
 #include "app/config.h"
@@ -15,10 +16,12 @@ namespace pontage::app {
 class ConsoleRole {
  public:
   // kConfig without an operator's key that can be used, and for what [console] says wrong; kStore
-  // when a store of its own does not answer, or is of another version. `store` is that of this
-  // process; it, `clock` and `rng` outlive it.
-  static Result<std::unique_ptr<ConsoleRole>> Make(const Config& config, db::Database& store,
-                                                   const Clock& clock, Rng& rng);
+  // when a store of its own does not answer, or is of another version. `public_url` is where the
+  // pages are reached. `store` is that of this process; it, `clock` and `rng` outlive it.
+  static Result<std::unique_ptr<ConsoleRole>> Make(const Config& config,
+                                                   const std::string& public_url,
+                                                   db::Database& store, const Clock& clock,
+                                                   Rng& rng);
   ~ConsoleRole();
 
   std::vector<Door> Doors();

@@ -173,7 +173,7 @@ std::string Amount(int64_t minor, std::string_view currency) {
   if (currency == "eur") return sign + "€" + digits;
   if (currency == "gbp") return sign + "£" + digits;
   if (currency == "jpy") return sign + "¥" + digits;
-  return sign + digits + " " + Upper(currency);
+  return sign + digits + " " + Upper(currency.substr(0, 8));
 }
 
 }  // namespace pontage::console

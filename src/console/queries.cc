@@ -6,6 +6,7 @@
 #include <utility>
 
 #include "base/try.h"
+#include "console/html.h"
 #include "ledger/ledger_store.h"
 
 namespace pontage::console {
@@ -84,6 +85,7 @@ PaymentRow OfChain(const ledger::Reservation& r) {
           .at = r.created,
           .state = std::string(ledger::ToString(r.state)),
           .payer = r.payer,
+          .email = {},
           .amount = r.price.ToString(),
           .what = r.route,
           .delivery = std::string(ledger::ToString(r.delivery)),
@@ -98,7 +100,8 @@ PaymentRow OfCard(const license::InvoiceRow& i) {
           .at = i.created,
           .state = i.status,
           .payer = i.customer,
-          .amount = AmountText(i.paid > 0 ? i.paid : i.due, i.currency),
+          .email = i.email,
+          .amount = Amount(i.paid > 0 ? i.paid : i.due, i.currency),
           .what = i.purchase,
           .delivery = {},
           .network = {},
@@ -107,14 +110,6 @@ PaymentRow OfCard(const license::InvoiceRow& i) {
 }
 
 }  // namespace
-
-std::string AmountText(int64_t minor_units, std::string_view currency) {
-  if (currency != "usd" || minor_units < 0) {
-    return std::to_string(minor_units) + " " + std::string(currency);
-  }
-  const std::string cents = std::to_string(minor_units % 100);
-  return "$" + std::to_string(minor_units / 100) + "." + (cents.size() < 2 ? "0" : "") + cents;
-}
 
 Task<Overview> Queries::Look(Deadline by) {
   Overview out;

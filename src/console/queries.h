@@ -44,6 +44,7 @@ struct PaymentRow {
   UnixMs at;
   std::string state;      // x402: held, settled, voided, expired, in_doubt; card: Stripe's word
   std::string payer;      // an address on a chain; Stripe's customer
+  std::string email;      // card: where the license went; may be empty
   std::string amount;     // for people: "$0.001", "$29.00", "2900 jpy"
   std::string what;       // the route that was called; the purchase that was paid
   std::string delivery;   // x402: delivered, owed, broken, …; card: empty
@@ -190,9 +191,6 @@ codec::Json ToJson(const PaymentRow& payment);
 codec::Json ToJson(const ledger::AuditRow& row);
 // Without the secret: who ordered it gets that from Verbs.
 codec::Json ToJson(const ledger::Command& command);
-
-// "$29.00"; "2900 jpy" of what we do not know how to write.
-std::string AmountText(int64_t minor_units, std::string_view currency);
 
 // An event with its personal values replaced by "[redacted]": names, addresses, numbers of phones,
 // whatever is free text. Pure.

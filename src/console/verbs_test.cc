@@ -238,8 +238,6 @@ TEST(RedactedTest, LeavesIdsWordsAndNumbers) {
   for (const char* goes : {"ann", "Ann", "berlin", "https", "secret_2"}) {
     EXPECT_FALSE(text.contains(goes)) << goes << " in " << text;
   }
-  EXPECT_EQ(AmountText(2900, "usd"), "$29.00");
-  EXPECT_EQ(AmountText(2900, "jpy"), "2900 jpy");
 }
 
 }  // namespace

@@ -59,7 +59,8 @@ constexpr db::Statement kPurchase{"purchase.read",
 
 constexpr db::Statement kInvoices{
     "invoice.list",
-    "SELECT id, purchase, customer, number, status, currency, due, paid, url, created_ms"
+    "SELECT id, purchase, customer, number, status, currency, due, paid, url, created_ms,"
+    " (SELECT p.email FROM purchase AS p WHERE p.id = invoice.purchase)"
     " FROM invoice WHERE " PTG_BEFORE(
         "created_ms",
         "id") " AND ($4 = '' OR customer = $4) AND ($5 = '' OR status = $5)"
@@ -237,6 +238,7 @@ Result<std::vector<InvoiceRow>> ListInvoices(db::Tx& tx, const InvoiceFilter& fi
     return InvoiceRow{.id = row.Text(0),
                       .purchase = row.Text(1),
                       .customer = row.Text(2),
+                      .email = row.Text(10),
                       .number = row.Text(3),
                       .status = row.Text(4),
                       .currency = row.Text(5),

@@ -65,6 +65,7 @@ struct InvoiceRow {
   std::string id;
   std::string purchase;
   std::string customer;
+  std::string email;  // of its purchase; may be empty
   std::string number;
   std::string status;
   std::string currency;

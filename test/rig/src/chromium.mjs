@@ -99,6 +99,7 @@ async function openPage(send, listeners, { width = 390, height = 844, dark = fal
   const mobile = width < 600;
   await call("Emulation.setDeviceMetricsOverride", { width, height, deviceScaleFactor: mobile ? 2 : 1, mobile });
   await call("Emulation.setEmulatedMedia", { features: [{ name: "prefers-color-scheme", value: dark ? "dark" : "light" }] });
+  await call("Emulation.setFocusEmulationEnabled", { enabled: true }); // or the cursor stands nowhere
   if (!script) await call("Emulation.setScriptExecutionDisabled", { value: true });
 
   const page = {
@@ -118,7 +119,10 @@ async function openPage(send, listeners, { width = 390, height = 844, dark = fal
     async leads(action) {
       weights.clear();
       const there = new Promise((resolve, reject) => {
-        const late = setTimeout(() => reject(new Error("no page came")), kWithinMs);
+        const late = setTimeout(async () => {
+          const [url, text] = await Promise.all([page.url(), page.text()]).catch(() => ["a page that does not answer", ""]);
+          reject(new Error(`no page came; it still is ${url}\n${text}`));
+        }, kWithinMs / 2);
         loaded = () => (clearTimeout(late), resolve());
       });
       await Promise.all([there, action()]);
