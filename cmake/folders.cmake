@@ -126,8 +126,10 @@ target_precompile_headers(ptg_test_headers PRIVATE
 function(ptg_embed_migrations target)
   file(GLOB sql CONFIGURE_DEPENDS ${CMAKE_SOURCE_DIR}/migrations/*.sql)
   set(out ${CMAKE_BINARY_DIR}/migrations.cc)
+  # Their names are part of the command: a file that was renamed is no newer than before.
+  string(SHA256 names "${sql}")
   add_custom_command(OUTPUT ${out}
-    COMMAND ${CMAKE_COMMAND} -DOUT=${out} -DDIR=${CMAKE_SOURCE_DIR}/migrations
+    COMMAND ${CMAKE_COMMAND} -DOUT=${out} -DNAMES=${names} -DDIR=${CMAKE_SOURCE_DIR}/migrations
             -P ${CMAKE_SOURCE_DIR}/cmake/embed_migrations.cmake
     DEPENDS ${sql} ${CMAKE_SOURCE_DIR}/cmake/embed_migrations.cmake VERBATIM)
   target_sources(${target} PRIVATE ${out})
