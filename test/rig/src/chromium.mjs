@@ -150,8 +150,14 @@ async function openPage(send, listeners, { width = 390, height = 844, dark = fal
         await call("Input.dispatchMouseEvent", { type, ...at, button: "left", clickCount: 1 });
       }
     },
-    // Types where the cursor is, or into `selector`, without a tap.
+    // Types where the cursor is, or into `selector`, without a tap. A page that puts the cursor somewhere by itself
+    // does so a moment after it has come.
     async type(text, selector) {
+      const cursor = "document.activeElement !== document.body";
+      for (let tries = 0; !(await page.ask(selector ? `!document.querySelector('[autofocus]') || ${cursor}` : cursor)); ++tries) {
+        if (tries > 200) throw new Error(`there is no cursor on ${await page.url()}\n${await page.text()}`);
+        await new Promise((resolve) => setTimeout(resolve, 10));
+      }
       if (selector) {
         const there = await page.ask(`(() => { const e = document.querySelector(${JSON.stringify(selector)}); e?.focus(); e?.select?.(); return !!e; })()`);
         if (!there) throw new Error(`there is no ${selector} to type into on ${await page.url()}\n${await page.text()}`);
