@@ -103,7 +103,7 @@ Error UnknownMember(std::string_view name, std::initializer_list<std::string_vie
 Result<std::optional<int64_t>> AmountOf(const Json& body) {
   const Json* value = body.Find("amount");
   if (value == nullptr || value->IsNull()) return std::optional<int64_t>();
-  if (const auto number = value->AsInt64()) return std::optional(*number);
+  if (const std::optional<int64_t> number = value->AsInt64()) return number;
   if (const std::string* text = value->AsString()) {
     const Result<Money> dollars = ParseMoney(*text);
     if (dollars) {

@@ -18,7 +18,6 @@ namespace pontage::sales {
 namespace {
 
 using codec::Json;
-using codec::JsonReader;
 using ledger::Command;
 using ledger::CommandState;
 using license::License;

@@ -7,7 +7,7 @@ import path from "node:path";
 import { DatabaseSync } from "node:sqlite";
 import { after, before, describe, test } from "node:test";
 import * as config from "../rig/src/config.mjs";
-import { run } from "../rig/src/pontage.mjs";
+import { run, startPontage } from "../rig/src/pontage.mjs";
 import { startSandbox } from "../rig/src/sandbox.mjs";
 import { openShop, until } from "../rig/src/shop.mjs";
 import { startUpstream } from "../rig/src/upstream.mjs";
@@ -353,6 +353,44 @@ describe("the rest of the day", () => {
     const bad = (await admin("GET", "/audit")).json.chain;
     assert.equal(bad.holds, false);
     assert.equal(bad.broken_at, 3);
+  });
+});
+
+describe("apart from the role sales, with a store of its own", () => {
+  test("an order waits until somebody can do it, and is then answered as if nothing had been", async () => {
+    const [selling, looking] = [0, 1].map(() => fs.mkdtempSync(path.join(os.tmpdir(), "ptg-test-")));
+    assert.equal((await run(["init", "--dir", selling])).code, 0);
+    const key = fs.readFileSync(path.join(selling, "operator.key"), "utf8").trim();
+    const listen = '[server]\nlisten = "127.0.0.1:0"\n';
+    const sells = () => startPontage(`${listen}[[plan]]\nname = "pro"\nprice = "$29/month"\n[license]\nsigning_key = "file:license.pem"\n`, { dir: selling, args: ["--role", "sales"] });
+    let sales = await sells();
+    const looks = await startPontage(`${listen}[console]\noperator_key = "env:X402_ADMIN_KEY"\nsales_store = "sqlite:${selling}/pontage.db"\n`, { dir: looking, env: { X402_ADMIN_KEY: key } });
+    try {
+      const issue = async (idem) => {
+        const answer = await fetch(`${looks.url}/admin/v1/licenses`, {
+          method: "POST",
+          headers: { "x-admin-key": key, "idempotency-key": idem },
+          body: JSON.stringify({ plan: "pro", customer: "acme" }),
+        });
+        return { status: answer.status, where: answer.headers.get("location"), json: await answer.json() };
+      };
+      assert.equal((await issue("a")).status, 200);
+      await sales.kill();
+      const waits = await issue("b");
+      assert.equal(waits.status, 202, JSON.stringify(waits.json));
+      const look = async () => (await fetch(looks.url + waits.where, { headers: { "x-admin-key": key } })).json();
+      assert.equal((await look()).state, "requested");
+      sales = await sells();
+      await until("done", async () => (await look()).state === "done");
+      const done = await issue("b");
+      assert.equal(done.status, 200);
+      assert.equal(done.json.command, waits.json.command);
+      assert.equal(done.json.license, (await look()).license);
+    } finally {
+      await looks.kill();
+      await sales.kill();
+      for (const dir of [selling, looking]) fs.rmSync(dir, { recursive: true });
+    }
   });
 });
 
