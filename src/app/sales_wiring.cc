@@ -98,6 +98,10 @@ struct SalesRole::Impl {
   std::unique_ptr<sales::Worker> worker;
   std::unique_ptr<sales::CommandWorker> commands;
   std::unique_ptr<sales::BillingApi> billing;
+  // What nobody waits for asks Stripe by itself, and slower.
+  std::unique_ptr<sales::StripeClient> patient;
+  std::unique_ptr<sales::Worker> patient_worker;
+  std::unique_ptr<sales::Reconciler> reconciler;
   std::vector<std::unique_ptr<mail::Provider>> providers;
   std::unique_ptr<mail::OutboxWorker> outbox;
   std::unique_ptr<mail::ResendDoor> bounces;
@@ -138,6 +142,23 @@ Result<> SalesRole::Impl::UseStripe(const Config& config, db::Database& database
                                                                    .verifier = std::move(verifier),
                                                                    .secrets = secrets,
                                                                    .database = database,
+                                                                   .metrics = metrics,
+                                                                   .clock = clock,
+                                                                   .rng = rng});
+  patient = stripe->Slower(sales::Reconciler::kPerSecond);
+  patient_worker = std::make_unique<sales::Worker>(sales::Worker::Parts{.stripe = *patient,
+                                                                        .database = database,
+                                                                        .shop = shop,
+                                                                        .fulfilment = *fulfilment,
+                                                                        .metrics = metrics,
+                                                                        .clock = clock,
+                                                                        .rng = rng});
+  reconciler =
+      std::make_unique<sales::Reconciler>(sales::Reconciler::Parts{.stripe = *patient,
+                                                                   .worker = *patient_worker,
+                                                                   .database = database,
+                                                                   .shop = shop,
+                                                                   .fulfilment = *fulfilment,
                                                                    .metrics = metrics,
                                                                    .clock = clock,
                                                                    .rng = rng});
@@ -211,12 +232,20 @@ std::vector<Door> SalesRole::Doors() {
   return doors;
 }
 
+sales::Reconciler* SalesRole::reconciler() { return impl_->reconciler.get(); }
+sales::Worker* SalesRole::patient_worker() { return impl_->patient_worker.get(); }
+
 void SalesRole::Stop() { impl_->licenses->Stop(); }
 
 void SalesRole::Start(Loop& loop) {
   if (impl_->worker) loop.Spawn(impl_->worker->Run(), "sales.inbox");
   loop.Spawn(impl_->commands->Run(), "sales.commands");
   if (impl_->outbox) loop.Spawn(impl_->outbox->Run(), "sales.outbox");
+  if (!impl_->reconciler) return;
+  loop.Spawn(impl_->reconciler->TellPrices(), "sales.prices");
+  for (const sales::LoopKind kind : sales::kLoops) {
+    loop.Spawn(impl_->reconciler->Follow(kind), "sales.reconcile");
+  }
 }
 
 }  // namespace pontage::app

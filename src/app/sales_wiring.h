@@ -11,6 +11,7 @@
 #include "db/db.h"
 #include "io/runtime.h"
 #include "obs/metrics.h"
+#include "sales/reconcile.h"
 #include "sales/shop.h"
 #include "sales/stripe_client.h"
 
@@ -36,8 +37,12 @@ class SalesRole {
   ~SalesRole();
 
   std::vector<Door> Doors();
-  // On the loop's thread: the inbox and the outbox begin to work.
+  // On the loop's thread: the inbox, the outbox and the comparisons with Stripe begin to work.
   void Start(Loop& loop);
+  // For the command line, which starts nothing: null without a key of Stripe's. Both are in no
+  // hurry.
+  sales::Reconciler* reconciler();
+  sales::Worker* patient_worker();
   // Nobody is kept waiting any more. From any thread.
   void Stop();
 

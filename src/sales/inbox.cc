@@ -31,6 +31,8 @@ constexpr db::Statement kLater{"stripe_event.later",
 constexpr db::Statement kAgain{"stripe_event.again",
                                "UPDATE stripe_event SET state = 'new', attempts = 0, next_ms = $2,"
                                " last_error = '', done_ms = NULL WHERE id = $1"};
+constexpr db::Statement kWaits{"stripe_event.waits",
+                               "SELECT id FROM stripe_event WHERE id = $1 AND state = 'new'"};
 
 // What Stripe or a network says of a fault is not ours to bound elsewhere.
 constexpr size_t kMaxError = 500;
@@ -84,7 +86,9 @@ std::vector<std::string> WebhookEvents() {
 
 Result<bool> StoreEvent(db::Tx& tx, const stripe::Event& event, std::string_view payload,
                         std::string_view source, UnixMs now) {
-  const std::string state = IsOfUse(event.type) ? "new" : "ignored";
+  // Thin events have finer names beside those of snapshots: "customer.subscription.past_due".
+  const bool finer = event.thin && event.type.starts_with("customer.subscription.");
+  const std::string state = finer || IsOfUse(event.type) ? "new" : "ignored";
   PTG_TRY(const db::Rows rows, tx.Run(kStore, event.once_key().str(), event.type, event.object_kind,
                                       event.object_id, event.api_version, std::string(source),
                                       std::string(payload), state, now.ms(), event.created.ms()));
@@ -126,6 +130,15 @@ Result<> EventLater(db::Tx& tx, const std::string& id, std::string_view error, U
 Result<bool> EventAgain(db::Tx& tx, const std::string& id, UnixMs now) {
   PTG_TRY(const db::Rows rows, tx.Run(kAgain, id, now.ms()));
   return rows.changed > 0;
+}
+
+Result<size_t> CountWaiting(db::Tx& tx, const std::vector<std::string>& ids) {
+  size_t waiting = 0;
+  for (const std::string& id : ids) {
+    PTG_TRY(const db::Rows rows, tx.Run(kWaits, id));
+    if (!rows.empty()) ++waiting;
+  }
+  return waiting;
 }
 
 Millis PauseAfter(int64_t attempts) {

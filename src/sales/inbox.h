@@ -47,6 +47,9 @@ Millis PauseAfter(int64_t attempts);
 // Some two days.
 inline constexpr int64_t kMostAttempts = 80;
 
+// Of these ids, how many still wait to be dealt with.
+Result<size_t> CountWaiting(db::Tx& tx, const std::vector<std::string>& ids);
+
 // Which events mean anything here; all others are acknowledged and ignored.
 bool IsOfUse(std::string_view type);
 // All of them: what our endpoint at Stripe listens to.

@@ -107,5 +107,14 @@ TEST_P(InboxTest, DoneLaterAndParked) {
   EXPECT_EQ(Take(5'000), "evt_2:2 ");
 }
 
+// billing 11: thin events have names that no snapshot has, and mean the same.
+TEST_P(InboxTest, AThinEventMayHaveAFinerName) {
+  stripe::Event thin = Event("evt_1", "customer.subscription.past_due");
+  thin.thin = true;
+  EXPECT_TRUE(Store(thin));
+  EXPECT_TRUE(Store(Event("evt_2", "customer.subscription.past_due")));
+  EXPECT_EQ(Take(20), "evt_1:1 ");
+}
+
 }  // namespace
 }  // namespace pontage::sales

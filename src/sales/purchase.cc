@@ -59,20 +59,27 @@ constexpr db::Statement kOfPayment{
 constexpr db::Statement kOfCustomer{
     "purchase.of_customer", "SELECT id FROM purchase WHERE customer = $1 ORDER BY id LIMIT 100"};
 
-// Another subscription of the same customer's that opens the same plan now.
+// Another subscription of the same buyer's that opens something now. Without an address each
+// checkout makes another customer of him.
 constexpr db::Statement kTwin{
     "purchase.twin",
-    "SELECT subscription FROM license WHERE customer = $1 AND plan = $2 AND subscription <> ''"
-    " AND subscription <> $3 AND status IN ('active', 'past_due') ORDER BY subscription LIMIT 1"};
+    "SELECT subscription, plan FROM license WHERE (customer = $1 OR (email = $2 AND email <> ''))"
+    " AND subscription <> '' AND subscription <> $3 AND status IN ('active', 'past_due')"
+    " AND expires_ms > $4 ORDER BY subscription LIMIT 1"};
 
 // Two tabs, two purchases: nobody wants to pay for the same thing twice, and only a person can say.
-Result<> TellOfTwin(db::Tx& tx, const License& license, Fulfilled& done) {
+Result<> TellOfTwin(db::Tx& tx, const License& license, Fulfilled& done, UnixMs now) {
   const bool opens = license.status == Status::kActive || license.status == Status::kPastDue;
   if (license.customer.empty() || license.subscription.empty() || !opens) return {};
-  PTG_TRY(const db::Rows rows, tx.Run(kTwin, license.customer, license.plan, license.subscription));
+  PTG_TRY(const db::Rows rows,
+          tx.Run(kTwin, license.customer, license.email, license.subscription, now.ms()));
   if (rows.empty()) return {};
-  done.alarms.push_back(license.customer + " pays for " + license.plan + " twice: by " +
-                        license.subscription + " and by " + rows.front().Text(0));
+  const std::string& other = rows.front().Text(1);
+  const std::string what =
+      other == license.plan ? license.plan + " twice" : license.plan + " and for " + other;
+  done.alarms.push_back({"duplicate", license.customer + " pays for " + what + ": by " +
+                                          license.subscription + " and by " +
+                                          rows.front().Text(0)});
   return {};
 }
 
@@ -95,7 +102,7 @@ Result<> Save(db::Tx& tx, const PurchaseFacts& facts, const Fulfilled& done, Uni
     if (!item.plan.empty()) plan = item.plan;
   }
   std::string alarm;
-  for (const std::string& one : done.alarms) alarm += (alarm.empty() ? "" : "; ") + one;
+  for (const Alarm& one : done.alarms) alarm += (alarm.empty() ? "" : "; ") + one.text;
   PTG_RUN(tx.Run(kSave, facts.id, facts.customer, facts.email, facts.status, plan,
                  paid_through.ms(), facts.period_end.ms(), facts.cancel_at.ms(), facts.invoice_url,
                  facts.invoice_pdf, alarm, now.ms()));
@@ -232,7 +239,7 @@ Result<std::optional<License>> Fulfilment::ApplyItem(db::Tx& tx, const PurchaseF
   PTG_TRY(std::optional<License> have, license::FindLicenseByOrigin(tx, item.origin));
   const SoldPlan* plan = item.plan.empty() ? nullptr : shop_.Find(item.plan);
   if (plan == nullptr) {
-    done.alarms.push_back(item.origin + " has a price of no plan");
+    done.alarms.push_back({"no_plan", item.origin + " has a price of no plan"});
     if (!have) return std::optional<License>();
   }
   const UnixMs now = clock_.Now();
@@ -243,7 +250,9 @@ Result<std::optional<License>> Fulfilment::ApplyItem(db::Tx& tx, const PurchaseF
     if (have->extended > UnixMs()) known.extended = have->extended;
   }
   const Access access = DecideAccess(known, now);
-  if (access.alarm) done.alarms.push_back(item.origin + ": " + facts.status);
+  if (access.alarm) {
+    done.alarms.push_back({"not_understood", item.origin + ": " + facts.status});
+  }
   if (!have) {
     if (!access.opens()) return std::optional<License>();
     PTG_TRY(License made, Issue(tx, facts, item, access));
@@ -288,7 +297,7 @@ Result<Fulfilled> Fulfilment::Apply(db::Tx& tx, const PurchaseFacts& facts,
     PTG_TRY(std::optional<License> one, ApplyItem(tx, facts, item, done));
     if (!one) continue;
     if (failed) PTG_RUN(TellFailed(tx, *one, *failed));
-    PTG_RUN(TellOfTwin(tx, *one, done));
+    PTG_RUN(TellOfTwin(tx, *one, done, clock_.Now()));
     done.licenses.push_back(*std::move(one));
   }
   PTG_RUN(Save(tx, facts, done, clock_.Now()));

@@ -49,10 +49,18 @@ struct FailedInvoice {
   std::string pay_url;
 };
 
+// For people. `kind` is a word of metrics: "no_plan" (a price that no plan sells), "not_understood"
+// (a word of Stripe's that we do not know, or a license that nothing pays for), "duplicate" (a
+// buyer pays for two subscriptions).
+struct Alarm {
+  std::string kind;
+  std::string text;
+};
+
 struct Fulfilled {
   std::vector<license::License> licenses;  // all of the purchase, as they are now
-  std::vector<std::string> alarms;         // for people: what opens nothing, or is not understood
-  std::string invoice_url;                 // as in the facts
+  std::vector<Alarm> alarms;
+  std::string invoice_url;  // as in the facts
   std::string invoice_pdf;
 };
 

@@ -49,6 +49,11 @@ std::string IdOf(const Json& json) {
   return text == nullptr ? std::string() : *text;
 }
 
+Result<ListedEvent> ReadListedEvent(const JsonReader& r) {
+  PTG_TRY(stripe::Event event, stripe::ReadEvent(r));
+  return ListedEvent{.event = std::move(event), .payload = codec::ToString(r.json())};
+}
+
 // What cannot be read is left out: one odd object must not keep a walk from all others.
 template <typename T>
 Result<StripePage<T>> ReadPage(Reader<T> read, const Json& json) {
@@ -78,6 +83,12 @@ Form Paged(Form query, const StripeCursor& cursor) {
   query.Add("limit", kPage);
   if (!cursor.after.empty()) query.Add("starting_after", cursor.after);
   if (!cursor.before.empty()) query.Add("ending_before", cursor.before);
+  return query;
+}
+
+Form CreatedSince(UnixMs since) {
+  Form query;
+  query.Add("created[gte]", since.seconds());
   return query;
 }
 
@@ -131,6 +142,16 @@ Task<stripe::CheckoutSession> StripeClient::RetrieveCheckout(stripe::SessionId i
   PTG_CO_TRY(const Json json,
              co_await Get(At("/v1/checkout/sessions", id.str()), std::move(query), by));
   co_return ReadAs(stripe::ReadCheckoutSession, json);
+}
+
+Task<StripePage<stripe::CheckoutSession>> StripeClient::CheckoutsSince(UnixMs since,
+                                                                       StripeCursor cursor,
+                                                                       Deadline by) {
+  Form query = CreatedSince(since);
+  query.Add("status", "complete");
+  PTG_CO_TRY(const Json json,
+             co_await Get(At("/v1/checkout/sessions"), Paged(std::move(query), cursor), by));
+  co_return ReadPage(stripe::ReadCheckoutSession, json);
 }
 
 Task<stripe::CheckoutSession> StripeClient::ExpireCheckout(stripe::SessionId id, std::string key,
@@ -257,6 +278,30 @@ Task<std::vector<stripe::Refund>> StripeClient::ListRefunds(stripe::PaymentInten
   co_return ReadEach(stripe::ReadRefund, all);
 }
 
+Task<stripe::Charge> StripeClient::RetrieveCharge(stripe::ChargeId id, Deadline by) {
+  PTG_CO_TRY(const Json json, co_await Get(At("/v1/charges", id.str()), Form(), by));
+  co_return ReadAs(stripe::ReadCharge, json);
+}
+
+Task<stripe::InvoicePayment> StripeClient::RetrieveInvoicePayment(std::string id, Deadline by) {
+  PTG_CO_TRY(const Json json, co_await Get(At("/v1/invoice_payments", id), Form(), by));
+  co_return ReadAs(stripe::ReadInvoicePayment, json);
+}
+
+Task<StripePage<stripe::Refund>> StripeClient::RefundsSince(UnixMs since, StripeCursor cursor,
+                                                            Deadline by) {
+  PTG_CO_TRY(const Json json,
+             co_await Get(At("/v1/refunds"), Paged(CreatedSince(since), cursor), by));
+  co_return ReadPage(stripe::ReadRefund, json);
+}
+
+Task<StripePage<stripe::Dispute>> StripeClient::DisputesSince(UnixMs since, StripeCursor cursor,
+                                                              Deadline by) {
+  PTG_CO_TRY(const Json json,
+             co_await Get(At("/v1/disputes"), Paged(CreatedSince(since), cursor), by));
+  co_return ReadPage(stripe::ReadDispute, json);
+}
+
 Task<stripe::Dispute> StripeClient::RetrieveDispute(stripe::DisputeId id, Deadline by) {
   PTG_CO_TRY(const Json json, co_await Get(At("/v1/disputes", id.str()), Form(), by));
   co_return ReadAs(stripe::ReadDispute, json);
@@ -270,10 +315,10 @@ Task<std::vector<stripe::Dispute>> StripeClient::ListDisputes(stripe::PaymentInt
   co_return ReadEach(stripe::ReadDispute, all);
 }
 
-Task<StripePage<stripe::Event>> StripeClient::ListEvents(EventQuery query, StripeCursor cursor,
-                                                         Deadline by) {
+Task<StripePage<ListedEvent>> StripeClient::ListEvents(EventQuery query, StripeCursor cursor,
+                                                       Deadline by) {
   PTG_CO_TRY(const Json json, co_await Get(At("/v1/events"), Paged(EventForm(query), cursor), by));
-  co_return ReadPage(stripe::ReadEvent, json);
+  co_return ReadPage(ReadListedEvent, json);
 }
 
 Task<std::vector<stripe::Price>> StripeClient::FindPrices(std::vector<std::string> lookup_keys,

@@ -66,6 +66,23 @@ Result<std::unique_ptr<StripeClient>> StripeClient::Make(StripeOptions options, 
       new StripeClient(std::move(options), std::move(base), clock, rng));
 }
 
+std::unique_ptr<StripeClient> StripeClient::Slower(int64_t per_second) const {
+  StripeOptions options;
+  options.api_base = options_.api_base;
+  options.api_key = options_.api_key.Clone();
+  options.attempt = options_.attempt;
+  options.tries = options_.tries;
+  options.first_pause = options_.first_pause;
+  options.longest_pause = options_.longest_pause;
+  options.longest_wait = options_.longest_wait;
+  options.max_answer = options_.max_answer;
+  options.tls = options_.tls;
+  std::unique_ptr<StripeClient> client(new StripeClient(std::move(options), base_, clock_, rng_));
+  client->throttle_ = throttle_;
+  client->slower_ = std::make_unique<Throttle>(per_second, 1);
+  return client;
+}
+
 Result<StripeClient::Request> StripeClient::Prepare(std::string_view method, const StripePath& path,
                                                     const Form* query) const {
   Request request;
@@ -104,11 +121,14 @@ Task<Json> StripeClient::Delete(StripePath path, Deadline by) {
 Task<> StripeClient::WaitForPlace(Deadline by) {
   const Millis left = by.Left(clock_);
   if (left == Millis(0)) co_return Fail(Code::kTimeout, "no time was left to ask Stripe");
-  const std::optional<Millis> wait =
-      throttle_.Take(clock_.Steady(), std::min(left, options_.longest_wait));
-  if (!wait) co_return Fail(Code::kRateLimited, "too many questions to Stripe are waiting");
-  if (*wait == Millis(0)) co_return {};
-  co_return co_await Sleep(*wait);
+  for (Throttle* throttle : {slower_.get(), throttle_.get()}) {
+    if (throttle == nullptr) continue;
+    const std::optional<Millis> wait =
+        throttle->Take(clock_.Steady(), std::min(left, options_.longest_wait));
+    if (!wait) co_return Fail(Code::kRateLimited, "too many questions to Stripe are waiting");
+    if (*wait > Millis(0)) PTG_CO_RUN(co_await Sleep(*wait));
+  }
+  co_return {};
 }
 
 Task<StripeClient::Heard> StripeClient::Once(const Request& request, Deadline by) {

@@ -51,6 +51,11 @@ struct StripePage {
   std::string newest;
   std::string oldest;
 };
+// An event of a list, with what came, as it came.
+struct ListedEvent {
+  stripe::Event event;
+  std::string payload;
+};
 // Where a page begins; neither: with the newest object.
 struct StripeCursor {
   std::string after;   // what is next older than this object
@@ -82,6 +87,10 @@ class StripeClient {
   static Result<std::unique_ptr<StripeClient>> Make(StripeOptions options, const Clock& clock,
                                                     Rng& rng);
 
+  // A client of the same account that makes at most `per_second` calls a second, and these count
+  // among those of this one, too: for work that nobody waits for. `this` may go before it.
+  std::unique_ptr<StripeClient> Slower(int64_t per_second) const;
+
   Task<codec::Json> Get(StripePath path, stripe::Form query, Deadline by);
   Task<codec::Json> Post(StripePath path, stripe::Form body, std::string key, Deadline by);
   Task<codec::Json> Delete(StripePath path, Deadline by);
@@ -94,6 +103,9 @@ class StripeClient {
   // Checkout and portal. A session is retrieved with its subscription, prices and customer.
   Task<stripe::CheckoutSession> CreateCheckout(stripe::Form body, std::string key, Deadline by);
   Task<stripe::CheckoutSession> RetrieveCheckout(stripe::SessionId id, Deadline by);
+  // Those that ended in a sale.
+  Task<StripePage<stripe::CheckoutSession>> CheckoutsSince(UnixMs since, StripeCursor cursor,
+                                                           Deadline by);
   Task<stripe::CheckoutSession> ExpireCheckout(stripe::SessionId id, std::string key, Deadline by);
   Task<stripe::PortalSession> CreatePortalSession(PortalRequest request, std::string key,
                                                   Deadline by);
@@ -124,11 +136,16 @@ class StripeClient {
   Task<stripe::Refund> CreateRefund(RefundRequest request, std::string key, Deadline by);
   Task<stripe::Refund> RetrieveRefund(stripe::RefundId id, Deadline by);
   Task<std::vector<stripe::Refund>> ListRefunds(stripe::PaymentIntentId payment, Deadline by);
+  Task<stripe::Charge> RetrieveCharge(stripe::ChargeId id, Deadline by);
+  Task<stripe::InvoicePayment> RetrieveInvoicePayment(std::string id, Deadline by);
+  // All of the account's since then.
+  Task<StripePage<stripe::Refund>> RefundsSince(UnixMs since, StripeCursor cursor, Deadline by);
+  Task<StripePage<stripe::Dispute>> DisputesSince(UnixMs since, StripeCursor cursor, Deadline by);
   Task<stripe::Dispute> RetrieveDispute(stripe::DisputeId id, Deadline by);
   Task<std::vector<stripe::Dispute>> ListDisputes(stripe::PaymentIntentId payment, Deadline by);
 
   // Stripe keeps events for thirty days.
-  Task<StripePage<stripe::Event>> ListEvents(EventQuery query, StripeCursor cursor, Deadline by);
+  Task<StripePage<ListedEvent>> ListEvents(EventQuery query, StripeCursor cursor, Deadline by);
 
   // What `pontage stripe setup` makes and finds again.
   Task<std::vector<stripe::Price>> FindPrices(std::vector<std::string> lookup_keys, Deadline by);
@@ -169,7 +186,7 @@ class StripeClient {
         base_(std::move(base)),
         clock_(clock),
         rng_(rng),
-        throttle_(options_.per_second, options_.at_once) {}
+        throttle_(std::make_shared<Throttle>(options_.per_second, options_.at_once)) {}
 
   Result<Request> Prepare(std::string_view method, const StripePath& path,
                           const stripe::Form* query) const;
@@ -186,7 +203,8 @@ class StripeClient {
   net::Url base_;
   const Clock& clock_;
   Rng& rng_;
-  Throttle throttle_;
+  std::shared_ptr<Throttle> throttle_;
+  std::unique_ptr<Throttle> slower_;  // its own, before the common one
   net::LoopClients clients_;
 };
 

@@ -40,15 +40,10 @@ std::string AmountText(stripe::MinorUnits amount, const std::string& currency) {
   return std::to_string(amount.count()) + " " + currency;
 }
 
-std::optional<FailedInvoice> FailedOf(const stripe::Event& event) {
-  if (event.type != "invoice.payment_failed" || !event.object.IsObject()) return std::nullopt;
-  const auto reader = JsonReader::Of(event.object);
-  if (!reader) return std::nullopt;
-  const auto invoice = stripe::ReadInvoice(*reader);
-  if (!invoice) return std::nullopt;
-  return FailedInvoice{.id = invoice->id.str(),
-                       .amount = AmountText(invoice->amount_due, invoice->currency),
-                       .pay_url = invoice->hosted_invoice_url};
+FailedInvoice FailedOf(const stripe::Invoice& invoice) {
+  return FailedInvoice{.id = invoice.id.str(),
+                       .amount = AmountText(invoice.amount_due, invoice.currency),
+                       .pay_url = invoice.hosted_invoice_url};
 }
 
 // As people are shown it.
@@ -138,14 +133,36 @@ Task<> Worker::Close(const StoredEvent& stored, const Result<>& done) {
 Task<> Worker::Handle(const StoredEvent& stored, Deadline by) {
   PTG_CO_TRY(const stripe::Event event, ReadStored(stored.payload));
   PTG_CO_TRY(const std::vector<std::string> subjects, co_await SubjectsOf(event, by));
-  const std::optional<FailedInvoice> failed = FailedOf(event);
-  for (const std::string& subject : subjects) {
-    PTG_CO_TRY(const Fulfilled done, co_await Look(subject, failed, by));
-    for (const std::string& alarm : done.alarms) {
-      Log(LogLevel::kWarn, "sales.alarm", {{"purchase", subject}, {"detail", alarm}});
-    }
-  }
+  PTG_CO_TRY(const std::optional<FailedInvoice> failed, co_await FailedBy(event, by));
+  for (const std::string& subject : subjects) PTG_CO_RUN(co_await Look(subject, failed, by));
   co_return {};
+}
+
+// A thin event has no invoice in it.
+Task<std::optional<FailedInvoice>> Worker::FailedBy(const stripe::Event& event, Deadline by) {
+  if (event.type != "invoice.payment_failed") co_return std::nullopt;
+  if (event.object.IsObject()) {
+    const auto reader = JsonReader::Of(event.object);
+    if (!reader) co_return std::nullopt;
+    const auto invoice = stripe::ReadInvoice(*reader);
+    if (!invoice) co_return std::nullopt;
+    co_return FailedOf(*invoice);
+  }
+  if (event.object_id.empty()) co_return std::nullopt;
+  const stripe::InvoiceId id(event.object_id);
+  PTG_CO_TRY(const stripe::Invoice invoice, co_await parts_.stripe.RetrieveInvoice(id, by));
+  co_return FailedOf(invoice);
+}
+
+void Worker::Raise(const std::string& purchase, const Fulfilled& done) {
+  for (const Alarm& alarm : done.alarms) {
+    parts_.metrics
+        .CounterOf("pontage_sales_alarms_total", "Purchases that a person should look at.",
+                   {{"kind", alarm.kind}})
+        .Add();
+    Log(LogLevel::kWarn, "sales.alarm",
+        {{"purchase", purchase}, {"kind", alarm.kind}, {"detail", alarm.text}});
+  }
 }
 
 Task<Fulfilled> Worker::Look(std::string id, std::optional<FailedInvoice> failed, Deadline by) {
@@ -175,6 +192,7 @@ Task<Fulfilled> Worker::Look(std::string id, std::optional<FailedInvoice> failed
       return parts_.fulfilment.Apply(tx, *facts, failed);
     };
     done = co_await parts_.database.Write(apply, by);
+    if (done) Raise(id, *done);
     PTG_KILL_POINT("purchase_applied");
   } else {
     done = Fail(facts.error());
@@ -207,9 +225,13 @@ Task<std::vector<std::string>> Worker::SubjectsOf(const stripe::Event& event, De
 Task<std::vector<std::string>> Worker::OfInvoice(const stripe::Event& event, Deadline by) {
   std::string invoice_id = event.object_id;
   if (event.object_kind == "invoice_payment") {
-    if (!event.object.IsObject()) co_return std::vector<std::string>();
-    PTG_CO_TRY(const JsonReader reader, JsonReader::Of(event.object));
-    PTG_CO_TRY(const stripe::InvoicePayment payment, stripe::ReadInvoicePayment(reader));
+    stripe::InvoicePayment payment;
+    if (event.object.IsObject()) {
+      PTG_CO_TRY(const JsonReader reader, JsonReader::Of(event.object));
+      PTG_CO_TRY(payment, stripe::ReadInvoicePayment(reader));
+    } else {
+      PTG_CO_TRY(payment, co_await parts_.stripe.RetrieveInvoicePayment(event.object_id, by));
+    }
     invoice_id = payment.invoice.str();
   } else if (event.object.IsObject()) {
     PTG_CO_TRY(const JsonReader reader, JsonReader::Of(event.object));
@@ -243,6 +265,11 @@ Task<std::string> Worker::PaymentOf(const stripe::Event& event, Deadline by) {
     const stripe::RefundId id(event.object_id);
     PTG_CO_TRY(const stripe::Refund refund, co_await parts_.stripe.RetrieveRefund(id, by));
     co_return refund.payment_intent.str();
+  }
+  if (event.object_kind == "charge") {
+    const stripe::ChargeId id(event.object_id);
+    PTG_CO_TRY(const stripe::Charge charge, co_await parts_.stripe.RetrieveCharge(id, by));
+    co_return charge.payment_intent.str();
   }
   if (event.object_kind == "dispute") {
     const stripe::DisputeId id(event.object_id);

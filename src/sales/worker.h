@@ -45,6 +45,9 @@ class Worker {
 
  private:
   Task<> Handle(const StoredEvent& stored, Deadline by);
+  void Raise(const std::string& purchase, const Fulfilled& done);
+  // The renewal that the event says has failed, for the mail.
+  Task<std::optional<FailedInvoice>> FailedBy(const stripe::Event& event, Deadline by);
   // The purchases that an event is about; none: none of ours.
   Task<std::vector<std::string>> SubjectsOf(const stripe::Event& event, Deadline by);
   Task<std::vector<std::string>> OfInvoice(const stripe::Event& event, Deadline by);

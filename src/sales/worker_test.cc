@@ -67,6 +67,8 @@ struct Sale {
   int64_t end = 0;
 
   std::string Id(std::string_view kind) const { return std::string(kind) + "_" + n; }
+  // Each sale is another buyer's: one who buys twice is told of.
+  std::string Email(std::string_view name) const { return std::string(name) + n + "@example.com"; }
   Json Subscription(size_t stage) const {
     const Json price = Json::Object({{"id", "price_1"},
                                      {"object", "price"},
@@ -117,7 +119,7 @@ struct Sale {
         {{"id", Id("in")},
          {"object", "invoice"},
          {"customer", Id("cus")},
-         {"customer_email", "ann@example.com"},
+         {"customer_email", Email("ann")},
          {"parent", parent},
          {"status", stage < 2 ? "draft"
                     : paid    ? "paid"
@@ -211,7 +213,7 @@ class WorkerTest : public ::testing::Test {
     peer_.objects["/v1/invoices/" + sale.Id("in")] = invoice;
     peer_.objects["/v1/checkout/sessions/" + sale.Id("cs")] = sale.Session(stage);
     peer_.objects["/v1/customers/" + sale.Id("cus")] = Json::Object(
-        {{"id", sale.Id("cus")}, {"object", "customer"}, {"email", "Ann@example.com"}});
+        {{"id", sale.Id("cus")}, {"object", "customer"}, {"email", sale.Email("Ann")}});
     peer_.lists["/v1/invoices"] = {invoice};
     peer_.lists["/v1/invoice_payments"] = {sale.Payment(stage)};
     peer_.lists["/v1/refunds"] = {};
@@ -288,11 +290,11 @@ class WorkerTest : public ::testing::Test {
     const std::string paid = std::to_string(sale.end * 1'000);
     const std::string expires = std::to_string((sale.end + 3 * 86'400) * 1'000);
     std::string out = "license sub:" + sale.Id("sub") + ":" + sale.Id("si") + " " + sale.Id("cus") +
-                      " ann@example.com pro " + sale.Id("sub") + " 1 active " + paid + " " +
-                      expires + " \n";
-    out += "mail license ann@example.com\n";
-    out +=
-        "purchase " + sale.Id("cus") + " Ann@example.com active pro " + paid + " " + paid + " \n";
+                      " " + sale.Email("ann") + " pro " + sale.Id("sub") + " 1 active " + paid +
+                      " " + expires + " \n";
+    out += "mail license " + sale.Email("ann") + "\n";
+    out += "purchase " + sale.Id("cus") + " " + sale.Email("Ann") + " active pro " + paid + " " +
+           paid + " \n";
     std::vector<std::string> types(kBurst.begin(), kBurst.end());
     std::ranges::sort(types);
     for (const std::string& type : types) out += type + " done\n";

@@ -1,5 +1,6 @@
 #pragma once
 
+#include <algorithm>
 #include <deque>
 #include <functional>
 #include <map>
@@ -90,6 +91,17 @@ class StripePeer {
     size_t from = 0;
     while (!after.empty() && from < all.size() && IdOf(all[from]) != after) ++from;
     if (!after.empty()) ++from;
+    const std::string before = Parameter(query, "ending_before");
+    if (!before.empty()) {
+      size_t end = 0;
+      while (end < all.size() && IdOf(all[end]) != before) ++end;
+      from = end - std::min(end, most);
+      codec::Json newer = codec::Json::Array();
+      for (size_t i = from; i < end; ++i) newer.Push(all[i]);
+      const codec::Json page = codec::Json::Object(
+          {{"object", "list"}, {"data", std::move(newer)}, {"has_more", from > 0}});
+      return {200, codec::ToString(page)};
+    }
     codec::Json data = codec::Json::Array();
     size_t i = from;
     for (; i < all.size() && i < from + most; ++i) data.Push(all[i]);

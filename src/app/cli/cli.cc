@@ -187,6 +187,7 @@ void AddBooks(Program& p) {
   migrate->add_option("--to", p.migrate.to, "Where to");
   p.Runs(migrate, p.migrate, &MigrateStore);
   p.Runs(p.Add(p.app, "doctor", "Check the world around the configuration"), &Doctor);
+  p.Runs(p.Add(p.app, "reconcile", "Compare the books with Stripe's, and mend ours"), &Reconcile);
 }
 
 void AddCommands(Program& p) {

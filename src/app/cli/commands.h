@@ -59,6 +59,8 @@ struct StripeSetupOptions {
 };
 int StripeSetup(const CommonOptions& common, const StripeSetupOptions& options);
 
+int Reconcile(const CommonOptions& common);
+
 struct MigrateOptions {
   std::string from;
   std::string to;

@@ -116,14 +116,17 @@ Answered<Json> ListEvents(Call& call) {
     return Refuse("", "You may only specify one of these parameters: type, types.");
   }
   if (type) types.push_back(*type);
+  PTG_TRY(const std::optional<std::string> after, call.params.MaybeText("starting_after"));
+  PTG_TRY(const std::optional<std::string> before, call.params.MaybeText("ending_before"));
   std::vector<Json> stubs;
   const std::deque<Event>& all = call.account.events.all();
   for (auto event = all.rbegin(); event != all.rend(); ++event) {
     const bool success = event->waiting == 0 && event->failed == 0;
-    if (!types.empty() && !FitsType(types, event->type)) continue;
-    if (delivered && *delivered != success) continue;
     Json stub = Json::Object({{"id", event->id}, {"created", event->created.seconds()}});
-    if (created(stub)) stubs.push_back(std::move(stub));
+    const bool fits = (types.empty() || FitsType(types, event->type)) &&
+                      (!delivered || *delivered == success) && created(stub);
+    // A cursor names a place, also when what it names has been delivered since.
+    if (fits || event->id == after || event->id == before) stubs.push_back(std::move(stub));
   }
   PTG_TRY(Json page, PageOf(call, stubs, "/v1/events", "event"));
   std::vector<Json> events;

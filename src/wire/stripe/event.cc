@@ -98,6 +98,8 @@ Result<Event> ReadSnapshot(const JsonReader& r) {
   event.created = UnixMs::FromSeconds(created);
   PTG_TRY(event.api_version, TextAt(r, "api_version"));
   PTG_TRY(event.livemode, FlagAt(r, "livemode"));
+  PTG_TRY(const std::optional<int64_t> pending, r.MaybeInt("pending_webhooks"));
+  event.pending = pending.value_or(0);
   PTG_TRY(const JsonReader data, r.Object("data"));
   PTG_TRY(const JsonReader object, data.Object("object"));
   // An upcoming invoice has no id, and other things to come may have none either.

@@ -25,6 +25,8 @@ struct Event {
   // What it is about, as a kind ("subscription") and an id; empty where the event does not say.
   std::string object_kind;
   std::string object_id;
+  // How many endpoints have not taken it yet, when Stripe wrote this; 0: thin, or nobody waits.
+  int64_t pending = 0;
   // Its snapshot twin, when both kinds are sent of one change.
   EventId twin;
   // Snapshots only: the object, and what of it was different before (or null).

@@ -65,9 +65,10 @@ export async function openShop({ sandbox, upstream, routes = kPlans, mail, serve
     assert.equal(answer.status, 200, JSON.stringify(json));
     return json;
   }
+  const prices = {};
   for (const [plan, form] of Object.entries(plans)) {
     const product = await api("POST", "/v1/products", { name: plan });
-    await api("POST", "/v1/prices", { product: product.id, currency: "usd", lookup_key: plan, ...form });
+    prices[plan] = (await api("POST", "/v1/prices", { product: product.id, currency: "usd", lookup_key: plan, ...form })).id;
   }
   const hook = await api("POST", "/v1/webhook_endpoints", { url: `${url}/webhooks/stripe`, "enabled_events[0]": "*", api_version: kVersion });
   const toml = sellerConfig({
@@ -94,7 +95,7 @@ ${sections}
   const keys = { STRIPE_SECRET_KEY: "sk_test_x", STRIPE_WEBHOOK_SECRET: hook.secret, RESEND_API_KEY: "re_x" };
 
   const shop = {
-    sandbox, dir, url, toml, keys, api, server: undefined, secret: hook.secret, hook,
+    sandbox, dir, url, toml, keys, api, prices, server: undefined, secret: hook.secret, hook,
     action: (name, form = {}) => api("POST", `/_test/${name}`, form),
     async start(env = {}, args = []) {
       shop.server = await startPontage(toml, { dir, env: { ...keys, ...env }, args });
