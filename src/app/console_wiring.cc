@@ -11,6 +11,7 @@
 #include "console/verbs.h"
 #include "db/migrate.h"
 #include "gateway/forwarding.h"
+#include "sales/drift.h"
 
 namespace pontage::app {
 namespace {
@@ -53,6 +54,13 @@ Result<std::vector<console::OperatorKey>> KeysOf(const ConsoleConfig& config) {
   return keys;
 }
 
+// What the reconciler of `sales` has left in their store.
+Result<std::optional<console::DriftReport>> LastDrift(db::Tx& tx) {
+  PTG_TRY(std::optional<sales::LastReport> last, sales::ReadLastReport(tx));
+  if (!last) return std::optional<console::DriftReport>();
+  return std::optional(console::DriftReport{.at = last->at, .report = std::move(last->report)});
+}
+
 }  // namespace
 
 struct ConsoleRole::Impl {
@@ -87,8 +95,8 @@ Result<std::unique_ptr<ConsoleRole>> ConsoleRole::Make(const Config& config,
   }
   db::Database& sales = h.sales_store ? *h.sales_store : store;
   db::Database& ledger = h.ledger_store ? *h.ledger_store : store;
-  h.queries = std::make_unique<console::Queries>(
-      console::Queries::Parts{.ledger = ledger, .sales = sales, .clock = clock});
+  h.queries = std::make_unique<console::Queries>(console::Queries::Parts{
+      .ledger = ledger, .sales = sales, .clock = clock, .read_drift = &LastDrift});
   h.verbs = std::make_unique<console::Verbs>(
       console::Verbs::Parts{.sales = sales,
                             .clock = clock,

@@ -1,6 +1,8 @@
 // Our books and Stripe's, made to differ in every way that happens, and `pontage reconcile`: what it heals, what it
 // only tells, and what it must not touch.
 import assert from "node:assert/strict";
+import fs from "node:fs";
+import path from "node:path";
 import { after, before, describe, test } from "node:test";
 import { pause, startHouse } from "../rig/src/house.mjs";
 import { until } from "../rig/src/shop.mjs";
@@ -186,6 +188,7 @@ describe("alone", () => {
   let shop;
   before(async () => {
     shop = await startHouse({
+      sections: '[console]\noperator_key = "file:operator.key"\n',
       plans: {
         pro: { price: "$29/month", form: { unit_amount: "2900", "recurring[interval]": "month" } },
         week: { price: "$9", more: "days = 7", form: { unit_amount: "1100" } },
@@ -240,6 +243,13 @@ describe("alone", () => {
     });
     assert.deepEqual(told.map(({ level, plan, ours, stripe }) => ({ level, plan, ours, stripe })), want.map((one) => ({ level: "warn", ...one })));
     assert.deepEqual(await shop.metric("pontage_prices_differ"), { pontage_prices_differ: 2 });
+    // The operator's page has the last report.
+    const key = fs.readFileSync(path.join(shop.dir, "operator.key"), "utf8").trim();
+    const { data, ...one } = await (await fetch(`${shop.url}/admin/v1/drift`, { headers: { "x-admin-key": key } })).json();
+    const { report, at } = data ?? one;
+    assert.ok(Date.parse(at) > 0);
+    assert.deepEqual([report.prices, report.loops.map((loop) => loop.loop)], [want, ["events", "rows", "walk"]]);
+    assert.ok(report.recent.some((drift) => drift.class === "purchase_unknown" && drift.healed), "what was found before");
     await shop.stop();
   });
 

@@ -17,8 +17,9 @@ const kPlans = {
 
 export const pause = (ms) => new Promise((resolve) => setTimeout(resolve, ms));
 
-// `plans`: what each costs here (`price`, and `more` TOML) and at Stripe (`form`). The server is not started.
-export async function startHouse({ plans = kPlans } = {}) {
+// `plans`: what each costs here (`price`, and `more` TOML) and at Stripe (`form`). `sections`: more TOML. The server is not
+// started.
+export async function startHouse({ plans = kPlans, sections } = {}) {
   const sandbox = await startSandbox();
   const upstream = await startUpstream();
   const tables = Object.entries(plans).map(([name, { price, more = "" }]) => `[[plan]]\nname = "${name}"\nprice = "${price}"\n${more}\n`);
@@ -28,6 +29,7 @@ export async function startHouse({ plans = kPlans } = {}) {
     upstream: upstream.url,
     routes: `${tables.join("")}[[route]]\nmatch = "GET /v1/*"\nupstream = "api"\nprice = "$0.001"\nplans = [${names.join(", ")}]\n`,
     plans: Object.fromEntries(Object.entries(plans).map(([name, { form }]) => [name, form])),
+    sections,
   });
   fs.writeFileSync(path.join(shop.dir, "pontage.toml"), shop.toml);
   const { api, url } = shop;
