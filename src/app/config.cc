@@ -352,7 +352,8 @@ std::string ConfigFault::Text() const {
   if (!key.empty()) text += key + ": ";
   text += "found " + found;
   if (!expected.empty()) text += ", expected " + expected;
-  return text;
+  // Reasons of others may repeat what they met.
+  return OnOneLine(text);
 }
 
 ConfigSources ConfigSources::System() {

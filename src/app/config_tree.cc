@@ -52,13 +52,6 @@ void AppendVisibly(char c, std::string& out) {
   }
 }
 
-// The parser's words hold what it met, a line break for example.
-std::string OnOneLine(std::string_view text) {
-  std::string out;
-  for (const char c : text) AppendVisibly(c, out);
-  return out;
-}
-
 void ConvertTable(const toml::table& table, TomlNode& to) {
   for (const auto& [key, value] : table) {
     to.members.push_back({std::string(key.str()), Convert(value)});
@@ -144,6 +137,12 @@ std::expected<TomlNode, TomlSyntaxFault> ParseToml(std::string_view text) {
   } catch (const ParserTripped&) {
     return std::unexpected(TomlSyntaxFault{.what = "the document cannot be parsed"});
   }
+}
+
+std::string OnOneLine(std::string_view text) {
+  std::string out;
+  for (const char c : text) AppendVisibly(c, out);
+  return out;
 }
 
 std::string QuoteToml(std::string_view text) {

@@ -47,6 +47,9 @@ struct TomlSyntaxFault {
 // `text` is a whole document. Keys that appear twice are a fault of the syntax.
 std::expected<TomlNode, TomlSyntaxFault> ParseToml(std::string_view text);
 
+// The text with its control characters as TOML escapes them: words about a file hold what is in it,
+// a line break for example.
+std::string OnOneLine(std::string_view text);
 // "text" with what TOML wants escaped.
 std::string QuoteToml(std::string_view text);
 // A key as it is written: bare where it may be, else quoted.
