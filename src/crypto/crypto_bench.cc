@@ -1,5 +1,6 @@
 #include <benchmark/benchmark.h>
 
+#include "crypto/ed25519.h"
 #include "crypto/hash.h"
 #include "crypto/hmac.h"
 #include "crypto/secp256k1.h"
@@ -44,6 +45,18 @@ void BM_SignRecoverable(benchmark::State& state) {
   for (auto _ : state) benchmark::DoNotOptimize(key.SignRecoverable(digest));
 }
 BENCHMARK(BM_SignRecoverable);
+
+// Once for each license that is shown for the first time; its text is some 400 bytes.
+void BM_VerifyEd25519(benchmark::State& state) {
+  const Secret seed(std::string(32, 's'));
+  const Ed25519Key key = *Ed25519Key::FromSeed(seed);
+  const codec::Bytes text(400, 't');
+  const auto signature = key.Sign(text);
+  for (auto _ : state) {
+    benchmark::DoNotOptimize(VerifyEd25519(key.public_key(), text, signature));
+  }
+}
+BENCHMARK(BM_VerifyEd25519);
 
 }  // namespace
 }  // namespace pontage::crypto

@@ -20,13 +20,47 @@ int32_t Clamped(int64_t generation) {
 
 }  // namespace
 
-Entitlements::Entitlements() : base_(std::make_shared<const Words>()), plans_{""} {}
+Entitlements::Entitlements() : base_(std::make_shared<const Table>()), plans_{""} {}
 
 size_t Entitlements::KeyHash::operator()(const Key& key) const {
   // The random end of an id made by us; any part of a digest.
   uint64_t word = 0;
   std::memcpy(&word, key.data() + 8, sizeof word);
   return word;
+}
+
+Entitlements::Table::Table(const Table& before, const Words& after) {
+  const size_t most = before.size_ + after.size();
+  slots_.resize(most + most / 3 + 1);
+  for (const auto& [key, word] : after) Put(key, word);
+  for (const Slot& slot : before.slots_) {
+    if (slot.word.generation != kFree && Find(slot.key) == nullptr) Put(slot.key, slot.word);
+  }
+}
+
+size_t Entitlements::Table::PlaceOf(const Key& key) const {
+  // Ids have a few bits at the front of their random end that are always the same; and it is the
+  // front that says the place.
+  constexpr uint64_t kSpread = 0x9E37'79B9'7F4A'7C15;
+  __extension__ using Wide = unsigned __int128;
+  return static_cast<size_t>((static_cast<Wide>(KeyHash()(key) * kSpread) * slots_.size()) >> 64);
+}
+
+const Entitlements::Word* Entitlements::Table::Find(const Key& key) const {
+  if (slots_.empty()) return nullptr;
+  // One is free, so it ends.
+  for (size_t at = PlaceOf(key);; at = at + 1 == slots_.size() ? 0 : at + 1) {
+    const Slot& slot = slots_[at];
+    if (slot.word.generation == kFree) return nullptr;
+    if (slot.key == key) return &slot.word;
+  }
+}
+
+void Entitlements::Table::Put(const Key& key, const Word& word) {
+  size_t at = PlaceOf(key);
+  while (slots_[at].word.generation != kFree) at = at + 1 == slots_.size() ? 0 : at + 1;
+  slots_[at] = {.key = key, .word = word};
+  ++size_;
 }
 
 Entitlements::Key Entitlements::KeyOf(std::string_view id) {
@@ -50,18 +84,15 @@ uint16_t Entitlements::PlanOf(const std::string& plan) {
 }
 
 std::optional<Entitlement> Entitlements::Find(std::string_view id) const {
-  if (base_->empty() && recent_.empty()) return std::nullopt;
+  if (size() == 0) return std::nullopt;
   const Key key = KeyOf(id);
-  auto found = recent_.find(key);
-  if (found == recent_.end()) {
-    found = base_->find(key);
-    if (found == base_->end()) return std::nullopt;
-  }
-  const Word& word = found->second;
-  return Entitlement{.status = word.status,
-                     .expires = UnixMs(word.expires_ms),
-                     .generation = word.generation,
-                     .plan = plans_[word.plan]};
+  const auto recent = recent_.find(key);
+  const Word* const word = recent != recent_.end() ? &recent->second : base_->Find(key);
+  if (word == nullptr) return std::nullopt;
+  return Entitlement{.status = word->status,
+                     .expires = UnixMs(word->expires_ms),
+                     .generation = word->generation,
+                     .plan = plans_[word->plan]};
 }
 
 std::shared_ptr<const Entitlements> Entitlements::With(std::span<const FeedEntry> entries) const {
@@ -75,10 +106,8 @@ std::shared_ptr<const Entitlements> Entitlements::With(std::span<const FeedEntry
     next->hash_ = entry.hash;
   }
   if (next->recent_.size() > kRecent) {
-    auto merged = std::make_shared<Words>(*next->base_);
-    for (const auto& [key, word] : next->recent_) (*merged)[key] = word;
-    next->base_ = std::move(merged);
-    next->recent_.clear();
+    next->base_ = std::make_shared<const Table>(*next->base_, next->recent_);
+    next->recent_ = Words();
   }
   return next;
 }

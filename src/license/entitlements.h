@@ -36,7 +36,6 @@ class Entitlements {
   struct KeyHash {
     size_t operator()(const Key& key) const;
   };
-  // 16 bytes: with key, links and bucket some 70 for each license.
   struct Word {
     int64_t expires_ms = 0;
     int32_t generation = 0;
@@ -44,6 +43,31 @@ class Entitlements {
     Status status = Status::kActive;
   };
   using Words = std::unordered_map<Key, Word, KeyHash>;
+
+  // Many words in one piece of memory: 43 bytes for each license, a third of what a node takes once
+  // the pieces of the maps before it lie between. Made once and then only read.
+  class Table {
+   public:
+    Table() = default;
+    // Those of `before` and of `after`, of which the latter counts where both have one.
+    Table(const Table& before, const Words& after);
+    // Null: there is none.
+    const Word* Find(const Key& key) const;
+    size_t size() const { return size_; }
+
+   private:
+    struct Slot {
+      Key key{};
+      Word word{.generation = kFree};
+    };
+    // No license has it.
+    static constexpr int32_t kFree = -1;
+    size_t PlaceOf(const Key& key) const;
+    void Put(const Key& key, const Word& word);
+
+    std::vector<Slot> slots_;  // a quarter of them free, each word behind its place
+    size_t size_ = 0;
+  };
 
   static Key KeyOf(std::string_view id);
   uint16_t PlanOf(const std::string& plan);
@@ -53,7 +77,7 @@ class Entitlements {
   // A price list has a few plans. What would be one too many keeps the plan of its token.
   static constexpr size_t kMostPlans = 10'000;
 
-  std::shared_ptr<const Words> base_;
+  std::shared_ptr<const Table> base_;
   Words recent_;
   std::vector<std::string> plans_;
   int64_t seq_ = 0;

@@ -239,6 +239,16 @@ TEST(EntitlementsTest, TheLaterLineCountsAndOlderOnesStay) {
   const auto next = words->With(later);
   EXPECT_EQ(next->Find(ids[3])->status, Status::kActive);
   EXPECT_EQ(words->Find(ids[3])->status, Status::kRevoked) << "whoever has the old ones keeps them";
+  // As many at once as become part of the base.
+  for (int64_t i = 0; i < 5'000; ++i) {
+    lines.push_back(Line(20'000 + i, ids[static_cast<size_t>(i)], Status::kActive));
+  }
+  const auto merged = next->With(lines);
+  EXPECT_EQ(merged->size(), 10'000u);
+  for (size_t i = 0; i < ids.size(); ++i) {
+    EXPECT_EQ(merged->Find(ids[i])->status, i < 5'000 ? Status::kActive : Status::kRevoked) << i;
+  }
+  EXPECT_FALSE(merged->Find("lic_" + std::string(32, '0')));
 }
 
 TEST(GateTest, JudgesAnewWhatItHasSeen) {

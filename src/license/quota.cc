@@ -1,6 +1,7 @@
 #include "license/quota.h"
 
 #include <algorithm>
+#include <functional>
 #include <utility>
 
 #include "base/try.h"
@@ -33,6 +34,7 @@ constexpr db::Statement kAddCalls{
 
 // Minutes are over soon; a month is looked at for a while.
 constexpr Millis kKeepPast{90 * 86'400'000LL};
+constexpr int64_t kDayMs = 86'400'000;
 constexpr Millis kLookAgain{1};
 constexpr int kTries = 16;
 
@@ -162,29 +164,50 @@ Task<> Quota::Prune(Deadline by) {
 }
 
 void UsageBook::Note(const std::string& license, const std::string& route) {
-  std::string day = DayOf(clock_.Now());
+  const int64_t day = clock_.Now().ms() / kDayMs;
   const std::lock_guard lock(mutex_);
   const bool full = calls_.size() >= kMostLines;
-  ++calls_[{license, std::move(day), full ? "" : route}];
+  Add({.license = license, .route = full ? std::string_view() : route, .day = day}, 1);
+}
+
+size_t UsageBook::Hash::operator()(const View& view) const {
+  constexpr std::hash<std::string_view> kText;
+  return kText(view.license) * 31 + kText(view.route) + static_cast<size_t>(view.day);
+}
+
+void UsageBook::Add(const View& view, int64_t n) {
+  auto found = calls_.find(view);
+  if (found == calls_.end()) {
+    Line line{std::string(view.license), std::string(view.route), view.day};
+    found = calls_.emplace(std::move(line), 0).first;
+  }
+  found->second += n;
 }
 
 Task<> UsageBook::Flush(Deadline by) {
-  std::map<Line, int64_t> calls;
+  Calls calls;
   {
     const std::lock_guard lock(mutex_);
     calls.swap(calls_);
   }
   if (calls.empty()) co_return {};
-  const auto body = [&calls](db::Tx& tx) -> Result<> {
-    for (const auto& [line, n] : calls) {
-      PTG_RUN(tx.Run(kAddCalls, line.license, line.day, line.route, n));
+  // In one order everywhere: two gateways that add to the same rows must not wait for each other.
+  std::vector<const Calls::value_type*> rows;
+  rows.reserve(calls.size());
+  for (const auto& row : calls) rows.push_back(&row);
+  std::ranges::sort(rows, {}, [](const auto* row) { return row->first.view(); });
+  const auto body = [&rows](db::Tx& tx) -> Result<> {
+    for (const auto* row : rows) {
+      const Line& line = row->first;
+      PTG_RUN(tx.Run(kAddCalls, line.license, DayOf(UnixMs(line.day * kDayMs)), line.route,
+                     row->second));
     }
     return {};
   };
   const Result<> written = co_await database_.Write(body, by);
   if (!written) {
     const std::lock_guard lock(mutex_);
-    for (const auto& [line, n] : calls) calls_[line] += n;
+    for (const auto& [line, n] : calls) Add(line.view(), n);
   }
   co_return written;
 }

@@ -1,0 +1,186 @@
+// What a license costs at the gateway: CPU time of a request whose license it has seen before, and of one that it sees
+// for the first time, over the free route in the same run; and what a million licenses of which every tenth was
+// revoked change. One core for the gateway, 64 connections, saturated, answers of 1 KiB.
+//   node test/load/licensed.mjs [--rounds 7] [--seconds 2]
+// Needs build/pontage (or PTG_BIN), build/release/crypto_bench, nginx and wrk.
+import { execFile, spawn } from "node:child_process";
+import crypto from "node:crypto";
+import fs from "node:fs";
+import os from "node:os";
+import path from "node:path";
+import { fileURLToPath } from "node:url";
+import { parseArgs, promisify } from "node:util";
+import { freePort } from "../rig/src/nginx.mjs";
+import * as config from "../rig/src/config.mjs";
+import { binary, run as pontage, sellerConfig } from "../rig/src/pontage.mjs";
+import { anonymousKiB, cpuNs, median, row } from "./figures.mjs";
+
+const kRoot = path.resolve(path.dirname(fileURLToPath(import.meta.url)), "../..");
+const kLicenses = 1_000_000;
+const kRevoked = 100_000;
+// The gateway keeps 20,000 that it has verified: of twice as many none is known when it comes again.
+const kStrangers = 40_000;
+const { values } = parseArgs({
+  options: { rounds: { type: "string", default: "7" }, seconds: { type: "string", default: "2" }, stay: { type: "boolean", default: false } },
+});
+const run = promisify(execFile);
+const sleep = (ms) => new Promise((resolve) => setTimeout(resolve, ms));
+const dir = fs.mkdtempSync(path.join(os.tmpdir(), "ptg-load-"));
+fs.chmodSync(dir, 0o755);
+const children = [];
+
+function start(cpu, command, args, options = {}) {
+  const child = spawn("taskset", ["-c", String(cpu), command, ...args], { stdio: "ignore", ...options });
+  children.push(child);
+  return child;
+}
+
+async function startUpstream() {
+  const port = await freePort();
+  const conf = path.join(dir, "upstream.conf");
+  fs.writeFileSync(conf, `daemon off; worker_processes 1; pid ${dir}/up.pid; error_log ${dir}/up.err; events { worker_connections 8192; }
+    http { access_log off; keepalive_requests 100000000; server { listen 127.0.0.1:${port} backlog=4096; location / { return 200 "${"x".repeat(1024)}"; } } }`);
+  start(1, "nginx", ["-p", dir, "-c", conf, "-e", path.join(dir, "up.start")]);
+  return `http://127.0.0.1:${port}`;
+}
+
+// A seller's folder with a plan; `issue` gives licenses of it.
+async function makeShop(name, upstream) {
+  const home = path.join(dir, name);
+  if ((await pontage(["init", "--dir", home])).code !== 0) throw new Error("pontage init");
+  const routes = `
+[[plan]]
+name = "pro"
+price = "$29/month"
+[[route]]
+match = "/free/*"
+price = "free"
+[[route]]
+match = "/paid/*"
+price = "$0.001"
+plans = ["pro"]
+`;
+  const sections = '[license]\nissuer = "https://api.example.com"\nsigning_key = "file:license.pem"\njwks = "file:jwks.json"\n';
+  const file = path.join(home, "pontage.toml");
+  fs.writeFileSync(file, sellerConfig({ rpc: "http://127.0.0.1:9", upstream, routes, server: "threads = 1", sections }));
+  const env = { PONTAGE_EVM_KEY: config.evmKey("facilitator") };
+  const out = await pontage(["license", "issue", "--plan", "pro", "--customer", "acme", "--json", "--config", file], { cwd: home, env });
+  if (out.code !== 0) throw new Error(out.stderr);
+  return { home, file, env, license: JSON.parse(out.stdout).license };
+}
+
+async function serve(shop) {
+  const log = path.join(shop.home, "log");
+  const env = { PATH: process.env.PATH, ...shop.env };
+  const child = start(0, binary(), ["serve", "--role", "gateway,facilitator", "--config", shop.file], { cwd: shop.home, env, stdio: ["ignore", "ignore", fs.openSync(log, "w")] });
+  for (let i = 0; i < 400; i++, await sleep(50)) {
+    const address = /"event":"server\.listening","listener":"main","address":"([^"]+)"/.exec(fs.readFileSync(log, "utf8"))?.[1];
+    if (address) return { pid: child.pid, url: `http://${address}` };
+  }
+  throw new Error(`the gateway did not come up\n${fs.readFileSync(log, "utf8")}`);
+}
+
+// A license like `one` under another id, signed as the issuer signs.
+function likes(shop, count) {
+  const key = crypto.createPrivateKey(fs.readFileSync(path.join(shop.home, "license.pem")));
+  const [head, body] = shop.license.split(".");
+  const claims = JSON.parse(Buffer.from(body, "base64url"));
+  return Array.from({ length: count }, (_, i) => {
+    const jti = `lic_${crypto.createHash("sha256").update(String(i)).digest("hex").slice(0, 32)}`;
+    const text = `${head}.${Buffer.from(JSON.stringify({ ...claims, jti })).toString("base64url")}`;
+    return `${text}.${crypto.sign(null, Buffer.from(text), key).toString("base64url")}`;
+  });
+}
+
+// Requests in turn under each of `tokens`, as a script for wrk.
+function scriptOf(name, tokens) {
+  const list = path.join(dir, `${name}.txt`);
+  fs.writeFileSync(list, `${tokens.join("\n")}\n`);
+  const script = path.join(dir, `${name}.lua`);
+  fs.writeFileSync(script, `local all, n, i = {}, 0, tonumber(os.getenv("START") or 0)
+for line in io.lines("${list}") do n = n + 1; all[n] = line end
+local made = {}
+init = function(args) for k = 1, n do made[k] = wrk.format("GET", nil, { ["Authorization"] = "Bearer " .. all[k], ["Host"] = "a" }) end end
+request = function() i = i % n + 1; return made[i] end
+`);
+  return ["-s", script];
+}
+
+let asked = 0;
+let strangers;
+async function measure(server, where, how = [], seconds = Number(values.seconds)) {
+  const before = cpuNs(server.pid);
+  const env = { ...process.env, START: String(asked % kStrangers) };
+  const { stdout } = await run("taskset", ["-c", "1", "wrk", "-t", "1", "-c", "64", "-d", `${seconds}s`, ...how, server.url + where], { env });
+  const count = Number(/(\d+) requests in/.exec(stdout)?.[1]);
+  // The next run goes on with those that came longest ago; some were asked for and not answered.
+  if (how === strangers) asked += count + 64;
+  if (!count || /Non-2xx|Socket errors/.test(stdout)) throw new Error(`${where}:\n${stdout}`);
+  return (cpuNs(server.pid) - before) / 1000 / count;
+}
+
+// Microseconds of one verification by libsodium, and of nothing else.
+async function verification() {
+  const { stdout } = await run("taskset", ["-c", "0", path.join(kRoot, "build/release/crypto_bench"), "--benchmark_filter=BM_VerifyEd25519", "--benchmark_format=json"]);
+  return JSON.parse(stdout).benchmarks[0].cpu_time / 1000;
+}
+
+// The books of `licenses`, and a feed of kRevoked lines, about as many licenses or about one: what the store keeps in
+// memory of the file is the same.
+async function fill(shop, licenses) {
+  const { DatabaseSync } = await import("node:sqlite"); // not before: it warns that it is new
+  const books = new DatabaseSync(path.join(shop.home, "pontage.db"));
+  const now = Date.now();
+  const id = (i) => `lic_${crypto.createHash("md5").update(`l${i}`).digest("hex")}`;
+  books.exec("BEGIN");
+  const license = books.prepare("INSERT INTO license (id, origin, customer, email, plan, products, tier, monthly, rpm, subscription, generation, status, revoked_by, reason, paid_through_ms, expires_ms, issued_ms, signed_until_ms, created_ms, updated_ms) SELECT ?, ?, customer, email, plan, products, tier, monthly, rpm, '', generation, ?, '', '', paid_through_ms, expires_ms, issued_ms, signed_until_ms, created_ms, updated_ms FROM license WHERE origin NOT LIKE 'load:%' LIMIT 1");
+  const feed = books.prepare("INSERT INTO license_feed (seq, license, status, expires_ms, plan, generation, at_ms, hash) VALUES (?, ?, 'revoked', ?, 'pro', 1, ?, ?)");
+  for (let i = 0; i < licenses; i++) license.run(id(i), `load:${i}`, i < kRevoked ? "revoked" : "active");
+  for (let i = 0; i < kRevoked; i++) feed.run(i + 1, id(licenses > 0 ? i : 0), now + 1e9, now, `hash${i}`);
+  books.exec("COMMIT");
+  books.close();
+}
+
+try {
+  const upstream = await startUpstream();
+  const few = await makeShop("few", upstream);
+  const many = await makeShop("many", upstream);
+  await fill(few, 0);
+  await fill(many, kLicenses);
+  const a = await serve(few);
+  const b = await serve(many);
+  if (!values.stay) await sleep(65_000); // a server gives back what it has freed once a minute
+  const bytes = ((anonymousKiB(b.pid) - anonymousKiB(a.pid)) * 1024) / kRevoked;
+  const known = { a: scriptOf("a", [few.license]), b: scriptOf("b", [many.license]) };
+  strangers = scriptOf("strangers", likes(few, kStrangers));
+  if (values.stay) {
+    console.log(JSON.stringify({ a, b, dir, known, strangers }));
+    await new Promise(() => {});
+  }
+  const kinds = {
+    free: () => measure(a, "/free/x"),
+    seen: () => measure(a, "/paid/x", known.a),
+    first: () => measure(a, "/paid/x", strangers),
+    crowd: () => measure(b, "/paid/x", known.b),
+  };
+  const us = Object.fromEntries(Object.keys(kinds).map((kind) => [kind, []]));
+  const verify = [];
+  for (const kind of Object.values(kinds)) await kind(); // warm
+  for (let round = 0; round < Number(values.rounds); round++) {
+    const order = Object.keys(kinds);
+    if (round % 2) order.reverse();
+    for (const kind of order) us[kind].push(await kinds[kind]());
+    verify.push(await verification());
+  }
+  const over = (kind, base) => median(us[kind].map((own, i) => own - us[base][i]));
+  const shown = (kind) => `${kind} ${median(us[kind]).toFixed(2)} us`;
+  row("license seen before, over the free route", over("seen", "free"), "us", 1.5, { detail: `${shown("seen")}, ${shown("free")}` });
+  const one = median(verify);
+  row("license seen first, over free and a verify", median(us.first.map((own, i) => own - us.free[i] - verify[i])), "us", 4, { detail: `${shown("first")}, one verification ${one.toFixed(1)} us` });
+  row("1,000,000 licenses, 100,000 revoked", median(us.crowd.map((own, i) => own / us.seen[i])), "x one", 1.02, { detail: `${shown("crowd")}, ${shown("seen")}` });
+  row("memory for each that is revoked", bytes, "B", 100);
+} finally {
+  for (const child of children) child.kill("SIGTERM");
+  await sleep(300);
+  fs.rmSync(dir, { recursive: true, force: true });
+}
