@@ -125,9 +125,9 @@ async function verification() {
   return JSON.parse(stdout).benchmarks[0].cpu_time / 1000;
 }
 
-// The books of `licenses`, and a feed of kRevoked lines, about as many licenses or about one: what the store keeps in
-// memory of the file is the same.
-async function fill(shop, licenses) {
+// The books of a million, and a feed of kRevoked lines, about as many licenses or about one: what the store keeps in
+// memory of its file is the same.
+async function fill(shop, about) {
   const { DatabaseSync } = await import("node:sqlite"); // not before: it warns that it is new
   const books = new DatabaseSync(path.join(shop.home, "pontage.db"));
   const now = Date.now();
@@ -135,8 +135,8 @@ async function fill(shop, licenses) {
   books.exec("BEGIN");
   const license = books.prepare("INSERT INTO license (id, origin, customer, email, plan, products, tier, monthly, rpm, subscription, generation, status, revoked_by, reason, paid_through_ms, expires_ms, issued_ms, signed_until_ms, created_ms, updated_ms) SELECT ?, ?, customer, email, plan, products, tier, monthly, rpm, '', generation, ?, '', '', paid_through_ms, expires_ms, issued_ms, signed_until_ms, created_ms, updated_ms FROM license WHERE origin NOT LIKE 'load:%' LIMIT 1");
   const feed = books.prepare("INSERT INTO license_feed (seq, license, status, expires_ms, plan, generation, at_ms, hash) VALUES (?, ?, 'revoked', ?, 'pro', 1, ?, ?)");
-  for (let i = 0; i < licenses; i++) license.run(id(i), `load:${i}`, i < kRevoked ? "revoked" : "active");
-  for (let i = 0; i < kRevoked; i++) feed.run(i + 1, id(licenses > 0 ? i : 0), now + 1e9, now, `hash${i}`);
+  for (let i = 0; i < kLicenses; i++) license.run(id(i), `load:${i}`, i < kRevoked ? "revoked" : "active");
+  for (let i = 0; i < kRevoked; i++) feed.run(i + 1, id(i % about), now + 1e9, now, `hash${i}`);
   books.exec("COMMIT");
   books.close();
 }
@@ -145,8 +145,8 @@ try {
   const upstream = await startUpstream();
   const few = await makeShop("few", upstream);
   const many = await makeShop("many", upstream);
-  await fill(few, 0);
-  await fill(many, kLicenses);
+  await fill(few, 1);
+  await fill(many, kRevoked);
   const a = await serve(few);
   const b = await serve(many);
   if (!values.stay) await sleep(65_000); // a server gives back what it has freed once a minute
