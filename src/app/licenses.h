@@ -42,8 +42,8 @@ int64_t DaysOf(const PlanConfig& plan);
 // What [[plan]] says that each opens and allows.
 license::Plans PlanTermsOf(const Config& config);
 
-// The plans as offers show them. `running` is the configuration of the role that sells them, if this
-// process has it: then they say where.
+// The plans as offers show them. `running` is the configuration of the role that sells them, if
+// this process has it: then they say where.
 std::vector<rail::PlanOffer> PlanOffers(const Config& config, const Config& running,
                                         const std::string& public_url);
 
