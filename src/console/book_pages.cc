@@ -84,40 +84,57 @@ std::string TextOf(const Json& json, std::string_view member) {
   return codec::ToString(*found);
 }
 
-// The first of these members that says something.
-std::string FirstOf(const Json& json, std::initializer_list<std::string_view> members) {
-  for (const std::string_view member : members) {
-    std::string text = TextOf(json, member);
-    if (!text.empty()) return text;
-  }
-  return "";
-}
-
-// A list of a report: what differed.
-Html ReportLines(const std::vector<Json>& items, size_t most) {
+// The rows of a list of the report, at most `most`.
+template <typename F>
+Html ReportLines(const Json& report, std::string_view member, size_t most, F line) {
   Lines lines;
-  for (size_t i = 0; i < std::min(items.size(), most); ++i) {
-    const Json& one = items[i];
-    if (!one.IsObject()) {
-      lines.Add({.href = "", .title = Short(codec::ToString(one), 120)});
-      continue;
-    }
-    const Json* const healed = one.Find("healed");
-    Html state;
-    if (healed != nullptr && healed->AsBool() != nullptr) {
-      state << StateBadge(*healed->AsBool() ? "healed" : "differs");
-    }
-    Html below;
-    below << Text(Short(FirstOf(one, {"detail", "status", "error"}), 200));
-    const std::string last = FirstOf(one, {"last", "last_at", "ended", "ended_at"});
-    if (!last.empty()) below << " " << Text(Short(last, 40));
-    const std::string what = FirstOf(one, {"what", "id", "plan", "object"});
-    const std::string kind = FirstOf(one, {"class", "kind", "loop"});
-    std::string title = Named(kind);
-    if (!what.empty()) title += (title.empty() ? "" : ": ") + what;
-    lines.Add({.href = "", .title = title, .below = below, .state = state});
+  const Json* const list = report.Find(member);
+  const std::vector<Json>* const items = list == nullptr ? nullptr : list->AsArray();
+  for (size_t i = 0; items != nullptr && i < std::min(items->size(), most); ++i) {
+    lines.Add(line((*items)[i]));
   }
   return std::move(lines).Done("Nothing.");
+}
+
+bool IsTrue(const Json& json, std::string_view member) {
+  const Json* const found = json.Find(member);
+  return found != nullptr && found->AsBool() != nullptr && *found->AsBool();
+}
+
+int64_t NumberIn(const Json& json, std::string_view member) {
+  const Json* const found = json.Find(member);
+  return found == nullptr ? 0 : found->AsInt64().value_or(0);
+}
+
+Line DriftLine(const Json& one) {
+  Html below;
+  below << Text(Short(TextOf(one, "what"), 80)) << "<br>"
+        << Text(Short(TextOf(one, "detail"), 200));
+  const std::string last = TextOf(one, "last_at");
+  if (!last.empty()) below << "<br>last " << Text(Short(last, 40));
+  return {.href = "",
+          .title = Named(TextOf(one, "class")),
+          .below = below,
+          .state = StateBadge(IsTrue(one, "healed") ? "healed" : "differs")};
+}
+
+Line PriceLine(const Json& one) {
+  Html below;
+  below << "here " << Text(Short(TextOf(one, "ours"), 40)) << ", at Stripe "
+        << Text(Short(TextOf(one, "stripe"), 40));
+  return {.href = "", .title = TextOf(one, "plan"), .below = below, .state = StateBadge("differs")};
+}
+
+Line LoopLine(const Json& one) {
+  Html below;
+  below << NumberIn(one, "looked_at") << " looked at, " << NumberIn(one, "drift") << " differed, "
+        << NumberIn(one, "healed") << " mended<br>" << Text(Short(TextOf(one, "ended_at"), 40));
+  const std::string fault = TextOf(one, "fault");
+  if (!fault.empty()) below << "<br>" << Text(Short(fault, 200));
+  return {.href = "",
+          .title = Named(TextOf(one, "loop")),
+          .below = below,
+          .state = StateBadge(IsTrue(one, "complete") ? "complete" : "failed")};
 }
 
 }  // namespace
@@ -421,32 +438,29 @@ std::string DriftPage(const Viewer& viewer, const std::optional<DriftReport>& dr
             "compared.</div>";
     return RenderPage(viewer, Section::kDrift, "Stripe and our books", body);
   }
-  const Json* const count = drift->report.Find("drift");
-  const int64_t differs = count == nullptr ? 0 : count->AsInt64().value_or(0);
-  if (differs == 0) {
-    body << "<div class=\"say ok\"><b>✓ They agree</b>";
+  const Json& report = drift->report;
+  const int64_t differed = NumberIn(report, "drift");
+  const int64_t open = std::max<int64_t>(0, differed - NumberIn(report, "healed"));
+  const Json* const prices = report.Find("prices");
+  const bool mispriced =
+      prices != nullptr && prices->AsArray() != nullptr && !prices->AsArray()->empty();
+  if (open > 0) {
+    body << "<div class=\"say bad\"><b>✗ " << open << " differ</b>";
+  } else if (mispriced) {
+    body << "<div class=\"say bad\"><b>✗ Prices differ</b>";
+  } else if (differed > 0) {
+    body << "<div class=\"say wait\"><b>✓ " << differed << " differed and were mended</b>";
   } else {
-    body << "<div class=\"say bad\"><b>✗ " << differs << " differ</b>";
+    body << "<div class=\"say ok\"><b>✓ They agree</b>";
   }
-  body << "Compared " << When(drift->at, viewer.now) << "</div>";
-  Facts facts;
-  Html lists;
-  size_t room = kPageRows;  // for all lists together
-  if (const auto* members = drift->report.AsObject(); members != nullptr) {
-    for (const codec::JsonMember& member : *members) {
-      const auto* const items = member.value.AsArray();
-      if (items != nullptr) {
-        lists << Heading(Named(member.key)) << ReportLines(*items, room);
-        room -= std::min(room, items->size());
-      } else if (member.value.IsObject()) {
-        lists << Heading(Named(member.key)) << "<div class=\"card\">" << JsonBlock(member.value)
-              << "</div>";
-      } else {
-        facts.Add(Named(member.key), Short(TextOf(drift->report, member.key), 200));
-      }
-    }
+  body << "Compared " << When(drift->at, viewer.now);
+  if (IsTrue(report, "alarm")) body << "<br>Something was found twice in a row: look into it.";
+  body << "</div>";
+  if (mispriced) {
+    body << Heading("Prices") << ReportLines(report, "prices", kFewRows, PriceLine);
   }
-  body << "<div class=\"card\">" << std::move(facts).Done() << "</div>" << lists;
+  body << Heading("What differed") << ReportLines(report, "recent", kAuditRows, DriftLine)
+       << Heading("Comparisons") << ReportLines(report, "loops", kFewRows, LoopLine);
   return RenderPage(viewer, Section::kDrift, "Stripe and our books", body);
 }
 

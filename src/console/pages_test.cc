@@ -281,15 +281,19 @@ std::vector<std::string> HostilePages(size_t length) {
   audit.rows.resize(std::min(rows, kAuditRows));
   chain.row.method = chain.row.resource = chain.row.route = chain.row.payer = id;
   chain.row.network = chain.row.transaction = chain.row.failure = chain.row.pay_to = bad;
+  const codec::Json one = codec::Json::Object({{"class", bad},
+                                               {"loop", bad},
+                                               {"plan", bad},
+                                               {"ours", bad},
+                                               {"stripe", bad},
+                                               {"what", bad},
+                                               {"detail", bad},
+                                               {"fault", bad},
+                                               {"last_at", bad},
+                                               {"ended_at", bad}});
+  const codec::Json list = codec::Json::Array(std::vector<codec::Json>(rows, one));
   const codec::Json json = codec::Json::Object(
-      {{"drift", 3},
-       {bad, bad},
-       {"found",
-        codec::Json::Array(std::vector<codec::Json>(
-            rows, codec::Json::Object(
-                      {{"class", bad}, {"what", bad}, {"detail", bad}, {"healed", false}})))},
-       {"more", codec::Json::Object({{"a", codec::Json::Array(std::vector<codec::Json>(
-                                               rows, codec::Json(bad)))}})}});
+      {{"drift", 3}, {bad, bad}, {"recent", list}, {"prices", list}, {"loops", list}});
   const std::string query = bad.substr(0, 200);
   return {LoginPage(bad, bad),
           FaultPage(viewer, Error(Code::kConflict, bad).At(bad).Want(bad), bad),
@@ -332,6 +336,26 @@ TEST(PagesTest, EveryPageStaysBelowFiftyKibibytes) {
     SCOPED_TRACE(++number);
     EXPECT_LT(page.size(), kMostBytes) << page.substr(page.find("<h1>"), 60);
   }
+}
+
+TEST(DriftPageTest, WhetherTheBooksAgree) {
+  const auto said = [](codec::Json report) {
+    const std::string page =
+        DriftPage(Owner(), DriftReport{.at = kNow, .report = std::move(report)});
+    const size_t from = page.find("<b>", page.find("</h1>"));
+    return page.substr(from + 3, page.find("</b>", from) - from - 3);
+  };
+  const codec::Json none = codec::Json::Array();
+  const codec::Json price = codec::Json::Array({codec::Json::Object({{"plan", "pro"}})});
+  EXPECT_EQ(said(codec::Json::Object({{"drift", 0}, {"healed", 0}, {"prices", none}})),
+            "✓ They agree");
+  EXPECT_EQ(said(codec::Json::Object({{"drift", 2}, {"healed", 2}, {"prices", none}})),
+            "✓ 2 differed and were mended");
+  EXPECT_EQ(said(codec::Json::Object({{"drift", 2}, {"healed", 1}, {"prices", none}})),
+            "✗ 1 differ");
+  EXPECT_EQ(said(codec::Json::Object({{"drift", 0}, {"healed", 0}, {"prices", price}})),
+            "✗ Prices differ");
+  EXPECT_THAT(DriftPage(Owner(), std::nullopt), HasSubstr("No report yet"));
 }
 
 TEST(ConsolePageTest, NothingButTheStyleInThePageIsAllowed) {
