@@ -44,8 +44,7 @@ class Entitlements {
   };
   using Words = std::unordered_map<Key, Word, KeyHash>;
 
-  // Many words in one piece of memory: 43 bytes for each license, a third of what a node takes once
-  // the pieces of the maps before it lie between. Made once and then only read.
+  // Many words in one piece of memory: 43 bytes for each license. Made once and then only read.
   class Table {
    public:
     Table() = default;
