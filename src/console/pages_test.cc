@@ -13,7 +13,6 @@ namespace pontage::console {
 namespace {
 
 using pontage::testing::FailsWith;
-using pontage::testing::IsOk;
 using ::testing::HasSubstr;
 using ::testing::Not;
 
