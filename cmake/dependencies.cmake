@@ -24,6 +24,7 @@ endfunction()
 ptg_library(ptg_secp256k1 LIB secp256k1 HEADER secp256k1_recovery.h)
 ptg_library(ptg_sodium    LIB sodium    HEADER sodium.h)
 ptg_library(ptg_sqlite    LIB sqlite3   HEADER sqlite3.h)
+ptg_library(ptg_zlib      LIB z         HEADER zlib.h)
 ptg_library(ptg_nghttp2   LIB nghttp2   HEADER nghttp2/nghttp2.h)
 # Types only: the library is loaded at run time, so that the binary starts without it.
 add_library(ptg_libpq_headers INTERFACE)

@@ -1,72 +1,23 @@
 #include "app/compose.h"
 
 #include <algorithm>
-#include <atomic>
-#include <list>
-#include <map>
-#include <optional>
-#include <sched.h>
+#include <utility>
 
-#include "app/chains.h"
-#include "app/close_watch.h"
-#include "app/console_wiring.h"
 #include "app/facilitator_wiring.h"
-#include "app/gateway_wiring.h"
-#include "app/license_feed.h"
+#include "app/house.h"
 #include "app/licenses.h"
-#include "app/open_store.h"
 #include "app/reload.h"
-#include "app/sales_wiring.h"
 #include "app/site.h"
 #include "app/tls_files.h"
-#include "base/id.h"
 #include "base/log.h"
 #include "base/try.h"
 #include "db/db.h"
-#include "facilitator/facilitator_api.h"
-#include "gateway/gateway.h"
-#include "gateway/status.h"
-#include "io/fork.h"
-#include "io/runtime.h"
 #include "io/timer.h"
-#include "ledger/ledger.h"
-#include "net/server.h"
-#include "obs/metrics.h"
-#include "paywall/sweeper.h"
 
 namespace pontage::app {
 namespace {
 
-// How often a loop that stops looks whether it may.
-constexpr Millis kStopPoll{10};
-// Longer than a store that lives takes for all that it has accepted.
-constexpr Millis kCloseTimeout{10'000};
-
 constexpr db::Statement kAskStore{"app.ask_store", "SELECT 1"};
-
-size_t ThreadsOf(const Config& config) {
-  if (config.server.threads > 0) return config.server.threads;
-  // What this process may really use: a container's limit, not the machine's size.
-  cpu_set_t set;
-  CPU_ZERO(&set);
-  const bool known = sched_getaffinity(0, sizeof set, &set) == 0;
-  return known ? static_cast<size_t>(std::max(1, CPU_COUNT(&set))) : 1;
-}
-
-bool Has(const std::vector<std::string>& roles, std::string_view role) {
-  return std::ranges::find(roles, role) != roles.end();
-}
-
-// Runs `fn` on `loop` and waits for it: loops own what they serve.
-void OnLoop(Loop& loop, std::move_only_function<void()> fn) {
-  std::atomic<bool> done{false};
-  loop.Post([&] {
-    fn();
-    done = true;
-    done.notify_one();
-  });
-  done.wait(false);
-}
 
 // Says which keys of a new configuration wait for the next start.
 void WarnOfKept(const Config& running, const Config& wanted, bool gateway) {
@@ -79,89 +30,7 @@ void WarnOfKept(const Config& running, const Config& wanted, bool gateway) {
       {{"detail", "these change at the next start: " + keys}, {"keys", keys}});
 }
 
-std::string WithPort(std::string_view address, uint16_t port) {
-  return std::string(address.substr(0, address.rfind(':') + 1)) + std::to_string(port);
-}
-
-// What a listener is called from this machine: "0.0.0.0:80" is no address to connect to.
-std::string UrlOf(std::string_view address, bool tls = false) {
-  std::string host(address);
-  if (host.starts_with(':')) host = "127.0.0.1" + host;
-  if (host.starts_with("0.0.0.0:")) host = "127.0.0.1" + host.substr(7);
-  return (tls ? "https://" : "http://") + host;
-}
-
 }  // namespace
-
-struct House::Impl {
-  // What one loop serves; made and destroyed on it.
-  struct PerLoop {
-    std::unique_ptr<gateway::Gateway> gateway;
-    std::vector<std::unique_ptr<net::Server>> servers;
-  };
-
-  Impl(Config c, std::vector<std::string> r, const Clock& k, Rng& g)
-      : config(std::move(c)),
-        roles(std::move(r)),
-        clock(k),
-        rng(g),
-        runtime(ThreadsOf(config), k) {}
-
-  Config config;
-  std::vector<std::string> roles;
-  const Clock& clock;
-  Rng& rng;
-  // What a request that was broken off still counts goes when its frame does, with the loop.
-  obs::Registry metrics;
-  // Loops outlive what runs on them and the clients that hang on them, so they come first.
-  Runtime runtime;
-  Store store;
-  std::unique_ptr<ledger::Ledger> ledger;
-  std::unique_ptr<Chains> chains;
-  std::unique_ptr<facilitator::FacilitatorApi> api;
-  std::unique_ptr<SalesRole> sales;
-  std::unique_ptr<ConsoleRole> console;
-  std::unique_ptr<GatewayShared> shared;
-  std::shared_ptr<const gateway::Site> site;  // of the sweeper's loop
-  std::unique_ptr<paywall::Sweeper> sweeper;
-  std::unique_ptr<LicenseFeed> licenses;  // of the first loop
-  std::vector<PerLoop> loops;
-  std::shared_ptr<const net::TlsServerContext> tls;  // null: plain listeners
-  std::unique_ptr<net::Server> metrics_server;
-  std::vector<std::string> addresses;  // with real ports
-  std::vector<std::string> urls;
-  std::string metrics_url;
-  std::atomic<bool> ready{false};
-  std::atomic<bool> store_answers{true};  // where no sweeper asks it
-  std::atomic<size_t> serving{0};         // loops that have not drained yet
-  bool started = false;
-
-  bool gateway_role() const { return Has(roles, "gateway"); }
-  // Without the books nothing is sold or settled. The sweeper is there before `ready` is set.
-  bool StoreAnswers() const { return sweeper ? sweeper->store_answers() : store_answers.load(); }
-  bool facilitator_role() const { return Has(roles, "facilitator"); }
-  bool sales_role() const { return Has(roles, "sales"); }
-  std::vector<Door> Doors() const;
-  // As far as it is known before there are ports.
-  std::string PublicUrl() const {
-    const std::string& said = config.server.public_url;
-    return said.empty() ? UrlOf(config.server.listen.front(), tls != nullptr) : said;
-  }
-
-  Result<> Build();
-  Result<> ReadTlsFiles();
-  Result<> ListenAll();
-  Result<> ListenOn(size_t loop, const std::string& address, uint16_t& port);
-  net::Handler HandlerOf(size_t loop);
-  std::function<std::string()> NewRequestIds() {
-    return [this] { return std::string(NewIdText("req", clock, rng)); };
-  }
-  Task<> Watch();
-  Task<> WatchStore();
-  void TellGateways();
-  Task<> DrainLoop(size_t loop, Deadline by);
-  void BreakOff();
-};
 
 Result<> House::Impl::ReadTlsFiles() {
   std::string text;
@@ -179,16 +48,47 @@ Result<> House::Impl::ReadTlsFiles() {
 std::vector<Door> House::Impl::Doors() const {
   std::vector<Door> doors;
   if (api) doors.push_back(DoorOf(*api));
-  if (sales) {
-    for (Door& door : sales->Doors()) doors.push_back(std::move(door));
-  }
-  if (console) {
-    for (Door& door : console->Doors()) doors.push_back(std::move(door));
+  for (const auto& other : others) {
+    for (Door& door : other->Doors()) doors.push_back(std::move(door));
   }
   return doors;
 }
 
-Result<> House::Impl::Build() {
+Result<> House::Impl::BuildOthers(const RoleMakers& makers) {
+  for (const std::string& role : roles) {
+    if (role == "gateway" || role == "facilitator") continue;
+    const auto maker = makers.find(role);
+    if (maker == makers.end()) {
+      return Fail(Error(Code::kConfig, "this binary has no role " + role)
+                      .Want("`pontage serve`, or another --role"));
+    }
+    PTG_TRY(std::unique_ptr<Role> made, maker->second({.config = config,
+                                                       .public_url = PublicUrl(),
+                                                       .database = *store.database,
+                                                       .keys = *keys,
+                                                       .metrics = metrics,
+                                                       .clock = clock,
+                                                       .rng = rng}));
+    made->UseBooks(keys->books());
+    others.push_back(std::move(made));
+  }
+  return {};
+}
+
+// Nobody passes with a license that was revoked before this process began, or is refused one that a
+// new key has signed.
+Result<> House::Impl::BuildLicenses() {
+  PTG_RUN(MindSharedKeys(config, !gateway_role() || !Has("sales")));
+  PTG_TRY(keys, LicenseKeys::Make(config, *store.database,
+                                  std::make_unique<net::Client>(runtime.loop(0)), clock, metrics));
+  PTG_RUN(runtime.loop(0).RunUntilDone(keys->Begin()));
+  if (!gateway_role()) return {};
+  PTG_TRY(licenses,
+          MakeLicenseFeed(config, *store.database, *keys, runtime.loop(0), clock, metrics));
+  return runtime.loop(0).RunUntilDone(licenses->Begin());
+}
+
+Result<> House::Impl::Build(const RoleMakers& makers) {
   PTG_RUN(ReadTlsFiles());
   PTG_TRY(store, OpenStore(config, clock));
   ledger =
@@ -199,12 +99,8 @@ Result<> House::Impl::Build() {
     // Where the gateway role is off the calls stand at the root too.
     PTG_TRY(api, MakeFacilitatorApi(config, *chains, !gateway_role(), clock, rng));
   }
-  if (sales_role()) {
-    PTG_TRY(sales, SalesRole::Make(config, PublicUrl(), *store.database, metrics, clock, rng));
-  }
-  if (Has(roles, "console")) {
-    PTG_TRY(console, ConsoleRole::Make(config, PublicUrl(), *store.database, clock, rng));
-  }
+  PTG_RUN(BuildLicenses());
+  PTG_RUN(BuildOthers(makers));
   shared = std::make_unique<GatewayShared>(GatewayShared::Parts{
       .ledger = *ledger,
       .metrics = metrics,
@@ -213,14 +109,13 @@ Result<> House::Impl::Build() {
       .doors = Doors(),
       .ready = [this] { return ready.load() && chains->ready() && StoreAnswers(); },
       .settle_timeout = config.x402.settle_timeout,
-      .database = *store.database});
+      .database = *store.database,
+      .keys = *keys,
+      .heard = licenses ? &licenses->heard() : nullptr});
   if (gateway_role()) {
     PTG_TRY(site, BuildSite(config, config, PublicUrl(), chains->facilitator(), shared->upstreams(),
-                            clock));
+                            keys->ring(), clock));
     WarnOfRoutes(*site);
-    // Nobody passes with a license that was revoked before this process began.
-    PTG_TRY(licenses, MakeLicenseFeed(config, *store.database, runtime.loop(0), clock, metrics));
-    PTG_RUN(runtime.loop(0).RunUntilDone(licenses->Read()));
   }
   // A fresh process says that it lives before it takes a row.
   const Deadline by = Deadline::In(clock, Millis(10'000));
@@ -231,72 +126,6 @@ Result<> House::Impl::Build() {
     PTG_RUN(runtime.loop(0).RunUntilDone(ledger->ForgetOtherNodes(store.lock_asked, by)));
   }
   return {};
-}
-
-net::Handler House::Impl::HandlerOf(size_t loop) {
-  if (gateway_role()) {
-    gateway::Gateway* gateway = loops[loop].gateway.get();
-    return [gateway](net::RequestHead& head, net::BodySource& body, net::ResponseWriter& out) {
-      return gateway->Handle(head, body, out);
-    };
-  }
-  const auto serve = [this](net::RequestHead& head, net::BodySource& body,
-                            net::ResponseWriter& out) -> Task<> {
-    const RequestId id(NewIdText("req", clock, rng));
-    paywall::Reply reply(out, id, head);
-    PTG_CO_TRY(const bool status,
-               co_await gateway::AnswerIfStatus(head, reply, shared->deps().ready));
-    if (status) co_return {};
-    const catalog::Target unread;  // doors look at the request's own
-    PTG_CO_TRY(const bool done, co_await shared->deps().built_in(unread, head, body, reply));
-    if (done) co_return {};
-    const Error unknown(Code::kNotFound, "there is nothing at this path");
-    co_return co_await reply.Problem(unknown);
-  };
-  return serve;
-}
-
-Result<> House::Impl::ListenOn(size_t loop, const std::string& address, uint16_t& port) {
-  Result<> listening;
-  OnLoop(runtime.loop(loop), [&] {
-    auto server =
-        std::make_unique<net::Server>(runtime.loop(loop), net::ServerLimits{}, HandlerOf(loop));
-    server->NameRefusals(NewRequestIds());
-    if (tls) server->UseTls(tls);
-    listening = server->Listen(address);
-    if (listening) port = server->port();
-    loops[loop].servers.push_back(std::move(server));
-  });
-  return listening;
-}
-
-Result<> House::Impl::ListenAll() {
-  for (const std::string& address : config.server.listen) {
-    // The loops share the port, and so would a second process by mistake: it is asked for alone
-    // first.
-    PTG_RUN(net::CheckAddressFree(address));
-    // The first loop takes the port (perhaps port zero), the others share it.
-    uint16_t port = 0;
-    std::string real = address;
-    for (size_t i = 0; i < runtime.size(); ++i) {
-      PTG_RUN(ListenOn(i, real, port));
-      real = WithPort(address, port);
-    }
-    addresses.push_back(real);
-    urls.push_back(UrlOf(real, tls != nullptr));
-  }
-  if (config.server.metrics_listen.empty()) return {};
-  Result<> listening;
-  OnLoop(runtime.loop(0), [&] {
-    metrics_server = std::make_unique<net::Server>(runtime.loop(0), net::ServerLimits{},
-                                                   gateway::MetricsHandler(shared->deps()));
-    metrics_server->NameRefusals(NewRequestIds());
-    listening = metrics_server->Listen(config.server.metrics_listen);
-    if (listening) {
-      metrics_url = UrlOf(WithPort(config.server.metrics_listen, metrics_server->port()));
-    }
-  });
-  return listening;
 }
 
 // Chains that did not answer at start are asked again until they do.
@@ -340,13 +169,13 @@ House::~House() {
 }
 
 Result<std::unique_ptr<House>> House::Make(Config config, std::vector<std::string> roles,
-                                           const Clock& clock, Rng& rng) {
+                                           const RoleMakers& makers, const Clock& clock, Rng& rng) {
   if (roles.empty()) roles = config.Roles();
   auto impl = std::make_unique<Impl>(std::move(config), std::move(roles), clock, rng);
   for (const std::string& warning : impl->config.warnings) {
     Log(LogLevel::kWarn, "config.warning", {{"detail", warning}});
   }
-  PTG_RUN(impl->Build());
+  PTG_RUN(impl->Build(makers));
   return std::unique_ptr<House>(new House(std::move(impl)));
 }
 
@@ -367,7 +196,7 @@ Result<> House::Start() {
   if (h.gateway_role() && h.config.server.public_url.empty()) {
     // Only now is the port known that offers name.
     PTG_TRY(h.site, BuildSite(h.config, h.config, h.urls.front(), h.chains->facilitator(),
-                              h.shared->upstreams(), h.clock));
+                              h.shared->upstreams(), h.keys->ring(), h.clock));
     for (size_t i = 0; i < h.runtime.size(); ++i) {
       OnLoop(h.runtime.loop(i), [&h, i] { h.loops[i].gateway->Replace(h.site); });
     }
@@ -376,7 +205,11 @@ Result<> House::Start() {
     Loop& loop = h.runtime.loop(0);
     h.chains->Start();
     loop.Spawn(h.Watch(), "chains.watch");
-    if (h.sales) h.sales->Start(loop);
+    for (const auto& other : h.others) other->Start(loop);
+    const auto books = [&h](const std::vector<license::SigningKey>& said) {
+      for (const auto& other : h.others) other->UseBooks(said);
+    };
+    loop.Spawn(h.keys->Follow(books), "licenses.keys");
     if (!h.gateway_role()) {
       loop.Spawn(h.WatchStore(), "store.watch");
       return;
@@ -448,9 +281,11 @@ Result<> House::Reload(Config config) {
     return Fail(Error(Code::kConfig, "network " + chain.network.Caip2() + " is new")
                     .Want("a restart, which takes new [chain] sections"));
   }
-  PTG_TRY(
-      std::shared_ptr<const gateway::Site> site,
-      BuildSite(config, h.config, url, h.chains->facilitator(), h.shared->upstreams(), h.clock));
+  PTG_RUN(MindSharedKeys(config, !h.Has("sales")));
+  PTG_TRY(std::shared_ptr<const gateway::Site> site,
+          BuildSite(config, h.config, url, h.chains->facilitator(), h.shared->upstreams(),
+                    h.keys->ring(), h.clock));
+  PTG_RUN(h.keys->Reload(config));
   SetLogLevel(config.server.log_level);
   for (size_t i = 0; i < h.runtime.size(); ++i) {
     OnLoop(h.runtime.loop(i), [&h, i, &site] {
@@ -462,89 +297,6 @@ Result<> House::Reload(Config config) {
   h.config = Applied(std::move(h.config), std::move(config));
   Log(LogLevel::kInfo, "config.reloaded", {{"routes", h.site->routes.size()}});
   return {};
-}
-
-// One loop's part of stopping. All its listeners close at once, whatever the first of them still
-// has to finish.
-Task<> House::Impl::DrainLoop(size_t loop, Deadline by) {
-  std::list<Fork> drains;
-  for (const auto& server : loops[loop].servers) drains.emplace_back(server->Drain(by));
-  const auto running = [](const Fork& drain) { return !drain.result(); };
-  while (std::ranges::any_of(drains, running)) PTG_CO_RUN(co_await Sleep(kStopPoll));
-  // Notes to the ledger that nobody waits for are written before the loop ends.
-  for (int tries = 0; tries < 50 && Loop::Current()->spawned() > 4; ++tries) {
-    PTG_CO_RUN(co_await Sleep(kStopPoll));
-  }
-  --serving;
-  if (loop != 0) co_return {};
-  // What all loops share ends when the last of them has served: a payment may still be settling.
-  while (serving > 0) PTG_CO_RUN(co_await Sleep(kStopPoll));
-  if (gateway_role()) PTG_CO_RUN(co_await shared->WriteLicenses(true));
-  if (sweeper) sweeper->Stop();
-  co_return co_await chains->Stop();
-}
-
-// Whoever is still being answered is broken off: a second drain that waits for nobody.
-void House::Impl::BreakOff() {
-  for (size_t i = 0; i < runtime.size(); ++i) {
-    runtime.loop(i).Post([this, i] {
-      for (const auto& server : loops[i].servers) {
-        runtime.loop(i).Spawn(server->Drain(Deadline::In(clock, Millis(0))), "drain.now");
-      }
-    });
-  }
-}
-
-void House::Stop(const std::function<bool()>& hurry) {
-  Impl& h = *impl_;
-  if (!h.started) return;
-  h.started = false;
-  h.ready = false;
-  if (h.sales) h.sales->Stop();
-  const Deadline by = Deadline::In(h.clock, h.config.server.drain_timeout);
-  h.serving = h.runtime.size();
-  // Every loop drains at once; each says when it is done.
-  std::atomic<size_t> open{h.runtime.size()};
-  for (size_t i = 0; i < h.runtime.size(); ++i) {
-    h.runtime.loop(i).Post([&h, i, by, &open] {
-      const auto drain = [](Impl& house, size_t n, Deadline until,
-                            std::atomic<size_t>& left) -> Task<> {
-        const Result<> drained = co_await house.DrainLoop(n, until);
-        if (!drained) {
-          Log(LogLevel::kWarn, "server.drain", {{"detail", drained.error().detail()}});
-        }
-        --left;
-        left.notify_one();
-        co_return {};
-      };
-      h.runtime.loop(i).Spawn(drain(h, i, by, open), "drain");
-    });
-  }
-  for (size_t n = open; n > 0; n = open) {
-    if (!hurry) {
-      open.wait(n);
-    } else if (hurry()) {
-      Log(LogLevel::kWarn, "server.drain", {{"detail", "told again to stop: not waiting"}});
-      h.BreakOff();
-    }
-  }
-  for (size_t i = 0; i < h.runtime.size(); ++i) {
-    OnLoop(h.runtime.loop(i), [&h, i] {
-      if (i == 0) h.metrics_server.reset();
-      h.loops[i].servers.clear();
-    });
-  }
-  h.runtime.Stop();
-  h.runtime.Join();
-  {
-    const CloseWatch watch(kCloseTimeout);
-    h.store.database.reset();  // once it has written what it has accepted
-  }
-  // What still waits for something is dropped while all that it refers to is there.
-  for (size_t i = 0; i < h.runtime.size(); ++i) h.runtime.loop(i).DropSpawned();
-  h.sweeper.reset();
-  h.loops.clear();
-  Log(LogLevel::kInfo, "server.stopped");
 }
 
 }  // namespace pontage::app

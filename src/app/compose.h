@@ -6,11 +6,12 @@
 #include <vector>
 
 #include "app/config.h"
+#include "app/role.h"
 #include "base/rng.h"
 #include "base/time.h"
 
-// The one place that knows every folder: it builds the objects of a process out of a configuration
-// and takes them down again.
+// The one place that knows how a process hangs together: it builds the objects of a process out of
+// a configuration and takes them down again.
 namespace pontage::app {
 
 // A running process: store, ledger, chains, facilitator, gateway loops, sweeper, listeners.
@@ -19,9 +20,11 @@ class House {
   // Opens and migrates the store, asks the chains whether they are what the configuration says,
   // builds what `roles` need. Nothing listens yet. kConfig with what to change; kStore,
   // kChainUnreachable. An unreachable chain is a warning, not an error: the house starts and says
-  // "not ready".
+  // "not ready". `makers` are the roles beside gateway and facilitator that this binary has;
+  // kConfig for another.
   static Result<std::unique_ptr<House>> Make(Config config, std::vector<std::string> roles,
-                                             const Clock& clock, Rng& rng);
+                                             const RoleMakers& makers, const Clock& clock,
+                                             Rng& rng);
   ~House();
 
   // Listens and starts the threads. kConnection when an address is taken.
@@ -56,7 +59,8 @@ class House {
 
 // `pontage serve`: makes and starts a house and keeps it until SIGTERM or SIGINT; SIGHUP and a
 // changed file reload the configuration. `roles` empty: all that the configuration has keys for.
-Result<> Serve(const std::string& config_path, std::vector<std::string> roles);
+Result<> Serve(const std::string& config_path, std::vector<std::string> roles,
+               const RoleMakers& makers);
 
 // Blocks SIGTERM, SIGINT and SIGHUP for this thread and those it starts. Before any thread is
 // started.

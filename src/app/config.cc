@@ -431,13 +431,23 @@ const PayTo* Config::PayToOf(const chain::ChainId& network) const {
   return it == x402.pay_to.end() ? nullptr : &*it;
 }
 
+bool Config::IsFernet(const PlanConfig& plan) const {
+  if (!plan.format.empty()) return plan.format == "fernet";
+  for (const std::string& name : plan.products) {
+    const auto product = std::ranges::find(products, name, &ProductConfig::name);
+    if (product != products.end() && !product->format.empty()) return product->format == "fernet";
+  }
+  return license.format == "fernet";
+}
+
 std::vector<std::string> Config::Roles() const {
   std::vector<std::string> out;
   if (!routes.empty()) out.emplace_back("gateway");
   const bool signs =
       std::ranges::any_of(chains, [](const ChainConfig& chain) { return chain.has_signer; });
   if (signs && (x402.local_facilitator || facilitator.present)) out.emplace_back("facilitator");
-  if (!license.signing_key.empty()) out.emplace_back("sales");
+  const bool shares = !license.fernet_keys.empty() && !license.allow_shared_key;
+  if (!license.signing_key.empty() || shares) out.emplace_back("sales");
   if (console.present) out.emplace_back("console");
   return out;
 }

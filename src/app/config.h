@@ -166,6 +166,7 @@ struct ProductConfig {
   std::string name;
   std::string price;
   std::string description;
+  std::string format;  // of licenses for it; empty: that of [license]
   int line = 0;
 };
 struct PlanConfig {
@@ -174,6 +175,7 @@ struct PlanConfig {
   std::string tier;
   std::string price;
   std::string stripe_price;
+  std::string format;  // of its licenses; empty: its products', else that of [license]
   int64_t days = 0;
   int64_t trial_days = 0;
   std::vector<std::pair<std::string, int64_t>> limits;
@@ -186,8 +188,11 @@ struct LicenseConfig {
   std::vector<Secret> fernet_keys;
   bool allow_shared_key = false;
   Secret signing_key;
-  std::string jwks;  // "file:…" or a URL
+  std::string signing_key_file;  // where it lies; empty: not in a file
+  std::string jwks;              // "file:…" or a URL
   std::string feed;
+  Millis max_stale{86'400'000};  // how long an issuer may not be heard
+  std::string when_stale = "allow";
   int64_t grace_days = 3;
   std::string delivery = "text";  // or "claim"
 };
@@ -259,10 +264,13 @@ struct Config {
   const ChainConfig* ChainOf(const chain::ChainId& network) const;
   const UpstreamConfig* UpstreamOf(std::string_view name) const;
   const PayTo* PayToOf(const chain::ChainId& network) const;
+  // Whether the plan's licenses are Fernet's: by its own word, else its products', else
+  // [license]'s.
+  bool IsFernet(const PlanConfig& plan) const;
   // The known assets and those of the [chain] tables, which come first on their chain.
   chain::AssetRegistry Assets() const;
   // Roles with keys in this file: "gateway" when there are routes, "facilitator" when one is local
-  // or [facilitator] is there, "sales" when there is a key that signs licenses.
+  // or [facilitator] is there, "sales" when there is a key that makes licenses.
   std::vector<std::string> Roles() const;
 };
 

@@ -176,6 +176,8 @@ constexpr std::array kRows = {
     KeyRow{"product.price", kMoney, "", "Per call."},
     KeyRow{"product.description", kString, "",
            "For the price list and, without their own, routes."},
+    KeyRow{"product.format", kString, "",
+           "`jwt` or `fernet`, of licenses for it, instead of `license.format`."},
 
     KeyRow{"plan", kTables, "", "What a license is sold as."},
     KeyRow{"plan.name", kString, "", "What routes call it."},
@@ -184,6 +186,7 @@ constexpr std::array kRows = {
     KeyRow{"plan.price", kString, "", "`$29/month`, `$290/year`, or a price without a period."},
     KeyRow{"plan.stripe_price", kString, "",
            "The price's id at Stripe; without it the price with the plan's name as lookup key."},
+    KeyRow{"plan.format", kString, "", "`jwt` or `fernet`, instead of the product's."},
     KeyRow{"plan.days", kInt, "0", "Term of a one-off purchase."},
     KeyRow{"plan.trial_days", kInt, "0", "Days before the first charge."},
     KeyRow{"plan.limits", kMap, "",
@@ -194,16 +197,26 @@ constexpr std::array kRows = {
         "license", kTable, "",
         "Signed licenses: who has one for a plan of a route passes without paying for the call."},
     KeyRow{"license.issuer", kString, "", "Their `iss`."},
-    KeyRow{"license.format", kString, "\"jwt\"", "`jwt` or `fernet`.", kLater},
-    KeyRow{"license.fernet_keys", kSecrets, "[]", "Keys of the format `fernet`.", kLater},
-    KeyRow{"license.allow_shared_key", kBool, "false", "Lets roles apart share a Fernet key.",
-           kLater},
+    KeyRow{"license.format", kString, "\"jwt\"", "`jwt` or `fernet`, for plans that do not say."},
+    KeyRow{"license.fernet_keys", kSecrets, "[]",
+           "Keys of the format `fernet`: the first makes licenses, all check them. Whoever has one "
+           "can forge."},
+    KeyRow{"license.allow_shared_key", kBool, "false", "Lets roles apart share a Fernet key."},
     KeyRow{"license.signing_key", kSecret, "", "Ed25519, PEM; only for sales."},
-    KeyRow{"license.jwks", kString, "", "Public keys: `file:path`."},
+    KeyRow{"license.jwks", kString, "",
+           "Public keys: `file:path`, or the URL of an issuer's `/.well-known/jwks.json`, of which "
+           "a copy "
+           "stays in the store."},
     KeyRow{
         "license.feed", kString, "",
         "URL of an issuer's `/v1/entitlements` who lives apart from this gateway; without it the "
         "issuer shares the store."},
+    KeyRow{
+        "license.max_stale", kDuration, "\"24h\"",
+        "How long the issuer may not be heard before `when_stale` says what becomes of licenses."},
+    KeyRow{
+        "license.when_stale", kString, "\"allow\"",
+        "`allow`: what is known of licenses stands; `deny`: they are 503 until he is heard again."},
     KeyRow{"license.grace_days", kInt, "3", "How long a license outlives what was paid for."},
     KeyRow{"license.delivery", kString, "\"text\"",
            "`text`: page and mail hold the license; `claim`: a link that shows it once."},

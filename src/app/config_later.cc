@@ -27,6 +27,36 @@ std::vector<std::pair<std::string, int64_t>> ReadLimits(const Section& s) {
   return out;
 }
 
+// Of licenses for a plan or a product.
+std::string FormatOf(const Section& s) {
+  return s.Has("format") ? s.OneOf("format", "", {"jwt", "fernet"}) : std::string();
+}
+
+// A Fernet license names a product and a tier, and no plan: these two have to say which it is.
+void CheckFernet(const Section& root, const Config& config) {
+  std::vector<const PlanConfig*> seen;
+  const auto fault = [&root](const PlanConfig& plan, std::string found, std::string expected) {
+    root.context().Fault(plan.line, "plan.format", std::move(found), std::move(expected));
+  };
+  for (const PlanConfig& plan : config.plans) {
+    if (!config.IsFernet(plan)) continue;
+    if (config.license.fernet_keys.empty()) {
+      fault(plan, "\"fernet\" for " + QuoteToml(plan.name) + " and no key of that format",
+            "fernet_keys = [\"env:FERNET_KEY\"] under [license]");
+    }
+    if (plan.products.empty()) {
+      fault(plan, "\"fernet\" for " + QuoteToml(plan.name) + ", which has no product",
+            "product = [\"…\"], which is what such a license names");
+    }
+    for (const PlanConfig* other : seen) {
+      if (other->products != plan.products || other->tier != plan.tier) continue;
+      fault(plan, QuoteToml(plan.name) + " with product and tier of " + QuoteToml(other->name),
+            "another tier: a Fernet license says no more");
+    }
+    seen.push_back(&plan);
+  }
+}
+
 // "$29/month", "$290/year", "$29".
 void CheckPlanPrice(const Section& s) {
   const auto text = s.String("price");
@@ -72,6 +102,7 @@ void ReadPlans(const Section& root, std::vector<PlanConfig>& to) {
                   .tier = s.StringOr("tier", ""),
                   .price = s.StringOr("price", ""),
                   .stripe_price = s.StringOr("stripe_price", ""),
+                  .format = FormatOf(s),
                   .days = s.Int("days", 0, 36'500).value_or(0),
                   .trial_days = s.Int("trial_days", 0, 730).value_or(0),
                   .limits = ReadLimits(s),
@@ -97,12 +128,21 @@ void ReadLicense(const Section& s, LicenseConfig& to) {
   to.fernet_keys = s.Secrets("fernet_keys");
   to.allow_shared_key = s.BoolOr("allow_shared_key", false);
   to.signing_key = s.OneSecret("signing_key");
-  to.jwks = s.StringOr("jwks", "");
   constexpr std::string_view kFile = "file:";
+  const std::string signing_key = s.StringOr("signing_key", "");
+  if (signing_key.starts_with(kFile)) {
+    to.signing_key_file = s.context().FromHere(signing_key.substr(kFile.size()));
+  }
+  to.jwks = s.StringOr("jwks", "");
   if (to.jwks.starts_with(kFile)) {
     to.jwks = std::string(kFile) + s.context().FromHere(to.jwks.substr(kFile.size()));
+  } else if (!to.jwks.empty()) {
+    to.jwks = s.UrlOr("jwks", "");
   }
   to.feed = s.UrlOr("feed", "");
+  to.max_stale =
+      s.Duration("max_stale", Millis(60'000), Millis(365 * 86'400'000LL)).value_or(to.max_stale);
+  to.when_stale = s.OneOf("when_stale", to.when_stale, {"allow", "deny"});
   to.grace_days = s.Int("grace_days", 0, 365).value_or(to.grace_days);
   to.delivery = s.OneOf("delivery", "text", {"text", "claim"});
 }
@@ -163,6 +203,7 @@ void ReadProducts(const Section& root, std::vector<ProductConfig>& to) {
     ProductConfig product{.name = s.RequiredString("name", "the name routes use"),
                           .price = s.StringOr("price", ""),
                           .description = s.StringOr("description", ""),
+                          .format = FormatOf(s),
                           .line = s.line()};
     const auto price = s.Price("price");
     if (s.String("price") ? price == Money::Zero() : !s.Has("price")) {
@@ -188,6 +229,7 @@ void ReadLaterSections(const Section& root, Config& config) {
   ReadConsole(Later(root, "console"), config.console);
   ReadMail(Later(root, "mail"), config.mail);
 
+  CheckFernet(root, config);
   for (const RouteConfig& route : config.routes) {
     for (const std::string& plan : route.plans) {
       if (std::ranges::find(config.plans, plan, &PlanConfig::name) == config.plans.end()) {

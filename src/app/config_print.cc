@@ -175,6 +175,7 @@ void PrintLicenses(const Config& c, std::string& out) {
     if (!plan.tier.empty()) out += "\ntier = " + QuoteToml(plan.tier);
     if (!plan.price.empty()) out += "\nprice = " + QuoteToml(plan.price);
     if (!plan.stripe_price.empty()) out += "\nstripe_price = " + QuoteToml(plan.stripe_price);
+    if (!plan.format.empty()) out += "\nformat = " + QuoteToml(plan.format);
     if (plan.days != 0) out += "\ndays = " + std::to_string(plan.days);
     if (plan.trial_days != 0) out += "\ntrial_days = " + std::to_string(plan.trial_days);
     std::string limits;
@@ -228,6 +229,20 @@ void PrintLicenses(const Config& c, std::string& out) {
   if (!c.license.issuer.empty()) out += "issuer = " + QuoteToml(c.license.issuer) + '\n';
   if (!c.license.signing_key.empty()) out += "signing_key = " + Shown(c.license.signing_key) + '\n';
   if (!c.license.jwks.empty()) out += "jwks = " + QuoteToml(c.license.jwks) + '\n';
+  if (c.license.format != "jwt") out += "format = " + QuoteToml(c.license.format) + '\n';
+  if (!c.license.fernet_keys.empty()) {
+    std::string keys;
+    for (const Secret& key : c.license.fernet_keys) {
+      keys += (keys.empty() ? "" : ", ") + Shown(key);
+    }
+    out += "fernet_keys = [" + keys + "]\n";
+  }
+  if (c.license.allow_shared_key) out += "allow_shared_key = true\n";
+  if (!c.license.feed.empty()) out += "feed = " + QuoteToml(c.license.feed) + '\n';
+  if (!c.license.feed.empty() || c.license.when_stale != "allow") {
+    out += "max_stale = " + Quoted(c.license.max_stale) + '\n';
+    out += "when_stale = " + QuoteToml(c.license.when_stale) + '\n';
+  }
   out += "grace_days = " + std::to_string(c.license.grace_days) + '\n';
   out += "delivery = " + QuoteToml(c.license.delivery) + '\n';
 }

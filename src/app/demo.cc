@@ -145,7 +145,7 @@ Result<> Demo::Build(uint16_t port) {
   auto config = ParseConfig(text, config_path_, sources);
   if (!config) return Fail(Code::kInternal, config.error().front().Text());
   SetLogLevel(config->server.log_level);
-  PTG_TRY(house_, House::Make(*std::move(config), {}, clock_, rng_));
+  PTG_TRY(house_, House::Make(*std::move(config), {}, AllRoles(), clock_, rng_));
   PTG_RUN(house_->Start());
   started_ = true;
   return {};

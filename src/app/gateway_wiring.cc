@@ -32,19 +32,21 @@ GatewayShared::GatewayShared(Parts parts)
       upstreams_(parts.metrics),
       quota_(parts.database, parts.clock),
       usage_(parts.database, parts.clock),
-      deps_{.ledger = parts.ledger,
-            .metrics = parts.metrics,
-            .clock = parts.clock,
-            .rng = parts.rng,
-            .limiter = limiter_,
-            .ready = std::move(parts.ready),
-            .exchange = {.settle_timeout = parts.settle_timeout},
-            .quota = &quota_,
-            .usage = &usage_,
-            .built_in = [this](const catalog::Target&, net::RequestHead& head,
-                               net::BodySource& body, paywall::Reply& reply) {
-              return BuiltIn(doors_, head, body, reply);
-            }} {}
+      deps_{
+          .ledger = parts.ledger,
+          .metrics = parts.metrics,
+          .clock = parts.clock,
+          .rng = parts.rng,
+          .limiter = limiter_,
+          .ready = std::move(parts.ready),
+          .exchange = {.settle_timeout = parts.settle_timeout},
+          .quota = &quota_,
+          .usage = &usage_,
+          .heard = parts.heard,
+          .learn_keys = [&keys = parts.keys] { return keys.Learn(LicenseKeys::Asker::kStranger); },
+          .built_in = [this](
+                          const catalog::Target&, net::RequestHead& head, net::BodySource& body,
+                          paywall::Reply& reply) { return BuiltIn(doors_, head, body, reply); }} {}
 
 Task<> GatewayShared::WriteLicenses(bool all) {
   const Result<> calls = co_await usage_.Flush(Deadline::In(clock_, kWriteTimeout));

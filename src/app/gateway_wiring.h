@@ -6,6 +6,8 @@
 #include <vector>
 
 #include "app/config.h"
+#include "app/door.h"
+#include "app/license_keys.h"
 #include "app/site.h"
 #include "base/rng.h"
 #include "base/time.h"
@@ -18,20 +20,6 @@
 
 // What the gateway role of a process is made of beside its loops.
 namespace pontage::app {
-
-// Built-in paths of another role in this process.
-struct Door {
-  std::function<bool(std::string_view target)> serves;
-  net::Handler handle;
-};
-
-// Of anything with Serves and Handle, which outlives it.
-template <typename Api>
-Door DoorOf(Api& api) {
-  return {.serves = [&api](std::string_view target) { return api.Serves(target); },
-          .handle = [&api](net::RequestHead& head, net::BodySource& body,
-                           net::ResponseWriter& out) { return api.Handle(head, body, out); }};
-}
 
 // What outlives configurations and is shared by all loops: who used how much, how the upstreams
 // are, and the dependencies that a Gateway takes. Made before the loops run.
@@ -46,6 +34,8 @@ class GatewayShared {
     std::function<bool()> ready;
     Millis settle_timeout{30'000};
     db::Database& database;  // where licenses are counted
+    LicenseKeys& keys;
+    const license::Freshness* heard = nullptr;  // the issuer of licenses
   };
   explicit GatewayShared(Parts parts);
 

@@ -6,6 +6,7 @@
 
 #include "base/log.h"
 #include "base/try.h"
+#include "codec/gzip.h"
 #include "io/timer.h"
 #include "license/license_store.h"
 
@@ -52,6 +53,27 @@ LicenseFeed::LicenseFeed(db::Database& database, const Clock& clock, obs::Regist
   if (remote_) age_.Set(-1);
 }
 
+void LicenseFeed::SayAge() {
+  const std::optional<Millis> age = heard_.Age(clock_.Now());
+  age_.Set(age ? age->count() / 1'000 : -1);
+}
+
+Task<license::FeedCopy> LicenseFeed::ReadCopy() {
+  const std::string issuer = remote_->verifier->issuer();
+  const auto read = [issuer](db::Tx& tx) { return license::ReadFeedCopy(tx, issuer); };
+  const Deadline by = Deadline::In(clock_, kStoreTimeout);
+  PTG_CO_TRY(license::FeedCopy have, co_await database_.Read(read, by));
+  heard_.Heard(have.as_of);
+  co_return have;
+}
+
+Task<> LicenseFeed::Begin() {
+  PTG_CO_RUN(co_await Read());
+  if (remote_) PTG_CO_RUN(co_await ReadCopy());
+  SayAge();
+  co_return {};
+}
+
 Task<bool> LicenseFeed::Read() {
   bool any = false;
   while (true) {
@@ -63,6 +85,7 @@ Task<bool> LicenseFeed::Read() {
     };
     const Deadline by = Deadline::In(clock_, kStoreTimeout);
     PTG_CO_TRY(const News news, co_await database_.Read(read, by));
+    if (own) heard_.Heard(clock_.Now());
     if (!news.from_start && news.entries.empty()) co_return any;
     if (news.from_start) words_ = std::make_shared<const license::Entitlements>();
     words_ = words_->With(news.entries);
@@ -72,33 +95,39 @@ Task<bool> LicenseFeed::Read() {
 }
 
 Task<> LicenseFeed::Pull() {
-  const std::string issuer = remote_->verifier->issuer();
-  const auto read = [issuer](db::Tx& tx) { return license::ReadFeedCopy(tx, issuer); };
-  const Deadline read_by = Deadline::In(clock_, kStoreTimeout);
-  PTG_CO_TRY(const license::FeedCopy have, co_await database_.Read(read, read_by));
-  heard_ = std::max(heard_, have.as_of);
+  PTG_CO_TRY(const license::FeedCopy have, co_await ReadCopy());
   net::RequestHead head;
   head.method = "GET";
   head.target = remote_->url.path + (remote_->url.path.contains('?') ? "&" : "?") +
                 "since=" + std::to_string(have.head.seq) + "&wait=" + std::to_string(kWaitSeconds);
   head.headers.Add("Accept", "application/jose");
+  head.headers.Add("Accept-Encoding", "gzip");
   std::string none;
   const Deadline by = Deadline::In(clock_, kAskTimeout);
-  PTG_CO_TRY(const net::Client::Whole answer,
+  PTG_CO_TRY(net::Client::Whole answer,
              co_await remote_->client->Fetch(remote_->url, std::move(head), std::move(none),
                                              license::kMaxFeedBytes, by));
   if (answer.head.status != 200) {
     co_return Fail(Code::kUpstreamProtocol,
                    "the issuer answered " + std::to_string(answer.head.status));
   }
-  PTG_CO_TRY(const license::FeedDocument next,
-             remote_->verifier->ReadFeed(answer.body, clock_.Now()));
+  if (answer.head.headers.Get("Content-Encoding") == "gzip") {
+    PTG_CO_TRY(answer.body, codec::Gunzip(answer.body, license::kMaxFeedBytes));
+  }
+  Result<license::FeedDocument> read = remote_->verifier->ReadFeed(answer.body, clock_.Now());
+  if (!read) {
+    // It may be signed with a key that is new.
+    const Result<bool> learned = co_await remote_->keys.Learn(LicenseKeys::Asker::kIssuer);
+    if (learned && *learned) read = remote_->verifier->ReadFeed(answer.body, clock_.Now());
+  }
+  PTG_CO_TRY(const license::FeedDocument next, std::move(read));
+  remote_->keys.Heard(next.keys);
   PTG_CO_RUN(license::GoesOn(have.head, next));
   const license::FeedHead from = have.head;
   const auto write = [&from, &next](db::Tx& tx) { return license::WriteFeedCopy(tx, from, next); };
   const Deadline write_by = Deadline::In(clock_, kStoreTimeout);
   PTG_CO_RUN(co_await database_.Write(write, write_by));
-  heard_ = std::max(heard_, next.issued);
+  heard_.Heard(next.issued);
   co_return {};
 }
 
@@ -111,10 +140,9 @@ Task<> LicenseFeed::Follow(std::function<void()> changed) {
       if (!asked) {
         Log(LogLevel::kWarn, "licenses.issuer_not_heard", {{"detail", asked.error().detail()}});
       }
-      const bool ever = heard_ > UnixMs();
-      age_.Set(ever ? std::max<int64_t>(0, (clock_.Now() - heard_).count() / 1'000) : -1);
     }
     const Result<bool> news = co_await Read();
+    SayAge();
     if (!news) {
       Log(LogLevel::kWarn, "licenses.unreachable", {{"detail", news.error().detail()}});
     } else if (*news) {

@@ -4,10 +4,13 @@
 #include <memory>
 #include <string>
 
+#include "app/license_keys.h"
 #include "base/time.h"
 #include "db/db.h"
 #include "io/task.h"
 #include "license/entitlements.h"
+#include "license/freshness.h"
+#include "license/license_store.h"
 #include "license/verifier.h"
 #include "net/client.h"
 #include "obs/metrics.h"
@@ -20,7 +23,9 @@ class LicenseFeed {
  public:
   // An issuer elsewhere.
   struct Remote {
-    net::Url url;  // of his /v1/entitlements
+    explicit Remote(LicenseKeys& k) : keys(k) {}
+    LicenseKeys& keys;  // which may be told of new ones here
+    net::Url url;       // of his /v1/entitlements
     std::shared_ptr<const license::Verifier> verifier;
     std::unique_ptr<net::Client> client;
   };
@@ -32,20 +37,26 @@ class LicenseFeed {
   // (restored from a backup) is read from its start. Fails with what the store says, and the words
   // stay as they are.
   Task<bool> Read();
+  // What the store says, at the start; and when the issuer was heard last.
+  Task<> Begin();
   // Asks, reads, and calls `changed` after each time that found something. Never ends by itself.
   Task<> Follow(std::function<void()> changed);
   const std::shared_ptr<const license::Entitlements>& words() const { return words_; }
+  // For all loops.
+  const license::Freshness& heard() const { return heard_; }
 
  private:
   // Asks the issuer elsewhere once, for as long as he lets us wait, and writes down what is new.
   // kConflict or kLicenseInvalid for what is not his or does not go on; nothing is kept of it.
   Task<> Pull();
+  Task<license::FeedCopy> ReadCopy();
+  void SayAge();
 
   db::Database& database_;
   const Clock& clock_;
   obs::Gauge& age_;
   const std::unique_ptr<Remote> remote_;
-  UnixMs heard_;  // from the issuer elsewhere
+  license::Freshness heard_;
   std::shared_ptr<const license::Entitlements> words_ =
       std::make_shared<const license::Entitlements>();
 };

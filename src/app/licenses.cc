@@ -1,82 +1,77 @@
 #include "app/licenses.h"
 
 #include <algorithm>
+#include <utility>
 
+#include "base/log.h"
 #include "base/try.h"
-#include "crypto/jwt.h"
+#include "license/signing_keys.h"
 
 namespace pontage::app {
-namespace {
 
-constexpr std::string_view kFile = "file:";
-
-Result<std::vector<crypto::Jwk>> ReadJwks(const Config& config) {
-  const std::string& from = config.license.jwks;
-  if (from.empty()) return std::vector<crypto::Jwk>();
-  if (!from.starts_with(kFile)) {
-    return Fail(Error(Code::kConfig, "license.jwks: " + from).Want("\"file:jwks.json\""));
+Result<std::shared_ptr<const license::FernetKeys>> LoadFernet(const Config& config) {
+  if (config.license.fernet_keys.empty()) return nullptr;
+  std::vector<license::FernetPlan> plans;
+  const license::Plans terms = PlanTermsOf(config);
+  for (const PlanConfig& plan : config.plans) {
+    if (!config.IsFernet(plan)) continue;
+    plans.push_back({.name = plan.name,
+                     .products = plan.products,
+                     .tier = plan.tier,
+                     .limits = terms.find(plan.name)->second.limits});
   }
-  const std::string path = from.substr(kFile.size());
-  const ConfigSources sources = ConfigSources::System();
-  const Result<std::string> text = sources.read_file(path);
-  if (!text) return Fail(Code::kConfig, "license.jwks: " + text.error().detail());
-  Result<std::vector<crypto::Jwk>> keys = crypto::ParseJwks(*text);
-  if (!keys) {
-    return Fail(Code::kConfig,
-                "license.jwks: " + path + keys.error().pointer() + ": " + keys.error().detail());
-  }
-  return keys;
+  PTG_TRY(license::FernetKeys keys,
+          license::FernetKeys::Parse(config.license.fernet_keys, std::move(plans)));
+  return std::make_shared<const license::FernetKeys>(std::move(keys));
 }
 
-}  // namespace
-
-std::string IssuerName(const Config& config) {
-  if (!config.license.issuer.empty()) return config.license.issuer;
-  return config.server.public_url.empty() ? "pontage" : config.server.public_url;
-}
-
-Result<license::Issuer> LoadIssuer(const Config& config) {
-  if (config.license.signing_key.empty()) {
-    return Fail(Error(Code::kConfig, "there is no license.signing_key here")
-                    .Want("signing_key = \"file:license.pem\" under [license]"));
+Result<> MindSharedKeys(const Config& config, bool apart) {
+  if (config.license.fernet_keys.empty()) return {};
+  if (apart && !config.license.allow_shared_key) {
+    return Fail(Error(Code::kConfig,
+                      "license.fernet_keys where gateway and sales live apart: whoever verifies "
+                      "Fernet can forge")
+                    .Want("format = \"jwt\" and no fernet_keys, both roles in one process, or "
+                          "allow_shared_key = true"));
   }
-  Result<license::Issuer> issuer = license::Issuer::FromPem(config.license.signing_key);
-  if (issuer) return issuer;
-  return Fail(Error(Code::kConfig, "license.signing_key: " + issuer.error().detail())
-                  .Want(issuer.error().expected()));
+  Log(LogLevel::kWarn, "licenses.shared_key",
+      {{"detail",
+        "licenses in Fernet's format are checked with the key that makes them: whoever "
+        "verifies can forge"}});
+  return {};
 }
 
-namespace {
-
-// Those of `license.jwks` and that of `license.signing_key`.
-Result<std::vector<crypto::Jwk>> AllKeys(const Config& config) {
-  PTG_TRY(std::vector<crypto::Jwk> keys, ReadJwks(config));
-  if (!config.license.signing_key.empty()) {
-    PTG_TRY(const license::Issuer issuer, LoadIssuer(config));
-    const std::string kid = crypto::Thumbprint(issuer.public_key());
-    if (std::ranges::find(keys, kid, &crypto::Jwk::kid) == keys.end()) {
-      keys.push_back({.kid = kid, .key = issuer.public_key(), .not_after = std::nullopt});
-    }
-  }
-  return keys;
+Result<std::shared_ptr<const license::Verifier>> MakeVerifier(
+    const Config& config, std::shared_ptr<const license::KeyRing> ring) {
+  PTG_TRY(std::shared_ptr<const license::FernetKeys> fernet, LoadFernet(config));
+  if (config.license.jwks.empty() && config.license.signing_key.empty() && !fernet) return nullptr;
+  return std::make_shared<const license::Verifier>(IssuerName(config), std::move(ring),
+                                                   std::move(fernet));
 }
 
-}  // namespace
-
-Result<std::shared_ptr<const license::Verifier>> LoadVerifier(const Config& config) {
-  PTG_TRY(std::vector<crypto::Jwk> keys, AllKeys(config));
-  if (keys.empty()) return nullptr;
-  return std::make_shared<const license::Verifier>(IssuerName(config), std::move(keys));
+Result<std::shared_ptr<const license::Verifier>> LoadVerifier(const Config& config,
+                                                              db::Database& database) {
+  PTG_TRY(std::vector<crypto::Jwk> files, ReadKeyFiles(config));
+  const std::string issuer = IssuerName(config);
+  const auto read = [&](db::Tx& tx) -> Result<std::vector<crypto::Jwk>> {
+    PTG_TRY(const std::vector<license::SigningKey> books, license::ReadSigningKeys(tx));
+    PTG_TRY(const std::vector<license::KnownKey> known, license::ReadKnownKeys(tx, issuer));
+    std::vector<crypto::Jwk> keys = Merged(std::move(files), books, Clock::System().Now());
+    for (const crypto::Jwk& jwk : license::Believed(known)) keys.push_back(jwk);
+    return keys;
+  };
+  PTG_TRY(std::vector<crypto::Jwk> keys, database.ReadNow(read));
+  return MakeVerifier(config, std::make_shared<const license::KeyRing>(std::move(keys)));
 }
 
 Result<std::unique_ptr<LicenseFeed>> MakeLicenseFeed(const Config& config, db::Database& database,
-                                                     Loop& loop, const Clock& clock,
-                                                     obs::Registry& metrics) {
+                                                     LicenseKeys& keys, Loop& loop,
+                                                     const Clock& clock, obs::Registry& metrics) {
   std::unique_ptr<LicenseFeed::Remote> remote;
   if (!config.license.feed.empty()) {
-    remote = std::make_unique<LicenseFeed::Remote>();
+    remote = std::make_unique<LicenseFeed::Remote>(keys);
     PTG_TRY(remote->url, net::ParseUrl(config.license.feed));
-    PTG_TRY(remote->verifier, LoadVerifier(config));
+    PTG_TRY(remote->verifier, MakeVerifier(config, keys.ring()));
     if (!remote->verifier) {
       return Fail(Error(Code::kConfig, "license.feed without a key to check it with")
                       .Want("jwks = \"file:jwks.json\" under [license]"));
@@ -86,20 +81,8 @@ Result<std::unique_ptr<LicenseFeed>> MakeLicenseFeed(const Config& config, db::D
   return std::make_unique<LicenseFeed>(database, clock, metrics, std::move(remote));
 }
 
-Result<std::unique_ptr<sales::LicenseApi>> MakeLicenseApi(const Config& config,
-                                                          db::Database& database,
-                                                          const Clock& clock, Rng& rng) {
-  PTG_TRY(license::Issuer issuer, LoadIssuer(config));
-  PTG_TRY(std::vector<crypto::Jwk> keys, AllKeys(config));
-  const auto shared = std::make_shared<const license::Issuer>(std::move(issuer));
-  return std::make_unique<sales::LicenseApi>(sales::LicenseApi::Parts{
-      .issuer = IssuerName(config),
-      .keys = std::move(keys),
-      .sign = [shared](std::string_view typ,
-                       std::string_view payload) { return shared->Sign(typ, payload); },
-      .database = database,
-      .clock = clock,
-      .rng = rng});
+license::StalePolicy StaleOf(const Config& config) {
+  return {.max = config.license.max_stale, .deny = config.license.when_stale == "deny"};
 }
 
 int64_t DaysOf(const PlanConfig& plan) {

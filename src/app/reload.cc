@@ -27,6 +27,13 @@ bool Same(const std::vector<PayTo>& a, const std::vector<PayTo>& b) {
   });
 }
 
+bool Has(const Config& config, std::string_view role) {
+  const std::vector<std::string> roles = config.Roles();
+  return std::ranges::find(roles, role) != roles.end();
+}
+
+bool IsUrl(const std::string& jwks) { return jwks.contains("://"); }
+
 using Differs = std::function<bool(const Config&, const Config&)>;
 struct Row {
   const char* key;
@@ -74,10 +81,10 @@ bool OtherConsole(const Config& a, const Config& b) {
 // What the role `sales` sells: the gateway takes plans anew, the shop is as it was at start.
 bool OtherSale(const Config& a, const Config& b) {
   if (a.license.signing_key.empty() || a.stripe.api_key.empty()) return false;
-  return !std::ranges::equal(a.plans, b.plans, [](const PlanConfig& x, const PlanConfig& y) {
+  return !std::ranges::equal(a.plans, b.plans, [&](const PlanConfig& x, const PlanConfig& y) {
     return x.name == y.name && x.products == y.products && x.tier == y.tier && x.price == y.price &&
            x.stripe_price == y.stripe_price && x.days == y.days && x.trial_days == y.trial_days &&
-           x.limits == y.limits;
+           x.limits == y.limits && a.IsFernet(x) == b.IsFernet(y);
   });
 }
 
@@ -109,6 +116,15 @@ const std::vector<Row>& Rows() {
       {"facilitator.tokens",
        [](const C& a, const C& b) { return !Same(a.facilitator.tokens, b.facilitator.tokens); }},
       {"license.feed", [](const C& a, const C& b) { return a.license.feed != b.license.feed; }},
+      {"license.fernet_keys",  // what makes licenses; what checks them is at work at once
+       [](const C& a, const C& b) {
+         return Has(a, "sales") && !Same(a.license.fernet_keys, b.license.fernet_keys);
+       }},
+      {"license.jwks",
+       [](const C& a, const C& b) {
+         return a.license.jwks != b.license.jwks &&
+                (IsUrl(a.license.jwks) || IsUrl(b.license.jwks));
+       }},
       {"license.signing_key",
        [](const C& a, const C& b) { return !Same(a.license.signing_key, b.license.signing_key); }},
       {"license.delivery",
@@ -174,6 +190,10 @@ Config Applied(Config running, Config wanted) {
   wanted.license.feed = std::move(running.license.feed);
   wanted.license.delivery = running.license.delivery;
   wanted.license.signing_key = std::move(running.license.signing_key);
+  wanted.license.signing_key_file = std::move(running.license.signing_key_file);
+  if (IsUrl(running.license.jwks) || IsUrl(wanted.license.jwks)) {
+    wanted.license.jwks = std::move(running.license.jwks);
+  }
   wanted.stripe = std::move(running.stripe);
   wanted.mail = std::move(running.mail);
   wanted.console = std::move(running.console);

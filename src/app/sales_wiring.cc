@@ -3,11 +3,14 @@
 #include <utility>
 
 #include "app/licenses.h"
+#include "app/signing.h"
 #include "app/version.h"
 #include "base/log.h"
 #include "base/try.h"
+#include "io/timer.h"
 #include "sales/billing_api.h"
 #include "sales/commands.h"
+#include "sales/key_rotation.h"
 #include "sales/license_api.h"
 #include "sales/mail/bounces.h"
 #include "sales/mail/outbox_worker.h"
@@ -32,6 +35,11 @@ void ReadPrice(const PlanConfig& from, sales::SoldPlan& to) {
   if (slash != from.price.npos) to.interval = from.price.substr(slash + 1);
 }
 
+std::string NameOf(const std::string& public_url) {
+  const size_t scheme = public_url.find("://");
+  return scheme == public_url.npos ? public_url : public_url.substr(scheme + 3);
+}
+
 // Something that a plan of ours opens, for the line that a buyer pastes.
 std::string ExampleUrl(const Config& config, const std::string& public_url) {
   for (const RouteConfig& route : config.routes) {
@@ -51,7 +59,7 @@ sales::Shop ShopOf(const Config& config, const std::string& public_url) {
   shop.public_url = public_url;
   shop.grace = config.license.grace_days * kDay;
   shop.seller = {.from = config.mail.from,
-                 .name = public_url.substr(public_url.find("://") + 3),
+                 .name = NameOf(public_url),
                  .call_url = ExampleUrl(config, public_url),
                  .mcp_url = config.mcps.empty() ? "" : public_url + config.mcps.front().path,
                  .manage_url = public_url + "/billing"};
@@ -86,92 +94,117 @@ Result<std::unique_ptr<sales::StripeClient>> MakeStripe(const Config& config, co
   return sales::StripeClient::Make(std::move(options), clock, rng);
 }
 
-struct SalesRole::Impl {
-  explicit Impl(license::Issuer key) : issuer(std::move(key)) {}
+namespace {
 
-  license::Issuer issuer;
-  sales::Shop shop;
-  std::vector<stripe::SigningSecret> secrets;
-  std::unique_ptr<sales::LicenseApi> licenses;
-  std::unique_ptr<sales::Fulfilment> fulfilment;
-  std::unique_ptr<sales::StripeClient> stripe;
-  std::unique_ptr<sales::Worker> worker;
-  std::unique_ptr<sales::CommandWorker> commands;
-  std::unique_ptr<sales::BillingApi> billing;
+// How often somebody looks after the signing keys.
+constexpr Millis kTendEvery{60'000};
+constexpr Millis kStoreTimeout{10'000};
+constexpr size_t kBatch = 200;
+
+class Sales : public SalesRole {
+ public:
+  explicit Sales(const RoleParts& parts)
+      : database_(parts.database), clock_(parts.clock), rng_(parts.rng), ring_(parts.keys.ring()) {}
+
+  Result<> Build(const RoleParts& parts);
+  std::vector<Door> Doors() override;
+  void Start(Loop& loop) override;
+  void Stop() override {
+    if (licenses_) licenses_->Stop();
+  }
+  void UseBooks(const std::vector<license::SigningKey>& books) override;
+  sales::Reconciler* reconciler() override { return reconciler_.get(); }
+  sales::Worker* patient_worker() override { return patient_worker_.get(); }
+
+ private:
+  Result<> UseStripe(const RoleParts& parts);
+  Result<> UseMail(const RoleParts& parts);
+  // Announces the ends of keys that sign no more, and gives everybody a new license whose key
+  // became known to others, where the command that should have was broken off.
+  Task<> TendKeys();
+  Task<> TendOnce();
+
+  db::Database& database_;
+  const Clock& clock_;
+  Rng& rng_;
+  std::shared_ptr<const license::KeyRing> ring_;
+  std::unique_ptr<Signing> signing_;
+  bool signs_ = true;  // with a key that is believed
+  UnixMs last_revoked_;
+  std::optional<UnixMs> reissue_before_;
+  sales::Shop shop_;
+  std::vector<stripe::SigningSecret> secrets_;
+  std::unique_ptr<sales::LicenseApi> licenses_;
+  std::unique_ptr<sales::Fulfilment> fulfilment_;
+  std::unique_ptr<sales::StripeClient> stripe_;
+  std::unique_ptr<sales::Worker> worker_;
+  std::unique_ptr<sales::BillingApi> billing_;
+  std::vector<std::unique_ptr<mail::Provider>> providers_;
+  std::unique_ptr<mail::OutboxWorker> outbox_;
+  std::unique_ptr<mail::ResendDoor> bounces_;
+  std::unique_ptr<sales::CommandWorker> commands_;
   // What nobody waits for asks Stripe by itself, and slower.
-  std::unique_ptr<sales::StripeClient> patient;
-  std::unique_ptr<sales::Worker> patient_worker;
-  std::unique_ptr<sales::Reconciler> reconciler;
-  std::vector<std::unique_ptr<mail::Provider>> providers;
-  std::unique_ptr<mail::OutboxWorker> outbox;
-  std::unique_ptr<mail::ResendDoor> bounces;
-
-  Result<> UseStripe(const Config& config, db::Database& database, obs::Registry& metrics,
-                     const Clock& clock, Rng& rng);
-  Result<> UseMail(const Config& config, db::Database& database, obs::Registry& metrics,
-                   const Clock& clock, Rng& rng);
+  std::unique_ptr<sales::StripeClient> patient_;
+  std::unique_ptr<sales::Worker> patient_worker_;
+  std::unique_ptr<sales::Reconciler> reconciler_;
 };
 
-SalesRole::SalesRole(std::unique_ptr<Impl> impl) : impl_(std::move(impl)) {}
-SalesRole::~SalesRole() = default;
-
-Result<> SalesRole::Impl::UseStripe(const Config& config, db::Database& database,
-                                    obs::Registry& metrics, const Clock& clock, Rng& rng) {
-  if (config.stripe.api_key.empty()) return {};
-  PTG_TRY(stripe, MakeStripe(config, clock, rng));
-  for (const Secret& secret : config.stripe.webhook_secrets) {
-    secrets.push_back({.value = secret.Clone(), .not_after = std::nullopt});
+Result<> Sales::UseStripe(const RoleParts& parts) {
+  if (parts.config.stripe.api_key.empty()) return {};
+  PTG_TRY(stripe_, MakeStripe(parts.config, parts.clock, parts.rng));
+  for (const Secret& secret : parts.config.stripe.webhook_secrets) {
+    secrets_.push_back({.value = secret.Clone(), .not_after = std::nullopt});
   }
-  if (secrets.empty()) {
+  if (secrets_.empty()) {
     Log(LogLevel::kWarn, "config.warning",
         {{"detail", "stripe.webhook_secret is empty: no delivery of Stripe's will be believed"}});
   }
-  worker = std::make_unique<sales::Worker>(sales::Worker::Parts{.stripe = *stripe,
-                                                                .database = database,
-                                                                .shop = shop,
-                                                                .fulfilment = *fulfilment,
-                                                                .metrics = metrics,
-                                                                .clock = clock,
-                                                                .rng = rng});
-  PTG_TRY(std::shared_ptr<const license::Verifier> verifier, LoadVerifier(config));
-  billing =
-      std::make_unique<sales::BillingApi>(sales::BillingApi::Parts{.stripe = *stripe,
-                                                                   .worker = *worker,
-                                                                   .fulfilment = *fulfilment,
-                                                                   .shop = shop,
+  worker_ = std::make_unique<sales::Worker>(sales::Worker::Parts{.stripe = *stripe_,
+                                                                 .database = parts.database,
+                                                                 .shop = shop_,
+                                                                 .fulfilment = *fulfilment_,
+                                                                 .metrics = parts.metrics,
+                                                                 .clock = parts.clock,
+                                                                 .rng = parts.rng});
+  PTG_TRY(std::shared_ptr<const license::Verifier> verifier, MakeVerifier(parts.config, ring_));
+  billing_ =
+      std::make_unique<sales::BillingApi>(sales::BillingApi::Parts{.stripe = *stripe_,
+                                                                   .worker = *worker_,
+                                                                   .fulfilment = *fulfilment_,
+                                                                   .shop = shop_,
                                                                    .verifier = std::move(verifier),
-                                                                   .secrets = secrets,
-                                                                   .database = database,
-                                                                   .metrics = metrics,
-                                                                   .clock = clock,
-                                                                   .rng = rng});
-  patient = stripe->Slower(sales::Reconciler::kPerSecond);
-  patient_worker = std::make_unique<sales::Worker>(sales::Worker::Parts{.stripe = *patient,
-                                                                        .database = database,
-                                                                        .shop = shop,
-                                                                        .fulfilment = *fulfilment,
-                                                                        .metrics = metrics,
-                                                                        .clock = clock,
-                                                                        .rng = rng});
-  reconciler =
-      std::make_unique<sales::Reconciler>(sales::Reconciler::Parts{.stripe = *patient,
-                                                                   .worker = *patient_worker,
-                                                                   .database = database,
-                                                                   .shop = shop,
-                                                                   .fulfilment = *fulfilment,
-                                                                   .metrics = metrics,
-                                                                   .clock = clock,
-                                                                   .rng = rng});
+                                                                   .secrets = secrets_,
+                                                                   .database = parts.database,
+                                                                   .metrics = parts.metrics,
+                                                                   .clock = parts.clock,
+                                                                   .rng = parts.rng});
+  patient_ = stripe_->Slower(sales::Reconciler::kPerSecond);
+  patient_worker_ = std::make_unique<sales::Worker>(sales::Worker::Parts{.stripe = *patient_,
+                                                                         .database = parts.database,
+                                                                         .shop = shop_,
+                                                                         .fulfilment = *fulfilment_,
+                                                                         .metrics = parts.metrics,
+                                                                         .clock = parts.clock,
+                                                                         .rng = parts.rng});
+  reconciler_ =
+      std::make_unique<sales::Reconciler>(sales::Reconciler::Parts{.stripe = *patient_,
+                                                                   .worker = *patient_worker_,
+                                                                   .database = parts.database,
+                                                                   .shop = shop_,
+                                                                   .fulfilment = *fulfilment_,
+                                                                   .metrics = parts.metrics,
+                                                                   .clock = parts.clock,
+                                                                   .rng = parts.rng});
   return {};
 }
 
-Result<> SalesRole::Impl::UseMail(const Config& config, db::Database& database,
-                                  obs::Registry& metrics, const Clock& clock, Rng& rng) {
-  const MailConfig& mail = config.mail;
+Result<> Sales::UseMail(const RoleParts& parts) {
+  const MailConfig& mail = parts.config.mail;
   if (!mail.present) return {};
   if (!mail.webhook_secrets.empty()) {
     PTG_TRY(mail::ResendWebhook webhook, mail::ResendWebhook::Make(mail.webhook_secrets));
-    bounces = std::make_unique<mail::ResendDoor>(std::move(webhook), database, clock, rng);
+    bounces_ = std::make_unique<mail::ResendDoor>(std::move(webhook), parts.database, parts.clock,
+                                                  parts.rng);
   }
   if (!mail.api_key.empty()) {
     mail::ResendOptions options;
@@ -179,7 +212,7 @@ Result<> SalesRole::Impl::UseMail(const Config& config, db::Database& database,
     options.api_key = mail.api_key.Clone();
     options.version = kVersion;
     PTG_TRY(std::unique_ptr<mail::Resend> resend, mail::Resend::Make(std::move(options)));
-    providers.push_back(std::move(resend));
+    providers_.push_back(std::move(resend));
   }
   if (!mail.host.empty()) {
     mail::SmtpOptions options;
@@ -188,64 +221,120 @@ Result<> SalesRole::Impl::UseMail(const Config& config, db::Database& database,
     options.tls_first = options.port == 465;
     options.user = mail.user;
     options.password = mail.password.Clone();
-    PTG_TRY(std::unique_ptr<mail::Smtp> smtp, mail::Smtp::Make(std::move(options), clock));
+    PTG_TRY(std::unique_ptr<mail::Smtp> smtp, mail::Smtp::Make(std::move(options), parts.clock));
     const bool first = mail.provider == "smtp";
-    providers.insert(first ? providers.begin() : providers.end(), std::move(smtp));
+    providers_.insert(first ? providers_.begin() : providers_.end(), std::move(smtp));
   }
-  if (providers.empty()) return {};
+  if (providers_.empty()) return {};
   std::vector<mail::Provider*> all;
-  for (const auto& one : providers) all.push_back(one.get());
-  outbox = std::make_unique<mail::OutboxWorker>(database, std::move(all), metrics, clock);
+  for (const auto& one : providers_) all.push_back(one.get());
+  outbox_ = std::make_unique<mail::OutboxWorker>(parts.database, std::move(all), parts.metrics,
+                                                 parts.clock);
   return {};
 }
 
-Result<std::unique_ptr<SalesRole>> SalesRole::Make(const Config& config,
-                                                   const std::string& public_url,
-                                                   db::Database& database, obs::Registry& metrics,
-                                                   const Clock& clock, Rng& rng) {
-  PTG_TRY(license::Issuer issuer, LoadIssuer(config));
-  auto impl = std::make_unique<Impl>(std::move(issuer));
-  Impl& h = *impl;
-  h.shop = ShopOf(config, public_url);
-  PTG_TRY(h.licenses, MakeLicenseApi(config, database, clock, rng));
-  h.fulfilment = std::make_unique<sales::Fulfilment>(
-      h.shop, [&h](const license::Claims& claims) { return h.issuer.Issue(claims); }, clock, rng);
-  PTG_RUN(h.UseStripe(config, database, metrics, clock, rng));
-  PTG_RUN(h.UseMail(config, database, metrics, clock, rng));
-  h.commands = std::make_unique<sales::CommandWorker>(
-      sales::CommandWorker::Parts{.stripe = h.stripe.get(),
-                                  .worker = h.worker.get(),
-                                  .database = database,
-                                  .shop = h.shop,
-                                  .fulfilment = *h.fulfilment,
-                                  .metrics = metrics,
-                                  .clock = clock,
-                                  .rng = rng});
-  return std::unique_ptr<SalesRole>(new SalesRole(std::move(impl)));
+Result<> Sales::Build(const RoleParts& parts) {
+  PTG_TRY(signing_, Signing::Make(parts.config, parts.clock));
+  PTG_RUN(signing_->Use(parts.keys.books()));
+  shop_ = ShopOf(parts.config, parts.public_url);
+  if (signing_->signs()) {
+    licenses_ = std::make_unique<sales::LicenseApi>(sales::LicenseApi::Parts{
+        .issuer = IssuerName(parts.config),
+        .keys = [this] { return signing_->document(); },
+        .sign = [this](std::string_view typ,
+                       std::string_view payload) { return signing_->Sign(typ, payload); },
+        .database = parts.database,
+        .clock = parts.clock,
+        .rng = parts.rng});
+  }
+  fulfilment_ = std::make_unique<sales::Fulfilment>(
+      shop_, [this](const license::Claims& claims) { return signing_->Issue(claims); }, parts.clock,
+      parts.rng);
+  PTG_RUN(UseStripe(parts));
+  PTG_RUN(UseMail(parts));
+  commands_ =
+      std::make_unique<sales::CommandWorker>(sales::CommandWorker::Parts{.stripe = stripe_.get(),
+                                                                         .worker = worker_.get(),
+                                                                         .database = parts.database,
+                                                                         .shop = shop_,
+                                                                         .fulfilment = *fulfilment_,
+                                                                         .metrics = parts.metrics,
+                                                                         .clock = parts.clock,
+                                                                         .rng = parts.rng});
+  return {};
 }
 
-std::vector<Door> SalesRole::Doors() {
+std::vector<Door> Sales::Doors() {
   std::vector<Door> doors;
-  doors.push_back(DoorOf(*impl_->licenses));
-  if (impl_->billing) doors.push_back(DoorOf(*impl_->billing));
-  if (impl_->bounces) doors.push_back(DoorOf(*impl_->bounces));
+  if (licenses_) doors.push_back(DoorOf(*licenses_));
+  if (billing_) doors.push_back(DoorOf(*billing_));
+  if (bounces_) doors.push_back(DoorOf(*bounces_));
   return doors;
 }
 
-sales::Reconciler* SalesRole::reconciler() { return impl_->reconciler.get(); }
-sales::Worker* SalesRole::patient_worker() { return impl_->patient_worker.get(); }
-
-void SalesRole::Stop() { impl_->licenses->Stop(); }
-
-void SalesRole::Start(Loop& loop) {
-  if (impl_->worker) loop.Spawn(impl_->worker->Run(), "sales.inbox");
-  loop.Spawn(impl_->commands->Run(), "sales.commands");
-  if (impl_->outbox) loop.Spawn(impl_->outbox->Run(), "sales.outbox");
-  if (!impl_->reconciler) return;
-  loop.Spawn(impl_->reconciler->TellPrices(), "sales.prices");
-  for (const sales::LoopKind kind : sales::kLoops) {
-    loop.Spawn(impl_->reconciler->Follow(kind), "sales.reconcile");
+void Sales::UseBooks(const std::vector<license::SigningKey>& books) {
+  for (const license::SigningKey& key : books) {
+    if (!key.revoked_at || *key.revoked_at <= last_revoked_) continue;
+    last_revoked_ = *key.revoked_at;
+    reissue_before_ = sales::ReissueTime(last_revoked_);
   }
+  const Result<> used = signing_->Use(books);
+  signs_ = used.has_value();
+  if (!used) {
+    Log(LogLevel::kError, "licenses.signing_key_retired",
+        {{"kid", signing_->kid()}, {"detail", used.error().detail()}});
+  }
+}
+
+Task<> Sales::TendOnce() {
+  const auto announce = [now = clock_.Now()](db::Tx& tx) { return license::AnnounceEnds(tx, now); };
+  const Deadline by = Deadline::In(clock_, kStoreTimeout);
+  PTG_CO_RUN(co_await database_.Write(announce, by));
+  if (!reissue_before_ || !signs_) co_return {};
+  const sales::Reissuing with{
+      .seller = shop_.seller,
+      .text = [this](const license::License& l) { return fulfilment_->TextOf(l); },
+      .kid = signing_->kid()};
+  while (true) {
+    const auto batch = [&](db::Tx& tx) {
+      return sales::ReissueBefore(tx, *reissue_before_, with, kBatch, clock_.Now(), clock_, rng_);
+    };
+    const Deadline batch_by = Deadline::In(clock_, kStoreTimeout);
+    PTG_CO_TRY(const size_t done, co_await database_.Write(batch, batch_by));
+    if (done == 0) break;
+  }
+  reissue_before_.reset();
+  co_return {};
+}
+
+Task<> Sales::TendKeys() {
+  while (true) {
+    const Result<> tended = co_await TendOnce();
+    if (!tended) {
+      Log(LogLevel::kWarn, "licenses.keys_untended", {{"detail", tended.error().detail()}});
+    }
+    PTG_CO_RUN(co_await Sleep(kTendEvery));
+  }
+}
+
+void Sales::Start(Loop& loop) {
+  loop.Spawn(TendKeys(), "sales.keys");
+  if (worker_) loop.Spawn(worker_->Run(), "sales.inbox");
+  loop.Spawn(commands_->Run(), "sales.commands");
+  if (outbox_) loop.Spawn(outbox_->Run(), "sales.outbox");
+  if (!reconciler_) return;
+  loop.Spawn(reconciler_->TellPrices(), "sales.prices");
+  for (const sales::LoopKind kind : sales::kLoops) {
+    loop.Spawn(reconciler_->Follow(kind), "sales.reconcile");
+  }
+}
+
+}  // namespace
+
+Result<std::unique_ptr<SalesRole>> SalesRole::Make(const RoleParts& parts) {
+  auto role = std::make_unique<Sales>(parts);
+  PTG_RUN(role->Build(parts));
+  return std::unique_ptr<SalesRole>(std::move(role));
 }
 
 }  // namespace pontage::app

@@ -133,7 +133,8 @@ int WaitForSignal(Millis poll) {
   return got > 0 ? got : 0;
 }
 
-Result<> Serve(const std::string& config_path, std::vector<std::string> roles) {
+Result<> Serve(const std::string& config_path, std::vector<std::string> roles,
+               const RoleMakers& makers) {
   BlockSignals();
   // Keys are in this process: it leaves no core behind and nobody may look into it.
   prctl(PR_SET_DUMPABLE, 0, 0, 0, 0);
@@ -142,7 +143,7 @@ Result<> Serve(const std::string& config_path, std::vector<std::string> roles) {
   SetLogLevel(config.server.log_level);
   Watched file({config_path});
   PTG_TRY(const std::unique_ptr<House> house,
-          House::Make(std::move(config), std::move(roles), Clock::System(), Rng::System()));
+          House::Make(std::move(config), std::move(roles), makers, Clock::System(), Rng::System()));
   Watched keys(house->tls_files());
   PTG_RUN(house->Start());
   Deadline tickets = Deadline::In(Clock::System(), kTicketKeyLife);

@@ -46,6 +46,7 @@ Result<std::shared_ptr<const gateway::Site>> BuildSite(const Config& config, con
                                                        const std::string& public_url,
                                                        settle::Facilitator& facilitator,
                                                        gateway::Upstreams& upstreams,
+                                                       std::shared_ptr<const license::KeyRing> keys,
                                                        const Clock& clock) {
   auto site = std::make_shared<gateway::Site>();
   for (const UpstreamConfig& from : config.upstreams) {
@@ -95,12 +96,12 @@ Result<std::shared_ptr<const gateway::Site>> BuildSite(const Config& config, con
       rail::X402Rail::Make(site->routes, running.Assets(), std::move(options), facilitator, clock));
   std::vector<std::unique_ptr<rail::Rail>> rails;
   rails.push_back(std::move(x402));
-  PTG_TRY(std::shared_ptr<const license::Verifier> verifier, LoadVerifier(config));
+  PTG_TRY(std::shared_ptr<const license::Verifier> verifier, MakeVerifier(config, std::move(keys)));
   std::unique_ptr<const rail::LicenseRail> licenses;
   if (verifier) {
     licenses = std::make_unique<const rail::LicenseRail>(std::move(verifier), site->routes,
                                                          PlanOffers(config, running, public_url),
-                                                         PlanTermsOf(config));
+                                                         PlanTermsOf(config), StaleOf(config));
   }
   site->rails = std::make_shared<const rail::RailSet>(std::move(rails), std::move(licenses));
   return std::shared_ptr<const gateway::Site>(std::move(site));

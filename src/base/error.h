@@ -85,6 +85,7 @@ enum class Code : uint16_t {
   kWrongPlan,
   kWrongProduct,
   kQuotaExceeded,
+  kLicenseStale,
   kCount_,
 };
 

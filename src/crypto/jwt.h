@@ -23,6 +23,8 @@ struct Jwk {
   Ed25519PublicKey key{};
   // Until when its owner said that it stays in the set; none: he did not say.
   std::optional<UnixMs> not_after;
+
+  friend bool operator==(const Jwk&, const Jwk&) = default;
 };
 
 // RFC 7638 §3, base64url: what our keys are called.

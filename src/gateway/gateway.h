@@ -18,6 +18,7 @@
 #include "gateway/limiter.h"
 #include "gateway/upstreams.h"
 #include "ledger/ledger.h"
+#include "license/freshness.h"
 #include "license/gate.h"
 #include "license/quota.h"
 #include "net/client.h"
@@ -70,6 +71,11 @@ struct GatewayDeps {
   // Where licenses are counted; null: nowhere, and their limits are not looked at.
   license::Quota* quota = nullptr;
   license::UsageBook* usage = nullptr;
+  // When their issuer was heard last; null: nobody follows that.
+  const license::Freshness* heard = nullptr;
+  // Asks for keys that came up since, now and then at most; true when there are others. Not set:
+  // there is nobody to ask.
+  std::function<Task<bool>()> learn_keys{};
   // Built-in paths beside the routes (the facilitator's, in one process). Gives false when the path
   // is none of its own; a configured route wins over it.
   std::function<Task<bool>(const catalog::Target& target, net::RequestHead& head,
@@ -113,12 +119,17 @@ class Gateway {
     std::optional<Error> fault = std::nullopt;
     bool paid = false;  // there is a payment beside it
     Millis retry{0};    // of a limit that is used up
+    // Its key is not known here, and nothing else was looked at.
+    bool unknown_key = false;
+    std::optional<Millis> stale = std::nullopt;  // so long the issuer was not heard; none: lately
     // Members of RateLimit-Policy and RateLimit.
     std::string policy{};
     std::string left{};
   };
   Licensed JudgeLicense(const Site& site, const catalog::Route& route,
                         const net::RequestHead& head);
+  // What becomes of a good license while its issuer is not heard.
+  void MindAge(Licensed& licensed, const license::StalePolicy& policy);
   // One call of each limit of its plan, or the fault that one is used up.
   Task<> CountLicense(Licensed& licensed, const catalog::Route& route);
   Task<bool> TakeOne(Licensed& licensed, license::PeriodKind kind, std::string_view name,

@@ -42,11 +42,28 @@ Gateway::Licensed Gateway::JudgeLicense(const Site& site, const catalog::Route& 
   if (passed) {
     licensed.claims = std::move(passed->claims);
     licensed.limits = passed->limits;
+    MindAge(licensed, rail->stale());
     return licensed;
   }
+  licensed.unknown_key = token && passed.error().code() == Code::kLicenseInvalid &&
+                         rail->verifier()->LacksKeyOf(**token);
   LicensedCalls(route, problem::RowOf(passed.error().code()).slug).Add();
   if (!licensed.paid) licensed.fault = std::move(passed).error();
   return licensed;
+}
+
+void Gateway::MindAge(Licensed& licensed, const license::StalePolicy& policy) {
+  if (deps_.heard == nullptr) return;
+  const std::optional<Millis> age = deps_.heard->Age(deps_.clock.Now());
+  if (age && *age <= license::kFreshFor) return;
+  licensed.stale = age.value_or(Millis::max());
+  if (!policy.deny || *licensed.stale <= policy.max) return;
+  licensed.claims = nullptr;
+  if (!licensed.paid) {
+    licensed.fault = Error(Code::kLicenseStale,
+                           "the issuer of licenses was not heard for too long to believe them")
+                         .Want("the same license later, or a payment");
+  }
 }
 
 Task<bool> Gateway::TakeOne(Licensed& licensed, license::PeriodKind kind, std::string_view name,
@@ -99,6 +116,12 @@ Task<> Gateway::CountLicense(Licensed& licensed, const catalog::Route& route) {
 void Gateway::NoteLicensed(const Licensed& licensed, const catalog::Route& route, Reply& reply) {
   LicensedCalls(route, "ok").Add();
   reply.Add("X-Pontage-License", licensed.claims->id);
+  if (licensed.stale) {
+    const bool never = *licensed.stale == Millis::max();
+    reply.Add("X-Pontage-License-Feed",
+              never ? "stale" : "stale; age=" + std::to_string(licensed.stale->count() / 1'000));
+    LicensedCalls(route, "stale").Add();
+  }
   // Its nonce is as good as it was: nobody looked at it.
   if (licensed.paid) reply.Add("X-Pontage-Payment", "unused");
   if (deps_.usage != nullptr) deps_.usage->Note(licensed.claims->id, route.match);

@@ -6,11 +6,21 @@
 
 namespace pontage::license {
 
+std::string_view StatusWord(const FeedEntry& entry) {
+  return entry.status.empty() ? ToString(entry.word.status) : std::string_view(entry.status);
+}
+
+void SetStatusWord(FeedEntry& entry, std::string_view word) {
+  const std::optional<Status> known = ParseStatus(word);
+  entry.word.status = known.value_or(Status::kSuspended);
+  entry.status = known ? std::string() : std::string(word);
+}
+
 std::string FeedHash(std::string_view before, const FeedEntry& entry) {
   using codec::Json;
-  const Json line = Json::Array(
-      {Json(before), Json(entry.seq), Json(entry.license), Json(ToString(entry.word.status)),
-       Json(entry.word.expires.seconds()), Json(entry.word.plan), Json(entry.word.generation)});
+  const Json line = Json::Array({Json(before), Json(entry.seq), Json(entry.license),
+                                 Json(StatusWord(entry)), Json(entry.word.expires.seconds()),
+                                 Json(entry.word.plan), Json(entry.word.generation)});
   const crypto::Hash32 digest = crypto::Sha256(codec::AsBytes(codec::ToString(line)));
   return codec::ToHex(digest);
 }

@@ -16,7 +16,12 @@ struct FeedEntry {
   std::string license;
   Entitlement word;
   std::string hash;  // of the line and the hash before it, in hex
+  // The issuer's word for the status where it is none of ours: one of a newer version. It opens
+  // nothing here, and stays as he said it, since hashes are made of it.
+  std::string status{};
 };
+std::string_view StatusWord(const FeedEntry& entry);
+void SetStatusWord(FeedEntry& entry, std::string_view word);
 // What binds a line to the one before it: SHA-256 over both, in hex. The first has "" before it.
 std::string FeedHash(std::string_view before, const FeedEntry& entry);
 

@@ -11,7 +11,7 @@ using codec::JsonReader;
 Json LineOf(const FeedEntry& entry) {
   return Json::Object({{"seq", entry.seq},
                        {"lic", entry.license},
-                       {"st", ToString(entry.word.status)},
+                       {"st", StatusWord(entry)},
                        {"exp", entry.word.expires.seconds()},
                        {"plan", entry.word.plan},
                        {"gen", entry.word.generation}});
@@ -25,9 +25,7 @@ Result<FeedEntry> ReadLine(const JsonReader& r) {
   PTG_TRY(const int64_t expires, r.Int("exp"));
   PTG_TRY(const std::string_view plan, r.String("plan"));
   PTG_TRY(entry.word.generation, r.Int("gen"));
-  const std::optional<Status> known = ParseStatus(status);
-  // A word of a newer issuer opens nothing here.
-  entry.word.status = known.value_or(Status::kSuspended);
+  SetStatusWord(entry, status);
   entry.license = license;
   entry.word.expires = UnixMs::FromSeconds(expires);
   entry.word.plan = plan;
@@ -45,6 +43,7 @@ Json ToJson(const FeedDocument& document) {
                             {"to", document.to},
                             {"prev_hash", document.prev_hash},
                             {"hash", document.hash}});
+  if (!document.keys.empty()) json.Set("keys", document.keys);
   if (document.snapshot) json.Set("snapshot", true);
   json.Set("entries", std::move(entries));
   return json;
@@ -60,6 +59,8 @@ Result<FeedDocument> ReadFeedDocument(const Json& json) {
   PTG_TRY(const std::string_view prev, r.String("prev_hash"));
   PTG_TRY(const std::string_view hash, r.String("hash"));
   PTG_TRY(const std::optional<bool> snapshot, r.MaybeBool("snapshot"));
+  PTG_TRY(const auto keys, r.MaybeString("keys"));
+  document.keys = keys.value_or("");
   PTG_TRY(const std::vector<JsonReader> lines, r.Objects("entries", kMostInSnapshot));
   document.issuer = issuer;
   document.issued = UnixMs::FromSeconds(issued);

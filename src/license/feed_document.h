@@ -24,6 +24,7 @@ struct FeedDocument {
   std::string hash;       // of line `to`
   bool snapshot = false;
   UnixMs issued;
+  std::string keys;  // the digest of the key set that the issuer publishes; empty: he does not say
   std::vector<FeedEntry> entries;
 };
 

@@ -47,13 +47,13 @@ std::vector<FeedEntry> EntriesOf(const db::Rows& rows) {
   std::vector<FeedEntry> out;
   out.reserve(rows.size());
   for (const db::Row& row : rows) {
-    out.push_back({.seq = row.Int(0),
-                   .license = row.Text(1),
-                   .word = {.status = ParseStatus(row.Text(2)).value_or(Status::kSuspended),
-                            .expires = UnixMs(row.Int(3)),
-                            .generation = row.Int(5),
-                            .plan = row.Text(4)},
-                   .hash = row.Text(6)});
+    FeedEntry entry{
+        .seq = row.Int(0),
+        .license = row.Text(1),
+        .word = {.expires = UnixMs(row.Int(3)), .generation = row.Int(5), .plan = row.Text(4)},
+        .hash = row.Text(6)};
+    SetStatusWord(entry, row.Text(2));
+    out.push_back(std::move(entry));
   }
   return out;
 }
@@ -114,7 +114,7 @@ Result<> WriteFeedCopy(db::Tx& tx, const FeedHead& have, const FeedDocument& nex
           tx.Run(kAdvance, next.issuer, have.seq, next.to, next.hash, next.issued.ms()));
   if (moved.changed == 0) return Fail(Code::kConflict, "another process has come further");
   for (const FeedEntry& entry : next.entries) {
-    PTG_RUN(tx.Run(kWord, entry.license, entry.seq, std::string(ToString(entry.word.status)),
+    PTG_RUN(tx.Run(kWord, entry.license, entry.seq, std::string(StatusWord(entry)),
                    entry.word.expires.ms(), entry.word.plan, entry.word.generation));
   }
   return {};

@@ -16,9 +16,11 @@ size_t Gate::DigestHash::operator()(const Digest& digest) const {
 
 Result<Gate::Passed> Gate::Judge(const std::shared_ptr<const Verifier>& verifier,
                                  std::string_view token, const Demand& demand, UnixMs now) {
-  if (verifier_ != verifier) {
+  const uint64_t version = verifier->version();
+  if (verifier_ != verifier || version_ != version) {
     seen_.clear();
     verifier_ = verifier;
+    version_ = version;
   }
   // Before it is hashed: what is longer is none.
   if (token.size() > kMaxToken) {

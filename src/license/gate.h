@@ -52,6 +52,7 @@ class Gate {
 
   // Held, so that another one cannot come to lie at its address.
   std::shared_ptr<const Verifier> verifier_;
+  uint64_t version_ = 0;  // of its keys
   std::unordered_map<Digest, Seen, DigestHash> seen_;
   std::shared_ptr<const Entitlements> words_;
 };

@@ -30,6 +30,11 @@ constexpr db::Statement kList{"license.list",
                               " AND ($2 = '' OR email = $2) AND ($3 = '' OR subscription = $3)"
                               " AND ($6 = '' OR created_ms < $5 OR (created_ms = $5 AND id < $6))"
                               " ORDER BY created_ms DESC, id DESC LIMIT $4"};
+constexpr db::Statement kIssuedBefore{
+    "license.issued_before",
+    "SELECT " PTG_LICENSE_COLUMNS
+    " FROM license WHERE issued_ms < $1 AND expires_ms > $2 AND status <> 'revoked'"
+    " AND status <> 'expired' ORDER BY issued_ms, id LIMIT $3"};
 constexpr db::Statement kUpdate{
     "license.update",
     "UPDATE license SET customer = $2, email = $3, plan = $4, products = $5, tier = $6,"
@@ -187,6 +192,15 @@ Result<std::optional<License>> FindLicenseByOrigin(db::Tx& tx, std::string_view 
   PTG_TRY(const db::Rows rows, tx.Run(kByOrigin, std::string(origin)));
   if (rows.empty()) return std::optional<License>();
   return std::optional(FromRow(rows.front()));
+}
+
+Result<std::vector<License>> ListLiveIssuedBefore(db::Tx& tx, UnixMs before, UnixMs now,
+                                                  size_t limit) {
+  PTG_TRY(const db::Rows rows,
+          tx.Run(kIssuedBefore, before.ms(), now.ms(), static_cast<int64_t>(limit)));
+  std::vector<License> out;
+  for (const db::Row& row : rows) out.push_back(FromRow(row));
+  return out;
 }
 
 Result<std::vector<License>> ListLicenses(db::Tx& tx, const LicenseFilter& filter) {

@@ -73,6 +73,10 @@ struct LicenseFilter {
 };
 Result<std::vector<License>> ListLicenses(db::Tx& tx, const LicenseFilter& filter);
 
+// Those that may still open something and whose text is older than `before`; oldest first.
+Result<std::vector<License>> ListLiveIssuedBefore(db::Tx& tx, UnixMs before, UnixMs now,
+                                                  size_t limit);
+
 // Writes all that can change of a license, and a line of the feed when it is something a gateway
 // needs to know (status, end, plan, generation). A license that the operator revoked stays revoked:
 // false, and nothing is changed. kNotFound when there is no such license.

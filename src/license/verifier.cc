@@ -17,15 +17,18 @@ std::unexpected<Error> Invalid(std::string detail) {
 
 }  // namespace
 
-bool Verifier::LooksLikeOne(std::string_view text) { return std::ranges::count(text, '.') == 2; }
+bool Verifier::LooksLikeOne(std::string_view text) {
+  return std::ranges::count(text, '.') == 2 || FernetKeys::LooksLikeOne(text);
+}
 
 Result<Verifier::Signed> Verifier::Check(std::string_view token, size_t max_bytes,
                                          std::string_view typ, UnixMs now) const {
   Result<crypto::Jws> jws = crypto::ReadJws(token, max_bytes);
   if (!jws) return Invalid(jws.error().detail());
   if (jws->typ != typ) return Invalid("the token is no license");
-  const auto key = std::ranges::find(keys_, jws->kid, &crypto::Jwk::kid);
-  if (key == keys_.end()) return Invalid("the license is signed with a key that is not known here");
+  const KeyRing::Keys keys = ring_->keys();
+  const auto key = std::ranges::find(*keys, jws->kid, &crypto::Jwk::kid);
+  if (key == keys->end()) return Invalid("the license is signed with a key that is not known here");
   if (key->not_after && now >= *key->not_after) {
     return Invalid("the license is signed with a key that is no longer good");
   }
@@ -34,7 +37,18 @@ Result<Verifier::Signed> Verifier::Check(std::string_view token, size_t max_byte
   return Signed{.payload = std::move(jws->payload), .key_until = key->not_after.value_or(kForEver)};
 }
 
+bool Verifier::LacksKeyOf(std::string_view token) const {
+  const Result<crypto::Jws> jws = crypto::ReadJws(token, kMaxToken);
+  if (!jws || jws->typ != kLicenseType) return false;
+  const KeyRing::Keys keys = ring_->keys();
+  return std::ranges::find(*keys, jws->kid, &crypto::Jwk::kid) == keys->end();
+}
+
 Result<Verified> Verifier::Read(std::string_view token, UnixMs now) const {
+  if (fernet_ && FernetKeys::LooksLikeOne(token)) {
+    PTG_TRY(Claims claims, fernet_->Read(token, issuer_, now));
+    return Verified{.claims = std::move(claims), .key_until = kForEver};
+  }
   PTG_TRY(const Signed checked, Check(token, kMaxToken, kLicenseType, now));
   codec::JsonLimits limits;
   limits.max_bytes = kMaxToken;

@@ -1,7 +1,10 @@
 #pragma once
 
+#include <cstdint>
+#include <memory>
 #include <string>
 #include <string_view>
+#include <utility>
 #include <vector>
 
 #include "base/error.h"
@@ -9,6 +12,8 @@
 #include "crypto/jwt.h"
 #include "license/claims.h"
 #include "license/feed_document.h"
+#include "license/fernet.h"
+#include "license/key_ring.h"
 
 namespace pontage::license {
 
@@ -18,11 +23,16 @@ struct Verified {
   UnixMs key_until;
 };
 
-// What is checked of a license without asking anybody: public keys and an issuer. Immutable.
+// What is checked of a license without asking anybody: public keys and an issuer. Its keys are
+// those that the ring has at the time; safe to use from every loop.
 class Verifier {
  public:
+  // `fernet` null: that format is none of ours.
+  Verifier(std::string issuer, std::shared_ptr<const KeyRing> ring,
+           std::shared_ptr<const FernetKeys> fernet = nullptr)
+      : issuer_(std::move(issuer)), ring_(std::move(ring)), fernet_(std::move(fernet)) {}
   Verifier(std::string issuer, std::vector<crypto::Jwk> keys)
-      : issuer_(std::move(issuer)), keys_(std::move(keys)) {}
+      : Verifier(std::move(issuer), std::make_shared<const KeyRing>(std::move(keys))) {}
 
   // What a token says once its signature, its issuer and its form are right; its times and what it
   // opens are for Decide. A key past its not_after counts as none. kLicenseInvalid otherwise, in
@@ -34,9 +44,13 @@ class Verifier {
   Result<FeedDocument> ReadFeed(std::string_view token, UnixMs now) const;
 
   const std::string& issuer() const { return issuer_; }
+  // What was found good under another version is to be looked at again.
+  uint64_t version() const { return ring_->version(); }
+  // Whether all that `token` lacks is a key that is not known here: the issuer may have a new one.
+  bool LacksKeyOf(std::string_view token) const;
 
-  // Whether `text` could be a license of ours at all: two dots in it. A model key, or a key of
-  // somebody else's, has none, and is told so instead of "the signature is wrong".
+  // Whether `text` could be a license of ours at all: two dots in it, or how Fernet begins. A model
+  // key, or a key of somebody else's, has none, and is told so instead of "the signature is wrong".
   static bool LooksLikeOne(std::string_view text);
 
  private:
@@ -48,7 +62,8 @@ class Verifier {
                        UnixMs now) const;
 
   std::string issuer_;
-  std::vector<crypto::Jwk> keys_;
+  std::shared_ptr<const KeyRing> ring_;
+  std::shared_ptr<const FernetKeys> fernet_;
 };
 
 }  // namespace pontage::license

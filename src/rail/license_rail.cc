@@ -55,8 +55,9 @@ Json OffersOf(const catalog::Route& route, const std::vector<PlanOffer>& plans) 
 
 LicenseRail::LicenseRail(std::shared_ptr<const license::Verifier> verifier,
                          const std::vector<catalog::Route>& routes,
-                         const std::vector<PlanOffer>& plans, license::Plans terms)
-    : verifier_(std::move(verifier)), terms_(std::move(terms)) {
+                         const std::vector<PlanOffer>& plans, license::Plans terms,
+                         license::StalePolicy stale)
+    : verifier_(std::move(verifier)), terms_(std::move(terms)), stale_(stale) {
   offers_.reserve(routes.size());
   for (const catalog::Route& route : routes) offers_.push_back(OffersOf(route, plans));
 }

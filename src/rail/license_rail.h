@@ -12,6 +12,7 @@
 #include "codec/json.h"
 #include "deal/deal.h"
 #include "license/decision.h"
+#include "license/freshness.h"
 #include "license/verifier.h"
 #include "net/message.h"
 
@@ -31,9 +32,11 @@ class LicenseRail {
  public:
   LicenseRail(std::shared_ptr<const license::Verifier> verifier,
               const std::vector<catalog::Route>& routes, const std::vector<PlanOffer>& plans,
-              license::Plans terms = {});
+              license::Plans terms = {}, license::StalePolicy stale = {});
 
   const std::shared_ptr<const license::Verifier>& verifier() const { return verifier_; }
+
+  const license::StalePolicy& stale() const { return stale_; }
 
   // The license of a request: Authorization: Bearer, or X-API-Key. Not judged, but refused
   // (kLicenseInvalid) where it could be read in two ways: a field given twice, two that differ.
@@ -54,6 +57,7 @@ class LicenseRail {
  private:
   std::shared_ptr<const license::Verifier> verifier_;
   license::Plans terms_;
+  license::StalePolicy stale_;
   std::vector<codec::Json> offers_;  // by route; null: no plan opens it
 };
 

@@ -5,6 +5,7 @@
 #include <utility>
 
 #include "base/try.h"
+#include "codec/gzip.h"
 #include "io/timer.h"
 #include "license/license_store.h"
 
@@ -14,6 +15,8 @@ namespace {
 constexpr std::string_view kFeed = "/v1/entitlements";
 constexpr std::string_view kJwks = "/.well-known/jwks.json";
 constexpr Millis kStoreTimeout{10'000};
+// Smaller ones fit into a packet or two as they are.
+constexpr size_t kLeastToPack = 2'048;
 // How often the store is asked for those who wait: a revocation is at a gateway within a second.
 constexpr Millis kLook{500};
 
@@ -61,12 +64,15 @@ Task<license::FeedDocument> LicenseApi::Read(Query query, const net::ResponseWri
   const Place place(waiting_);
   const Deadline until = Deadline::In(parts_.clock, Millis(query.wait * 1'000));
   const int64_t since = query.since;
+  const std::string keys = license::DigestOf(parts_.keys());
   while (true) {
     const auto body = [since](db::Tx& tx) { return license::ReadFeedDocument(tx, since); };
     const Deadline by = Deadline::In(parts_.clock, kStoreTimeout);
     PTG_CO_TRY(license::FeedDocument document, co_await parts_.database.Read(body, by));
     const bool wait = place.free() && !stopping_ && !out.client_gone();
-    if (document.to > since || !wait || until.Passed(parts_.clock)) {
+    document.keys = license::DigestOf(parts_.keys());
+    const bool news = document.to > since || document.keys != keys;
+    if (news || !wait || until.Passed(parts_.clock)) {
       document.issuer = parts_.issuer;
       document.issued = parts_.clock.Now();
       co_return document;
@@ -75,20 +81,47 @@ Task<license::FeedDocument> LicenseApi::Read(Query query, const net::ResponseWri
   }
 }
 
+Answer LicenseApi::Keys(const net::RequestHead& head) const {
+  const license::KeyDocument document = parts_.keys();
+  Answer answer;
+  const std::string tag = '"' + license::DigestOf(document) + '"';
+  answer.headers.emplace_back("ETag", tag);
+  if (head.headers.Get("If-None-Match") == tag) {
+    answer.status = 304;
+    return answer;
+  }
+  answer.type = "application/jwk-set+json";
+  answer.body = codec::ToString(license::ToJson(document));
+  return answer;
+}
+
 Task<Answer> LicenseApi::Decide(const net::RequestHead& head, const net::ResponseWriter& out) {
   if (head.method != "GET" && head.method != "HEAD") {
     co_return Fail(Code::kMethodNotAllowed, "this path does not take " + head.method);
   }
   Answer answer;
   if (PathOf(head.target) == kJwks) {
-    answer.type = "application/jwk-set+json";
-    answer.body = codec::ToString(crypto::JwksOf(parts_.keys));
-    co_return answer;
+    co_return Keys(head);
   }
   PTG_CO_TRY(const Query query, ReadQuery(head.target));
   PTG_CO_TRY(const license::FeedDocument document, co_await Read(query, out));
+  // What it says, whatever the time and the signature: for caches. A gateway does not ask so: an
+  // answer without a signature would tell it nothing.
+  const std::string tag =
+      "W/\"" + std::to_string(document.from) + '-' + document.hash + '-' + document.keys + '"';
+  answer.headers.emplace_back("ETag", tag);
+  answer.headers.emplace_back("Vary", "Accept-Encoding");
+  if (head.headers.Get("If-None-Match") == tag) {
+    answer.status = 304;
+    co_return answer;
+  }
   answer.type = "application/jose";
   answer.body = parts_.sign(license::kFeedType, codec::ToString(license::ToJson(document)));
+  const std::string_view takes = head.headers.Get("Accept-Encoding").value_or("");
+  if (answer.body.size() >= kLeastToPack && takes.contains("gzip")) {
+    answer.headers.emplace_back("Content-Encoding", "gzip");
+    answer.body = codec::Gzip(answer.body);
+  }
   co_return answer;
 }
 

@@ -12,6 +12,7 @@
 #include "crypto/jwt.h"
 #include "db/db.h"
 #include "license/feed_document.h"
+#include "license/signing_keys.h"
 #include "net/message.h"
 #include "net/server.h"
 #include "sales/answer.h"
@@ -24,8 +25,8 @@ namespace pontage::sales {
 class LicenseApi {
  public:
   struct Parts {
-    std::string issuer;  // as licenses name it
-    std::vector<crypto::Jwk> keys;
+    std::string issuer;                          // as licenses name it
+    std::function<license::KeyDocument()> keys;  // as they are published now
     // Signs a document under a typ.
     std::function<std::string(std::string_view typ, std::string_view payload)> sign;
     db::Database& database;
@@ -37,8 +38,9 @@ class LicenseApi {
   bool Serves(std::string_view target) const;
   // A net::Handler for what it serves.
   //   /v1/entitlements?since=SEQ[&wait=SECONDS]: the lines after SEQ, as a JWS (application/jose);
-  //   from 0, what they come to. With `wait`, and nothing new, it answers when there is something,
-  //   or then. 400 for another query, 409 for a SEQ that the feed does not have.
+  //   from 0, what they come to. With `wait`, and nothing new, it answers when there is something
+  //   (or other keys), or then. Compressed for who takes gzip. 400 for another query, 409 for a SEQ
+  //   that the feed does not have.
   Task<> Handle(net::RequestHead& head, net::BodySource& body, net::ResponseWriter& out);
   // Whoever waits is answered now, and nobody waits any more. From any thread.
   void Stop() { stopping_ = true; }
@@ -54,6 +56,7 @@ class LicenseApi {
   };
   static Result<Query> ReadQuery(std::string_view target);
   Task<license::FeedDocument> Read(Query query, const net::ResponseWriter& out);
+  Answer Keys(const net::RequestHead& head) const;
   Task<Answer> Decide(const net::RequestHead& head, const net::ResponseWriter& out);
 
   const Parts parts_;

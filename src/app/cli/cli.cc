@@ -51,6 +51,7 @@ struct Program {
   MigrateOptions migrate;
   LicenseOptions license;
   LicenseNameOptions license_name;
+  RotateOptions rotate;
   StripeSetupOptions stripe_setup;
   SandboxOptions sandbox;
   PayOptions pay;
@@ -107,6 +108,16 @@ void AddStart(Program& p) {
   p.Runs(sandbox, p.sandbox, &Sandbox);
 }
 
+void AddRotate(Program& p, CLI::App& license) {
+  CLI::App* rotate =
+      p.Add(license, "rotate", "Another key signs; licenses of the one before stay good");
+  rotate->add_option("--after", p.rotate.after,
+                     "When it begins to sign: once every gateway has heard of it, \"10m\"");
+  rotate->add_flag("--compromised", p.rotate.compromised,
+                   "Somebody has the key: it counts no more, everybody gets a new license by mail");
+  p.Runs(rotate, p.rotate, &LicenseRotate);
+}
+
 void AddLicense(Program& p) {
   CLI::App* license = p.app.add_subcommand("license", "Issue, look at and end licenses");
   license->require_subcommand(1);
@@ -132,6 +143,7 @@ void AddLicense(Program& p) {
         named("reissue", "A new text for one; the old text ends", &LicenseReissue)}) {
     sub->add_option("--reason", p.license_name.reason, "For the books");
   }
+  AddRotate(p, *license);
 }
 
 void AddStripe(Program& p) {

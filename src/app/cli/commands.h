@@ -51,6 +51,11 @@ struct LicenseNameOptions {
 int LicenseShow(const CommonOptions& common, const LicenseNameOptions& options);
 int LicenseVerify(const CommonOptions& common, const LicenseNameOptions& options);
 int LicenseRevoke(const CommonOptions& common, const LicenseNameOptions& options);
+struct RotateOptions {
+  std::string after;         // "10m"; empty: as long as every gateway needs
+  bool compromised = false;  // the key became known to others
+};
+int LicenseRotate(const CommonOptions& common, const RotateOptions& options);
 int LicenseReissue(const CommonOptions& common, const LicenseNameOptions& options);
 
 struct StripeSetupOptions {

@@ -1,14 +1,11 @@
 #include <array>
-#include <cerrno>
 #include <cstdlib>
-#include <cstring>
-#include <fcntl.h>
 #include <filesystem>
-#include <unistd.h>
 
-#include <sys/stat.h>
+#include <sys/types.h>
 
 #include "app/cli/commands.h"
+#include "app/cli/files.h"
 #include "base/try.h"
 #include "codec/base64url.h"
 #include "crypto/ed25519.h"
@@ -86,25 +83,6 @@ constexpr std::array<std::pair<std::string_view, std::string_view>, 2> kVariable
     {"PONTAGE_EVM_KEY", "the private key that pays gas, 32 bytes in hex"},
 }};
 
-// Creates `path` with `mode`; kConflict when there is one already, which stays as it is.
-Result<> WriteNew(const std::string& path, std::string_view text, mode_t mode) {
-  const int fd = open(path.c_str(), O_WRONLY | O_CREAT | O_EXCL | O_CLOEXEC, mode);
-  if (fd < 0) {
-    if (errno == EEXIST) return Fail(Code::kConflict, path + " is there already");
-    return Fail(Code::kConfig, "cannot create " + path + ": " + std::strerror(errno));
-  }
-  bool whole = fchmod(fd, mode) == 0;
-  while (whole && !text.empty()) {
-    const ssize_t n = write(fd, text.data(), text.size());
-    whole = n > 0;
-    if (whole) text.remove_prefix(static_cast<size_t>(n));
-  }
-  whole = close(fd) == 0 && whole;
-  if (whole) return {};
-  unlink(path.c_str());
-  return Fail(Code::kConfig, "cannot write " + path + ": " + std::strerror(errno));
-}
-
 // The set with the one key.
 std::string JwksText(const crypto::Ed25519PublicKey& key) {
   const crypto::Jwk jwk{.kid = crypto::Thumbprint(key), .key = key, .not_after = std::nullopt};
@@ -127,7 +105,7 @@ struct Outcome {
 Result<> Put(const std::string& dir, std::string_view name, std::string_view text, mode_t mode,
              Outcome& outcome) {
   const std::string path = dir == "." ? std::string(name) : dir + '/' + std::string(name);
-  const auto made = WriteNew(path, text, mode);
+  const auto made = WriteNewFile(path, text, mode);
   if (made) {
     outcome.written.push_back(path);
     return {};

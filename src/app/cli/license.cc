@@ -3,14 +3,13 @@
 #include <unistd.h>
 
 #include "app/cli/commands.h"
+#include "app/cli/license_books.h"
 #include "app/licenses.h"
+#include "app/signing.h"
 #include "base/id.h"
 #include "base/try.h"
-#include "db/db.h"
-#include "db/migrate.h"
 #include "ledger/audit.h"
 #include "license/decision.h"
-#include "license/issuer.h"
 #include "license/license_store.h"
 #include "license/verifier.h"
 
@@ -23,23 +22,6 @@ using license::License;
 using license::Status;
 
 constexpr Millis kDay{86'400'000};
-// Two commands at once take the same number in the feed; one of them comes again.
-constexpr int kTries = 5;
-
-Result<std::unique_ptr<db::Database>> OpenLicenses(const Config& config) {
-  PTG_TRY(auto database, db::Database::Open(config.store.url, {}, Clock::System()));
-  PTG_RUN(db::Migrate(*database, Clock::System()));
-  return database;
-}
-
-template <typename F>
-auto WriteAgain(db::Database& database, F body) -> std::invoke_result_t<F&, db::Tx&> {
-  auto written = database.WriteNow(body);
-  for (int i = 1; i < kTries && !written && written.error().code() == Code::kConflict; ++i) {
-    written = database.WriteNow(body);
-  }
-  return written;
-}
 
 int Print(const CommonOptions& common, const Json& json) {
   if (WantsJson(common)) {
@@ -82,9 +64,9 @@ Result<License> NewLicense(const Config& config, const LicenseOptions& options, 
 }
 
 // The text that is shown to whoever may see it: written anew from the books.
-Json WithText(const Config& config, const license::Issuer& issuer, const License& l, UnixMs now) {
+Json WithText(const Config& config, const Signing& signing, const License& l, UnixMs now) {
   Json json = license::ToJson(l, now);
-  Json out = Json::Object({{"license", issuer.Issue(license::ClaimsOf(l, IssuerName(config)))}});
+  Json out = Json::Object({{"license", signing.Issue(license::ClaimsOf(l, IssuerName(config)))}});
   for (codec::JsonMember& member : std::vector<codec::JsonMember>(*json.AsObject())) {
     out.Set(member.key, std::move(member.value));
   }
@@ -97,10 +79,19 @@ Result<License> Find(db::Tx& tx, const std::string& id) {
   return *std::move(found);
 }
 
+// The key that signs by the books.
+Result<std::unique_ptr<Signing>> OpenSigning(const Config& config, db::Database& database) {
+  PTG_TRY(std::unique_ptr<Signing> signing, Signing::Make(config, Clock::System()));
+  const auto read = [](db::Tx& tx) { return license::ReadSigningKeys(tx); };
+  PTG_TRY(std::vector<license::SigningKey> books, database.ReadNow(read));
+  PTG_RUN(signing->Use(std::move(books)));
+  return signing;
+}
+
 // A license's id: as it is, or out of the license itself.
-Result<std::string> IdOf(const Config& config, const std::string& text) {
+Result<std::string> IdOf(const Config& config, db::Database& database, const std::string& text) {
   if (!license::Verifier::LooksLikeOne(text)) return text;
-  PTG_TRY(const auto verifier, LoadVerifier(config));
+  PTG_TRY(const auto verifier, LoadVerifier(config, database));
   if (!verifier) return Fail(Code::kConfig, "there is no key to read a license with");
   PTG_TRY(const license::Verified verified, verifier->Read(text, Clock::System().Now()));
   return verified.claims.id;
@@ -129,10 +120,9 @@ Result<> TellAudit(db::Tx& tx, std::string_view verb, const std::string& before,
 
 // Changes one license by `change` and gives it as it is then. `verb`: as the audit calls it.
 template <typename F>
-Result<License> Change(const Config& config, const std::string& name, std::string_view verb,
-                       F change) {
-  PTG_TRY(const std::string id, IdOf(config, name));
-  PTG_TRY(const auto database, OpenLicenses(config));
+Result<License> Change(const Config& config, db::Database& database, const std::string& name,
+                       std::string_view verb, F change) {
+  PTG_TRY(const std::string id, IdOf(config, database, name));
   const auto body = [&](db::Tx& tx) -> Result<License> {
     PTG_TRY(License l, Find(tx, id));
     const std::string before = license::AuditText(l);
@@ -143,7 +133,7 @@ Result<License> Change(const Config& config, const std::string& name, std::strin
     PTG_RUN(TellAudit(tx, verb, before, l));
     return l;
   };
-  return WriteAgain(*database, body);
+  return WriteAgain(database, body);
 }
 
 }  // namespace
@@ -151,28 +141,28 @@ Result<License> Change(const Config& config, const std::string& name, std::strin
 int LicenseIssue(const CommonOptions& common, const LicenseOptions& options) {
   const auto config = LoadConfigOrComplain(common, {.secrets = true});
   if (!config) return kFailed;
-  const auto issuer = LoadIssuer(*config);
-  if (!issuer) return FailWith(common, issuer.error());
   const UnixMs now = Clock::System().Now();
   const auto made = NewLicense(*config, options, now);
   if (!made) return FailWith(common, made.error());
   const auto database = OpenLicenses(*config);
   if (!database) return FailWith(common, database.error());
+  const auto signing = OpenSigning(*config, **database);
+  if (!signing) return FailWith(common, signing.error());
   const auto written = WriteAgain(**database, [&](db::Tx& tx) -> Result<> {
     PTG_RUN(license::InsertLicense(tx, *made, now));
     return TellAudit(tx, "license.issue", "", *made);
   });
   if (!written) return FailWith(common, written.error());
-  return Print(common, WithText(*config, *issuer, *made, now));
+  return Print(common, WithText(*config, **signing, *made, now));
 }
 
 int LicenseShow(const CommonOptions& common, const LicenseNameOptions& options) {
   const auto config = LoadConfigOrComplain(common, {.secrets = true});
   if (!config) return kFailed;
-  const auto id = IdOf(*config, options.name);
-  if (!id) return FailWith(common, id.error());
   const auto database = OpenLicenses(*config);
   if (!database) return FailWith(common, database.error());
+  const auto id = IdOf(*config, **database, options.name);
+  if (!id) return FailWith(common, id.error());
   const auto found = (*database)->ReadNow([&](db::Tx& tx) { return Find(tx, *id); });
   if (!found) return FailWith(common, found.error());
   return Print(common, license::ToJson(*found, Clock::System().Now()));
@@ -181,7 +171,9 @@ int LicenseShow(const CommonOptions& common, const LicenseNameOptions& options) 
 int LicenseVerify(const CommonOptions& common, const LicenseNameOptions& options) {
   const auto config = LoadConfigOrComplain(common, {.secrets = true});
   if (!config) return kFailed;
-  const auto verifier = LoadVerifier(*config);
+  const auto database = OpenLicenses(*config);
+  if (!database) return FailWith(common, database.error());
+  const auto verifier = LoadVerifier(*config, **database);
   if (!verifier) return FailWith(common, verifier.error());
   if (!*verifier) {
     return FailWith(common, Error(Code::kConfig, "there is no key to verify a license with")
@@ -206,13 +198,15 @@ int LicenseVerify(const CommonOptions& common, const LicenseNameOptions& options
 int LicenseRevoke(const CommonOptions& common, const LicenseNameOptions& options) {
   const auto config = LoadConfigOrComplain(common, {.secrets = true});
   if (!config) return kFailed;
+  const auto database = OpenLicenses(*config);
+  if (!database) return FailWith(common, database.error());
   const auto revoke = [&options](License& l) -> Result<> {
     l.status = Status::kRevoked;
     l.revoked_by = "operator";
     l.reason = options.reason;
     return {};
   };
-  const auto changed = Change(*config, options.name, "license.revoke", revoke);
+  const auto changed = Change(*config, **database, options.name, "license.revoke", revoke);
   if (!changed) return FailWith(common, changed.error());
   return Print(common, license::ToJson(*changed, Clock::System().Now()));
 }
@@ -220,8 +214,10 @@ int LicenseRevoke(const CommonOptions& common, const LicenseNameOptions& options
 int LicenseReissue(const CommonOptions& common, const LicenseNameOptions& options) {
   const auto config = LoadConfigOrComplain(common, {.secrets = true});
   if (!config) return kFailed;
-  const auto issuer = LoadIssuer(*config);
-  if (!issuer) return FailWith(common, issuer.error());
+  const auto database = OpenLicenses(*config);
+  if (!database) return FailWith(common, database.error());
+  const auto signing = OpenSigning(*config, **database);
+  if (!signing) return FailWith(common, signing.error());
   const UnixMs now = Clock::System().Now();
   const auto reissue = [&](License& l) -> Result<> {
     if (l.status == Status::kRevoked) {
@@ -233,9 +229,9 @@ int LicenseReissue(const CommonOptions& common, const LicenseNameOptions& option
     l.signed_until = UnixMs::FromSeconds(l.expires.seconds());
     return {};
   };
-  const auto changed = Change(*config, options.name, "license.reissue", reissue);
+  const auto changed = Change(*config, **database, options.name, "license.reissue", reissue);
   if (!changed) return FailWith(common, changed.error());
-  return Print(common, WithText(*config, *issuer, *changed, now));
+  return Print(common, WithText(*config, **signing, *changed, now));
 }
 
 }  // namespace pontage::app

@@ -4,6 +4,7 @@
 #include <array>
 
 #include "app/cli/commands.h"
+#include "app/license_keys.h"
 #include "app/sales_wiring.h"
 #include "base/log.h"
 #include "base/try.h"
@@ -144,10 +145,21 @@ int Reconcile(const CommonOptions& common) {
     return FailWith(common, ready.error());
   }
   obs::Registry metrics;
-  const auto role = SalesRole::Make(*config, PublicUrlOf(*config), **database, metrics,
-                                    Clock::System(), Rng::System());
-  if (!role) return FailWith(common, role.error());
   Loop loop;
+  const auto keys = LicenseKeys::Make(*config, **database, std::make_unique<net::Client>(loop),
+                                      Clock::System(), metrics);
+  if (!keys) return FailWith(common, keys.error());
+  if (const auto read = loop.RunUntilDone((*keys)->Read()); !read) {
+    return FailWith(common, read.error());
+  }
+  const auto role = SalesRole::Make({.config = *config,
+                                     .public_url = PublicUrlOf(*config),
+                                     .database = **database,
+                                     .keys = **keys,
+                                     .metrics = metrics,
+                                     .clock = Clock::System(),
+                                     .rng = Rng::System()});
+  if (!role) return FailWith(common, role.error());
   const auto outcome = loop.RunUntilDone(RunAll(**role, **database));
   if (!outcome) return FailWith(common, outcome.error());
   if (WantsJson(common)) {

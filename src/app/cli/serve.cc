@@ -27,7 +27,7 @@ int ServeRoles(const CommonOptions& common, const ServeOptions& options) {
   // Faults one a line, as `config check` prints them, and nothing has been started.
   const auto config = LoadConfigOrComplain(common);
   if (!config) return kFailed;
-  if (const auto served = Serve(common.config, *roles); !served) {
+  if (const auto served = Serve(common.config, *roles, AllRoles()); !served) {
     // Standard output carries nothing of a server's: its words are on standard error.
     return FailWith(served.error());
   }

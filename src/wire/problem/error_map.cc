@@ -121,6 +121,8 @@ constexpr std::array kRows = {
     Row{Code::kWrongPlan, "wrong_plan", 403, -32014, "", "", "Another plan opens this"},
     Row{Code::kWrongProduct, "wrong_product", 403, -32015, "", "", "Another product's license"},
     Row{Code::kQuotaExceeded, "quota_exceeded", 429, -32016, "", "", "The plan's limit is used up"},
+    Row{Code::kLicenseStale, "license_stale", 503, -32017, "", "",
+        "Licenses cannot be believed for now"},
 };
 
 constexpr bool EveryCodeHasItsRow() {

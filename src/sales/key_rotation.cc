@@ -1,0 +1,57 @@
+#include "sales/key_rotation.h"
+
+#include <algorithm>
+#include <utility>
+#include <vector>
+
+#include "base/id.h"
+#include "base/log.h"
+#include "base/try.h"
+#include "sales/mail/mail_outbox.h"
+
+namespace pontage::sales {
+namespace {
+
+// One that cannot be written to costs no license; who looks at the log can give it to him.
+Result<> Tell(db::Tx& tx, const license::License& l, const Reissuing& with, UnixMs now,
+              const Clock& clock, Rng& rng) {
+  if (l.email.empty()) return {};
+  const mail::Mail mail =
+      mail::WriteKeyRotation(with.seller, {.given = {.to = l.email,
+                                                     .license = with.text(l),
+                                                     .license_id = l.id,
+                                                     .generation = l.generation,
+                                                     .plan = l.plan,
+                                                     .expires_at = l.expires,
+                                                     .renews = !l.subscription.empty()},
+                                           .kid = with.kid,
+                                           .old_until = now});
+  const Result<bool> enqueued = mail::Enqueue(tx, NewIdText("mail", clock, rng), mail, l.id, now);
+  if (enqueued) return {};
+  if (enqueued.error().code() != Code::kBadRequest) {
+    return std::unexpected(std::move(enqueued).error());
+  }
+  Log(LogLevel::kWarn, "sales.unmailable",
+      {{"license_id", l.id}, {"pointer", enqueued.error().pointer()}});
+  return {};
+}
+
+}  // namespace
+
+Result<size_t> ReissueBefore(db::Tx& tx, UnixMs before, const Reissuing& with, size_t limit,
+                             UnixMs now, const Clock& clock, Rng& rng) {
+  PTG_TRY(const std::vector<license::License> due,
+          license::ListLiveIssuedBefore(tx, before, now, limit));
+  for (license::License l : due) {
+    ++l.generation;
+    l.reason = "the signing key became known to others";
+    // So that it counts as done, also within the second of `before`.
+    l.issued = std::max(UnixMs::FromSeconds(now.seconds()), before);
+    l.signed_until = UnixMs::FromSeconds(l.expires.seconds());
+    PTG_RUN(license::UpdateLicense(tx, l, now));
+    PTG_RUN(Tell(tx, l, with, now, clock, rng));
+  }
+  return due.size();
+}
+
+}  // namespace pontage::sales
