@@ -152,12 +152,13 @@ std::string SuccessPage(const Shop& shop, const Bought& bought) {
   }
   const std::string license = EscapeHtml(bought.license);
   const std::string url = EscapeHtml(shop.seller.call_url);
-  std::string body = "<h1>Thank you</h1><p>Your license for the plan " + EscapeHtml(bought.plan) +
-                     ", good until " + EscapeHtml(mail::Moment(bought.expires_at)) +
-                     (shop.claim_links ? ". It is shown once." : ". It is also on its way by mail.") +
-                     " Keep it like a password.</p><pre>" +
-                     license + "</pre><h2>Use it</h2><pre>curl -H &quot;Authorization: Bearer " +
-                     license + "&quot; " + url + "</pre>";
+  std::string body =
+      "<h1>Thank you</h1><p>Your license for the plan " + EscapeHtml(bought.plan) +
+      ", good until " + EscapeHtml(mail::Moment(bought.expires_at)) +
+      (shop.claim_links ? ". It is shown once." : ". It is also on its way by mail.") +
+      " Keep it like a password.</p><pre>" + license +
+      "</pre><h2>Use it</h2><pre>curl -H &quot;Authorization: Bearer " + license + "&quot; " + url +
+      "</pre>";
   const std::string mcp =
       shop.seller.mcp_url.empty() ? shop.public_url + "/mcp" : shop.seller.mcp_url;
   const Json entry = Json::Object(

@@ -65,9 +65,8 @@ Result<std::string> TakeClaim(db::Tx& tx, std::string_view token, UnixMs now) {
 
 Result<> TakeClaimOfSession(db::Tx& tx, std::string_view session, std::string_view license,
                             UnixMs now) {
-  PTG_TRY(const db::Rows rows,
-          tx.Run(kTakePage, DigestOf("session:" + std::string(session)), std::string(license),
-                 now.ms(), (now + kSessionTerm).ms()));
+  PTG_TRY(const db::Rows rows, tx.Run(kTakePage, DigestOf("session:" + std::string(session)),
+                                      std::string(license), now.ms(), (now + kSessionTerm).ms()));
   if (rows.changed == 0) return Fail(Gone());
   return {};
 }

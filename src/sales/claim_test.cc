@@ -73,8 +73,7 @@ TEST_P(ClaimTest, ASessionsPageShowsItsLicenseOnce) {
   EXPECT_THAT(TakeOfSession("cs_1"), FailsWith(Code::kNotFound));
 }
 
-INSTANTIATE_TEST_SUITE_P(Engines, ClaimTest,
-                         ::testing::ValuesIn(pontage::testing::EnginesHere()),
+INSTANTIATE_TEST_SUITE_P(Engines, ClaimTest, ::testing::ValuesIn(pontage::testing::EnginesHere()),
                          pontage::testing::EngineName);
 
 }  // namespace

@@ -37,8 +37,9 @@ struct Shop {
   Millis grace{3 * 86'400'000LL};
   mail::Seller seller;
   bool automatic_tax = false;
-  bool receipts = true;     // a mail with the invoice of each renewal
-  bool claim_links = false;  // mails and pages have a link that shows the license once, in its place
+  bool receipts = true;  // a mail with the invoice of each renewal
+  bool claim_links =
+      false;  // mails and pages have a link that shows the license once, in its place
 
   const SoldPlan* Find(std::string_view name) const {
     const auto found = plans.find(name);

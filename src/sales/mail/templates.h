@@ -32,7 +32,7 @@ struct LicenseGiven {
   int64_t generation = 1;
   std::string plan;
   UnixMs expires_at;
-  bool renews = false;  // a subscription: each payment moves expires_at, the token stays
+  bool renews = false;      // a subscription: each payment moves expires_at, the token stays
   std::string claim_url{};  // shows the token once; empty: the mail has it
 };
 
