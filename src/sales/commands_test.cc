@@ -21,7 +21,6 @@ namespace {
 using ledger::Command;
 using ledger::CommandState;
 using license::License;
-using license::Status;
 using pontage::testing::IsOk;
 
 constexpr Millis kDay{86'400'000};
