@@ -1,7 +1,7 @@
 #include <algorithm>
 
 #include "app/config_sections.h"
-#include "console/keys.h"
+#include "web/key_rules.h"
 
 // Sections that later versions act on. Their form is judged now, so that a file written for them
 // keeps its meaning; a secret of theirs that is missing stops nothing.
@@ -164,7 +164,7 @@ void ReadMail(const Section& s, MailConfig& to) {
 // Of a key that is there; that one is missing is for the start to say.
 void CheckKey(const Section& s, std::string_view name, const Secret& key) {
   if (key.empty()) return;
-  const auto weak = console::WeaknessOf(key.Reveal());
+  const auto weak = web::WeaknessOf(key.Reveal());
   if (weak) s.Fault(name, "a key that cannot be used: " + *weak, "32 random bytes in base64");
 }
 
@@ -186,7 +186,7 @@ void ReadConsole(const Section& s, ConsoleConfig& to) {
     CheckKey(one, "key", key.key);
     if (key.scopes.empty()) key.scopes.emplace_back("read");
     for (const std::string& scope : key.scopes) {
-      if (console::ParseScope(scope)) continue;
+      if (web::ParseScope(scope)) continue;
       one.Fault("scopes", QuoteToml(scope), "read, support, refund or owner");
     }
     if (std::ranges::find(to.keys, key.name, &ConsoleKeyConfig::name) != to.keys.end()) {

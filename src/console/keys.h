@@ -10,43 +10,23 @@
 #include "base/error.h"
 #include "base/secret.h"
 #include "base/time.h"
+#include "web/key_rules.h"
 
 // Who the operator is: keys with scopes, and a bound on guessing.
 namespace pontage::console {
 
-// What a key may do. Each has what those before it have.
-//   read     everything there is to see
-//   support  reissue, extend, re-run an event, retry a mail
-//   refund   money back
-//   owner    issue and revoke, and whatever comes
-enum class Scope : uint8_t { kRead, kSupport, kRefund, kOwner };
-std::string_view ToString(Scope scope);
-std::optional<Scope> ParseScope(std::string_view text);
-
-// A set of scopes, as a key or a session has it.
-class Scopes {
- public:
-  Scopes() = default;
-  static Scopes All();
-  void Add(Scope scope) { bits_ |= 1u << static_cast<unsigned>(scope); }
-  // Owner covers all; the others cover reading and themselves.
-  bool Cover(Scope wanted) const;
-  bool empty() const { return bits_ == 0; }
-
- private:
-  unsigned bits_ = 0;
-};
+using web::kLeastKey;
+using web::ParseScope;
+using web::Scope;
+using web::Scopes;
+using web::ToString;
+using web::WeaknessOf;
 
 struct OperatorKey {
   std::string name;  // as the audit says it: "operator", "key:bot"
   Secret key;
   Scopes scopes;
 };
-
-// Why a key is too weak to serve with, in words for the configuration; nothing: it is good. Shorter
-// than kLeastKey, one letter over and over, or a word that everybody tries first.
-std::optional<std::string> WeaknessOf(std::string_view key);
-inline constexpr size_t kLeastKey = 16;
 
 // Who came in.
 struct Caller {
