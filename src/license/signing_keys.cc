@@ -13,7 +13,6 @@ namespace pontage::license {
 namespace {
 
 using codec::Json;
-using codec::JsonReader;
 
 constexpr Millis kDay{86'400'000};
 // A renewal may be told to a gateway before the later end of its key is.
