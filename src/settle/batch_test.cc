@@ -177,7 +177,10 @@ TEST_P(BatchTest, AMemberThatFailsInTheBlockIsTriedAloneAndTheOthersAreSettled) 
   for (const uint8_t nonce : {uint8_t{5}, uint8_t{6}}) {
     f.fake.fails_in_batch.insert(f.Make(nonce).auth.nonce);
   }
-  Begin(run, 1, 12);
+  // One that is not among them goes alone, the others behind it together.
+  Begin(run, 1, 1);
+  PoolOf(1);
+  Begin(run, 2, 11);
   for (int i = 0; i < 60 && f.fake.pool_size() < 2; ++i) f.Wait(Millis(50));
   f.Wait(Millis(200));
   f.fake.Mine();
