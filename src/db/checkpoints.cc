@@ -23,9 +23,8 @@ constexpr int kHurry = 2 * Checkpoints::kAt;
 // next commit, a page or two, would wait behind all of them.
 class Paced {
  public:
-  // Of `database`, for as long as that is open. Nobody else has its file: each connection has its
-  // own.
-  // `log`: pages in the log now.
+  // Of `database`, for as long as that is open; `log` are the pages in its log now. Nobody else has
+  // its file: each connection has its own.
   Paced(sqlite3* database, const std::atomic<int>& log) {
     sqlite3_file* file = nullptr;
     if (sqlite3_file_control(database, "main", SQLITE_FCNTL_FILE_POINTER,
@@ -122,7 +121,8 @@ void Checkpoints::Work() {
     Log(LogLevel::kError, "store.failed",
         {{"engine", "sqlite"}, {"statement", "checkpoint"}, {"code", rc}});
   }
-  const Paced paced(opened, log_);
+  std::optional<Paced> paced;
+  if (open) paced.emplace(opened, log_);
   for (;;) {
     {
       std::unique_lock lock(mutex_);
