@@ -109,24 +109,21 @@ Result<std::unique_ptr<LicenseKeys>> LicenseKeys::Make(const Config& config, db:
 
 Result<> LicenseKeys::Reload(const Config& config) {
   std::string file = FileOf(config);
-  std::swap(file_, file);
-  const FileMark mark = MarkOfFile();
-  Result<std::vector<crypto::Jwk>> read = ReadSet(file_);
-  Result<std::vector<crypto::Jwk>> own = ReadOwn(config);
-  if (!read || !own) {
-    std::swap(file_, file);
-    return std::unexpected(std::move(!read ? read : own).error());
-  }
+  const FileMark mark = MarkOf(file);
+  PTG_TRY(std::vector<crypto::Jwk> read, ReadSet(file));
+  PTG_TRY(std::vector<crypto::Jwk> own, ReadOwn(config));
+  const std::scoped_lock lock(mutex_);
+  file_ = std::move(file);
   mark_ = mark;
-  files_ = *std::move(read);
-  own_ = *std::move(own);
+  files_ = std::move(read);
+  own_ = std::move(own);
   Use();
   return {};
 }
 
-LicenseKeys::FileMark LicenseKeys::MarkOfFile() const {
+LicenseKeys::FileMark LicenseKeys::MarkOf(const std::string& file) {
   struct stat s{};
-  if (file_.empty() || stat(file_.c_str(), &s) != 0) return {};
+  if (file.empty() || stat(file.c_str(), &s) != 0) return {};
   return {static_cast<int64_t>(s.st_ino), static_cast<int64_t>(s.st_size),
           static_cast<int64_t>(s.st_mtim.tv_sec), static_cast<int64_t>(s.st_mtim.tv_nsec)};
 }
@@ -159,25 +156,31 @@ Task<> LicenseKeys::ReadStore() {
   };
   const Deadline by = Deadline::In(clock_, kStoreTimeout);
   PTG_CO_TRY(Books books, co_await database_.Read(read, by));
+  const std::scoped_lock lock(mutex_);
   books_ = std::move(books.own);
   // Another process of this store may have asked the issuer, too.
   if (url_) known_ = std::move(books.known);
+  Use();
   co_return {};
+}
+
+void LicenseKeys::LookAtFile() {
+  const std::scoped_lock lock(mutex_);
+  const FileMark mark = MarkOf(file_);
+  if (mark == mark_ || mark == FileMark{}) return;
+  mark_ = mark;
+  Result<std::vector<crypto::Jwk>> keys = ReadSet(file_);
+  if (keys) {
+    files_ = *std::move(keys);
+  } else {
+    Log(LogLevel::kWarn, "licenses.keys_unreadable", {{"detail", keys.error().detail()}});
+  }
 }
 
 Task<bool> LicenseKeys::Read() {
   const uint64_t before = ring_->version();
-  if (const FileMark mark = MarkOfFile(); mark != mark_ && mark != FileMark{}) {
-    mark_ = mark;
-    Result<std::vector<crypto::Jwk>> keys = ReadSet(file_);
-    if (keys) {
-      files_ = *std::move(keys);
-    } else {
-      Log(LogLevel::kWarn, "licenses.keys_unreadable", {{"detail", keys.error().detail()}});
-    }
-  }
+  LookAtFile();
   PTG_CO_RUN(co_await ReadStore());
-  Use();
   co_return ring_->version() != before;
 }
 
@@ -213,9 +216,10 @@ Task<> LicenseKeys::Fetch() {
     refused_.Add();
     co_return std::unexpected(std::move(taken).error());
   }
-  known_ = *std::move(taken);
   digest_ = license::DigestOf(next);
   fetch_failed_ = false;
+  const std::scoped_lock lock(mutex_);
+  known_ = *std::move(taken);
   Use();
   co_return {};
 }

@@ -3,6 +3,7 @@
 #include <atomic>
 #include <functional>
 #include <memory>
+#include <mutex>
 #include <optional>
 #include <string>
 #include <vector>
@@ -48,7 +49,8 @@ class LicenseKeys {
   // Both again and again; `books` hears after each look what the issuer's books say. Never ends by
   // itself.
   Task<> Follow(std::function<void(const std::vector<license::SigningKey>&)> books);
-  // Other files from the next look on.
+  // Other files from now on, as the configuration names them; from any thread. kConfig as above,
+  // and nothing has changed.
   Result<> Reload(const Config& config);
 
   // From any loop: something is signed with a key that is not known here. Asks for the keys now and
@@ -69,27 +71,32 @@ class LicenseKeys {
   };
 
   LicenseKeys(db::Database& database, const Clock& clock, obs::Registry& metrics);
-  FileMark MarkOfFile() const;
+  static FileMark MarkOf(const std::string& file);
+  void LookAtFile();
   Task<> ReadStore();
   bool IsDue() const;
-  void Use();
+  void Use();  // under the lock
 
   db::Database& database_;
   const Clock& clock_;
   obs::Counter& refused_;
   std::string issuer_;
-  std::string file_;  // of `license.jwks`; empty: none
-  FileMark mark_;
-  std::vector<crypto::Jwk> files_;
-  std::vector<crypto::Jwk> own_;  // of the key that signs here
   std::optional<net::Url> url_;
   std::unique_ptr<net::Client> client_;
-  std::vector<license::SigningKey> books_;
-  std::vector<license::KnownKey> known_;
   std::string digest_;  // of the set that was fetched last
   std::string wanted_digest_;
   SteadyMs fetched_;  // or tried
   bool fetch_failed_ = true;
+
+  // What the ring is made of, where a reload meets the loop that looks after it. Only that loop
+  // writes the books, and may read them without the lock.
+  std::mutex mutex_;
+  std::string file_;  // of `license.jwks`; empty: none
+  FileMark mark_;
+  std::vector<crypto::Jwk> files_;
+  std::vector<crypto::Jwk> own_;  // of the key that signs here
+  std::vector<license::SigningKey> books_;
+  std::vector<license::KnownKey> known_;
   std::shared_ptr<license::KeyRing> ring_ = std::make_shared<license::KeyRing>();
 
   std::atomic<bool> wanted_{false};
