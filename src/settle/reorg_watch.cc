@@ -90,12 +90,18 @@ Task<> ReorgWatch::Run() {
 
 Task<> ReorgWatch::Load() {
   fresh_.clear();
+  // Before the books are read: what happens meanwhile (CameBack) has them read again.
+  loaded_at_ = loop_.clock().Steady();
   const auto read = [this](db::Tx& tx) { return WatchedBlocks(tx, signer_); };
-  PTG_CO_TRY(const std::vector<WatchedBlock> stored,
-             co_await database_.Read(read, Deadline::In(loop_.clock(), kStoreTimeout)));
+  const Result<std::vector<WatchedBlock>> stored =
+      co_await database_.Read(read, Deadline::In(loop_.clock(), kStoreTimeout));
+  if (!stored) {
+    loaded_at_.reset();
+    co_return Fail(stored.error());
+  }
   std::map<InBlock, Seen> blocks;
   int64_t payments = 0;
-  for (const WatchedBlock& one : stored) {
+  for (const WatchedBlock& one : *stored) {
     const auto known = blocks_.find(one.where);
     const bool stands = known != blocks_.end() && known->second.stands;
     blocks[one.where] = {stands, one.moved};
@@ -105,7 +111,6 @@ Task<> ReorgWatch::Load() {
   fresh_.clear();
   blocks_ = std::move(blocks);
   if (blocks_.empty()) missed_.clear();
-  loaded_at_ = loop_.clock().Steady();
   if (options_.metrics != nullptr) {
     options_.metrics
         ->GaugeOf("pontage_settle_not_final", "Payments in blocks that may still be thrown out.",
