@@ -27,7 +27,8 @@ constexpr db::Statement kDone{
 constexpr db::Statement kLater{"stripe_event.later",
                                "UPDATE stripe_event SET state = $2, next_ms = $3, last_error = $4"
                                " WHERE id = $1 AND state = 'new'"};
-
+constexpr db::Statement kKeep{
+    "stripe_event.keep", "UPDATE stripe_event SET next_ms = $2 WHERE id = $1 AND state = 'new'"};
 constexpr db::Statement kAgain{"stripe_event.again",
                                "UPDATE stripe_event SET state = 'new', attempts = 0, next_ms = $2,"
                                " last_error = '', done_ms = NULL WHERE id = $1"};
@@ -124,6 +125,11 @@ Result<> EventLater(db::Tx& tx, const std::string& id, std::string_view error, U
                     bool parked) {
   PTG_RUN(tx.Run(kLater, id, std::string(parked ? "parked" : "new"), next.ms(),
                  std::string(error.substr(0, kMaxError))));
+  return {};
+}
+
+Result<> KeepEvent(db::Tx& tx, const std::string& id, UnixMs until) {
+  PTG_RUN(tx.Run(kKeep, id, until.ms()));
   return {};
 }
 

@@ -37,6 +37,8 @@ Result<> EventDone(db::Tx& tx, const std::string& id, std::string_view state, Un
 // It could not be dealt with: due again at `next`, or (`parked`) only when a person says so.
 Result<> EventLater(db::Tx& tx, const std::string& id, std::string_view error, UnixMs next,
                     bool parked);
+// Who took it is still at it: it is his until then.
+Result<> KeepEvent(db::Tx& tx, const std::string& id, UnixMs until);
 
 // A person wants it dealt with again, from the beginning. False when there is no such event.
 Result<bool> EventAgain(db::Tx& tx, const std::string& id, UnixMs now);

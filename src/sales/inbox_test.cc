@@ -91,6 +91,20 @@ TEST_P(InboxTest, OldestFirstAndOneWorkerEach) {
   EXPECT_EQ(Take(1'010), "evt_c:2 evt_b:2 evt_a:2 ") << "whose worker died";
 }
 
+TEST_P(InboxTest, WhatIsBeingDealtWithIsKept) {
+  ASSERT_TRUE(Store(Event("evt_1", "invoice.paid")));
+  ASSERT_TRUE(Store(Event("evt_2", "invoice.paid")));
+  ASSERT_EQ(Take(10), "evt_1:1 evt_2:1 ");
+  const auto keep = [](db::Tx& tx) -> Result<> {
+    PTG_RUN(EventDone(tx, "evt_2", "done", UnixMs(20)));
+    PTG_RUN(KeepEvent(tx, "evt_1", UnixMs(3'000)));
+    return KeepEvent(tx, "evt_2", UnixMs(3'000));
+  };
+  ASSERT_THAT(database_->WriteNow(keep), IsOk());
+  EXPECT_EQ(Take(2'999), "");
+  EXPECT_EQ(Take(3'000), "evt_1:2 ");
+}
+
 TEST_P(InboxTest, DoneLaterAndParked) {
   for (const char* id : {"evt_1", "evt_2", "evt_3"}) {
     ASSERT_TRUE(Store(Event(id, "invoice.paid")));

@@ -23,6 +23,9 @@ constexpr db::Statement kLease{
     " VALUES ($1, '', '', '', '', 0, 0, 0, '', '', '', $2, $4, 0, $3)"
     " ON CONFLICT (id) DO UPDATE SET lease = $2, lease_until_ms = $4"
     " WHERE purchase.lease_until_ms <= $3 OR purchase.lease = $2"};
+constexpr db::Statement kKeep{"purchase.keep",
+                              "UPDATE purchase SET lease_until_ms = $3"
+                              " WHERE id = $1 AND lease = $2"};
 constexpr db::Statement kRelease{
     "purchase.release",
     "UPDATE purchase SET lease = '', lease_until_ms = 0 WHERE id = $1 AND lease = $2"};
@@ -307,6 +310,12 @@ Result<Fulfilled> Fulfilment::Apply(db::Tx& tx, const PurchaseFacts& facts,
 Result<bool> LeasePurchase(db::Tx& tx, const std::string& id, const std::string& owner, UnixMs now,
                            Millis lease) {
   PTG_TRY(const db::Rows rows, tx.Run(kLease, id, owner, now.ms(), (now + lease).ms()));
+  return rows.changed > 0;
+}
+
+Result<bool> KeepPurchase(db::Tx& tx, const std::string& id, const std::string& owner,
+                          UnixMs until) {
+  PTG_TRY(const db::Rows rows, tx.Run(kKeep, id, owner, until.ms()));
   return rows.changed > 0;
 }
 

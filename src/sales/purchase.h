@@ -120,6 +120,9 @@ struct Purchase {
 // The lease of a purchase for `owner`: false while somebody else has it.
 Result<bool> LeasePurchase(db::Tx& tx, const std::string& id, const std::string& owner, UnixMs now,
                            Millis lease);
+// The lease lasts until then; false when somebody else has had it since.
+Result<bool> KeepPurchase(db::Tx& tx, const std::string& id, const std::string& owner,
+                          UnixMs until);
 Result<> ReleasePurchase(db::Tx& tx, const std::string& id, const std::string& owner);
 Result<std::optional<Purchase>> FindPurchase(db::Tx& tx, const std::string& id);
 // The purchase that a payment was for; empty: not known here.

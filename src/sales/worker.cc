@@ -1,75 +1,30 @@
 #include "sales/worker.h"
 
 #include <algorithm>
-#include <span>
+#include <memory>
 
 #include "base/fault.h"
 #include "base/id.h"
 #include "base/log.h"
 #include "base/try.h"
-#include "io/timer.h"
+#include "io/fork.h"
 
 namespace pontage::sales {
 namespace {
 
-using codec::JsonReader;
-
 constexpr Millis kLook{500};  // between two looks at the inbox
 constexpr Millis kStoreTimeout{10'000};
 constexpr Millis kEventTimeout{45'000};  // Stripe is asked some six times
-constexpr Millis kLease{60'000};         // longer than that
-constexpr size_t kAtOnce = 20;
-constexpr size_t kMaxEvent = 1 << 20;
-constexpr size_t kShown = 24;  // invoices of a purchase that are written down at a look
-
-bool IsDispute(const stripe::Event& event) { return event.object_kind == "dispute"; }
-
-Result<stripe::Event> ReadStored(const std::string& payload) {
-  codec::JsonLimits limits;
-  limits.max_bytes = kMaxEvent;
-  limits.max_depth = 64;
-  PTG_TRY(const codec::Json json, codec::ParseJson(payload, limits));
-  PTG_TRY(const JsonReader reader, JsonReader::Of(json));
-  return stripe::ReadEvent(reader);
-}
-
-// "$29.00" for people; the bare number where we do not know the currency.
-std::string AmountText(stripe::MinorUnits amount, const std::string& currency) {
-  const std::optional<Money> dollars = stripe::DollarsOf(amount, currency);
-  if (dollars) return dollars->ToString();
-  return std::to_string(amount.count()) + " " + currency;
-}
-
-FailedInvoice FailedOf(const stripe::Invoice& invoice) {
-  return FailedInvoice{.id = invoice.id.str(),
-                       .amount = AmountText(invoice.amount_due, invoice.currency),
-                       .pay_url = invoice.hosted_invoice_url};
-}
-
-// As people are shown it.
-license::InvoiceRow RowOf(const stripe::Invoice& invoice) {
-  license::InvoiceRow row;
-  row.id = invoice.id.str();
-  row.number = invoice.number;
-  row.status = invoice.status.text;
-  row.currency = invoice.currency;
-  row.due = invoice.amount_due.count();
-  row.paid = invoice.amount_paid.count();
-  row.url = invoice.hosted_invoice_url;
-  row.created = invoice.created;
-  return row;
-}
-
-std::vector<std::string> One(std::string id) {
-  std::vector<std::string> out;
-  if (!id.empty()) out.push_back(std::move(id));
-  return out;
-}
+constexpr size_t kAtOnce = 100;
+// Purchases that are looked at beside each other: Stripe takes a fifth of a second to answer.
+constexpr size_t kLanes = 8;
 
 }  // namespace
 
 Worker::Worker(Parts parts)
     : parts_(parts),
+      events_(parts.stripe, parts.database),
+      facts_(parts.stripe, parts.database, parts.shop),
       name_(NewIdText("worker", parts.clock, parts.rng)),
       done_(parts.metrics.CounterOf("pontage_stripe_events_done_total",
                                     "Events of Stripe that have had their effect.")),
@@ -87,20 +42,106 @@ Task<> Worker::Run() {
 }
 
 Task<size_t> Worker::RunOnce() {
-  const UnixMs now = parts_.clock.Now();
-  const auto take = [now](db::Tx& tx) { return TakeEvents(tx, now, kLease, kAtOnce); };
-  const Deadline take_by = Deadline::In(parts_.clock, kStoreTimeout);
-  PTG_CO_TRY(const std::vector<StoredEvent> events, co_await parts_.database.Write(take, take_by));
-  for (const StoredEvent& stored : events) {
-    PTG_KILL_POINT("event_taken");
-    const Deadline by = Deadline::In(parts_.clock, kEventTimeout);
-    const Result<> done = co_await Handle(stored, by);
-    PTG_CO_RUN(co_await Close(stored, done));
-  }
-  co_return events.size();
+  // Shared: a loop that ends destroys those beside us in any order.
+  const auto round = std::make_shared<Round>();
+  PTG_CO_RUN(co_await Take(*round));
+  if (round->told.empty()) co_return 0;
+  const Fork keeping(KeepRound(*round));
+  PTG_CO_RUN(co_await Sort(*round));
+  round->lanes = std::min(round->visits.size(), kLanes);
+  for (size_t i = 0; i < round->lanes; ++i) Loop::Current()->Spawn(WorkOff(round), "sales.look");
+  if (round->lanes > 0) PTG_CO_RUN(co_await round->done.Wait(Deadline::Never()));
+  co_return round->told.size();
 }
 
-Task<> Worker::Close(const StoredEvent& stored, const Result<>& done) {
+Task<> Worker::Take(Round& round) {
+  const UnixMs now = parts_.clock.Now();
+  const auto take = [this, now](db::Tx& tx) { return TakeEvents(tx, now, parts_.lease, kAtOnce); };
+  const Deadline by = Deadline::In(parts_.clock, kStoreTimeout);
+  PTG_CO_TRY(std::vector<StoredEvent> events, co_await parts_.database.Write(take, by));
+  for (StoredEvent& event : events) round.told.emplace_back().stored = std::move(event);
+  co_return {};
+}
+
+// A purchase is looked at once for all events of the round that are about it: each of them came
+// before the look.
+Task<> Worker::Sort(Round& round) {
+  for (Told& told : round.told) {
+    PTG_KILL_POINT("event_taken");
+    const Deadline by = Deadline::In(parts_.clock, kEventTimeout);
+    Result<EventNews> news = co_await events_.Read(told.stored, by);
+    if (!news) told.done = Fail(news.error());
+    if (!news || news->purchases.empty()) {
+      PTG_CO_RUN(co_await Close(told));
+      continue;
+    }
+    told.open = news->purchases.size();
+    for (const std::string& purchase : news->purchases) {
+      auto at = std::ranges::find(round.visits, purchase, &Visit::purchase);
+      if (at == round.visits.end()) {
+        round.visits.emplace_back().purchase = purchase;
+        at = std::prev(round.visits.end());
+      }
+      at->told.push_back(&told);
+      if (news->failed) at->failed.push_back(*news->failed);
+    }
+  }
+  co_return {};
+}
+
+Task<> Worker::WorkOff(std::shared_ptr<Round> round) {
+  while (round->next < round->visits.size()) {
+    const Result<> closed = co_await Go(round->visits[round->next++]);
+    // They are due again when their lease ends.
+    if (!closed) Log(LogLevel::kWarn, "sales.inbox_unread", {{"detail", closed.error().detail()}});
+  }
+  if (--round->lanes == 0) round->done.Set();
+  co_return {};
+}
+
+Task<> Worker::Go(Visit& visit) {
+  const Result<> done = co_await LookFor(visit);
+  for (Told* told : visit.told) {
+    if (!done && told->done) told->done = done;
+    if (--told->open == 0) PTG_CO_RUN(co_await Close(*told));
+  }
+  co_return {};
+}
+
+// Once, and once for each renewal that failed.
+Task<> Worker::LookFor(const Visit& visit) {
+  std::vector<std::optional<FailedInvoice>> looks(visit.failed.begin(), visit.failed.end());
+  if (looks.empty()) looks.emplace_back();
+  for (std::optional<FailedInvoice>& failed : looks) {
+    const Deadline by = Deadline::In(parts_.clock, kEventTimeout);
+    const Result<Fulfilled> done = co_await LookAt(visit.purchase, std::move(failed), by);
+    if (!done) co_return Fail(done.error());
+  }
+  co_return {};
+}
+
+Task<> Worker::KeepRound(const Round& round) {
+  while (true) {
+    PTG_CO_RUN(co_await Sleep(parts_.keep_every));
+    std::vector<std::string> ids;
+    for (const Told& told : round.told) {
+      if (!told.closed) ids.push_back(told.stored.id);
+    }
+    const UnixMs until = parts_.clock.Now() + parts_.lease;
+    const auto keep = [ids, until](db::Tx& tx) -> Result<> {
+      for (const std::string& id : ids) PTG_RUN(KeepEvent(tx, id, until));
+      return {};
+    };
+    const Deadline by = Deadline::In(parts_.clock, kStoreTimeout);
+    // They are looked at twice where this fails for long.
+    (void)co_await parts_.database.Write(keep, by);
+  }
+}
+
+Task<> Worker::Close(Told& told) {
+  told.closed = true;
+  const StoredEvent& stored = told.stored;
+  const Result<>& done = told.done;
   const UnixMs now = parts_.clock.Now();
   const bool parked = !done && stored.attempts >= kMostAttempts;
   if (done) {
@@ -130,30 +171,6 @@ Task<> Worker::Close(const StoredEvent& stored, const Result<>& done) {
   co_return {};
 }
 
-Task<> Worker::Handle(const StoredEvent& stored, Deadline by) {
-  PTG_CO_TRY(const stripe::Event event, ReadStored(stored.payload));
-  PTG_CO_TRY(const std::vector<std::string> subjects, co_await SubjectsOf(event, by));
-  PTG_CO_TRY(const std::optional<FailedInvoice> failed, co_await FailedBy(event, by));
-  for (const std::string& subject : subjects) PTG_CO_RUN(co_await Look(subject, failed, by));
-  co_return {};
-}
-
-// A thin event has no invoice in it.
-Task<std::optional<FailedInvoice>> Worker::FailedBy(const stripe::Event& event, Deadline by) {
-  if (event.type != "invoice.payment_failed") co_return std::nullopt;
-  if (event.object.IsObject()) {
-    const auto reader = JsonReader::Of(event.object);
-    if (!reader) co_return std::nullopt;
-    const auto invoice = stripe::ReadInvoice(*reader);
-    if (!invoice) co_return std::nullopt;
-    co_return FailedOf(*invoice);
-  }
-  if (event.object_id.empty()) co_return std::nullopt;
-  const stripe::InvoiceId id(event.object_id);
-  PTG_CO_TRY(const stripe::Invoice invoice, co_await parts_.stripe.RetrieveInvoice(id, by));
-  co_return FailedOf(invoice);
-}
-
 void Worker::Raise(const std::string& purchase, const Fulfilled& done) {
   for (const Alarm& alarm : done.alarms) {
     parts_.metrics
@@ -167,28 +184,32 @@ void Worker::Raise(const std::string& purchase, const Fulfilled& done) {
 
 Task<Fulfilled> Worker::Look(std::string id, std::optional<FailedInvoice> failed, Deadline by) {
   if (id.starts_with("cs_")) {
-    // A session that sold a subscription is that subscription.
-    const stripe::SessionId session_id(id);
-    PTG_CO_TRY(const stripe::CheckoutSession session,
-               co_await parts_.stripe.RetrieveCheckout(session_id, by));
-    if (session.mode.value == stripe::SessionMode::kSubscription) {
-      if (session.subscription.empty()) co_return Fulfilled{};
-      id = session.subscription.str();
-    }
+    const stripe::SessionId session(id);
+    PTG_CO_TRY(id, co_await events_.PurchaseOf(session, by));
+    if (id.empty()) co_return Fulfilled{};
   }
+  co_return co_await LookAt(std::move(id), std::move(failed), by);
+}
+
+Task<Fulfilled> Worker::LookAt(std::string id, std::optional<FailedInvoice> failed, Deadline by) {
   const UnixMs now = parts_.clock.Now();
   const std::string owner = name_ + ":" + NewIdText("look", parts_.clock, parts_.rng);
-  const auto lease = [id, owner, now](db::Tx& tx) {
-    return LeasePurchase(tx, id, owner, now, kLease);
+  const auto lease = [this, id, owner, now](db::Tx& tx) {
+    return LeasePurchase(tx, id, owner, now, parts_.lease);
   };
   PTG_CO_TRY(const bool ours, co_await parts_.database.Write(lease, by));
   if (!ours) co_return Fail(Code::kConflict, "somebody else looks at this purchase");
+  const Fork keeping(KeepPurchaseOf(id, owner));
   PTG_KILL_POINT("purchase_leased");
-  Result<PurchaseFacts> facts = co_await Ask(id, by);
+  Result<PurchaseFacts> facts = co_await facts_.Read(id, by);
   PTG_KILL_POINT("purchase_asked");
   Result<Fulfilled> done = Fulfilled{};
   if (facts) {
-    const auto apply = [this, &facts, &failed](db::Tx& tx) {
+    const auto apply = [&](db::Tx& tx) -> Result<Fulfilled> {
+      const UnixMs until = parts_.clock.Now() + parts_.lease;
+      PTG_TRY(const bool still, KeepPurchase(tx, id, owner, until));
+      // What somebody else has written since is newer than what was asked here.
+      if (!still) return Fail(Code::kConflict, "somebody else has looked at this purchase");
       return parts_.fulfilment.Apply(tx, *facts, failed);
     };
     done = co_await parts_.database.Write(apply, by);
@@ -204,236 +225,14 @@ Task<Fulfilled> Worker::Look(std::string id, std::optional<FailedInvoice> failed
   co_return done;
 }
 
-Task<std::vector<std::string>> Worker::SubjectsOf(const stripe::Event& event, Deadline by) {
-  // Of a session Look asks what it has sold.
-  if (event.object_kind == "subscription" || event.object_kind == "checkout.session") {
-    co_return One(event.object_id);
+Task<> Worker::KeepPurchaseOf(std::string id, std::string owner) {
+  while (true) {
+    PTG_CO_RUN(co_await Sleep(parts_.keep_every));
+    const UnixMs until = parts_.clock.Now() + parts_.lease;
+    const auto keep = [id, owner, until](db::Tx& tx) { return KeepPurchase(tx, id, owner, until); };
+    const Deadline by = Deadline::In(parts_.clock, kStoreTimeout);
+    (void)co_await parts_.database.Write(keep, by);
   }
-  if (event.object_kind == "invoice" || event.object_kind == "invoice_payment") {
-    co_return co_await OfInvoice(event, by);
-  }
-  if (event.object_kind == "customer") {
-    const std::string customer = event.object_id;
-    const auto read = [customer](db::Tx& tx) { return PurchasesOfCustomer(tx, customer); };
-    co_return co_await parts_.database.Read(read, by);
-  }
-  PTG_CO_TRY(std::string payment, co_await PaymentOf(event, by));
-  if (payment.empty()) co_return std::vector<std::string>();
-  co_return co_await OfPayment(std::move(payment), IsDispute(event), by);
-}
-
-Task<std::vector<std::string>> Worker::OfInvoice(const stripe::Event& event, Deadline by) {
-  std::string invoice_id = event.object_id;
-  if (event.object_kind == "invoice_payment") {
-    stripe::InvoicePayment payment;
-    if (event.object.IsObject()) {
-      PTG_CO_TRY(const JsonReader reader, JsonReader::Of(event.object));
-      PTG_CO_TRY(payment, stripe::ReadInvoicePayment(reader));
-    } else {
-      PTG_CO_TRY(payment, co_await parts_.stripe.RetrieveInvoicePayment(event.object_id, by));
-    }
-    invoice_id = payment.invoice.str();
-  } else if (event.object.IsObject()) {
-    PTG_CO_TRY(const JsonReader reader, JsonReader::Of(event.object));
-    PTG_CO_TRY(const stripe::Invoice invoice, stripe::ReadInvoice(reader));
-    co_return One(invoice.subscription.str());
-  }
-  const stripe::InvoiceId id(invoice_id);
-  PTG_CO_TRY(const stripe::Invoice invoice, co_await parts_.stripe.RetrieveInvoice(id, by));
-  co_return One(invoice.subscription.str());
-}
-
-// Of a refund, a charge, a dispute, or the payment itself.
-Task<std::string> Worker::PaymentOf(const stripe::Event& event, Deadline by) {
-  if (event.object_kind == "payment_intent") co_return event.object_id;
-  if (event.object.IsObject()) {
-    PTG_CO_TRY(const JsonReader reader, JsonReader::Of(event.object));
-    if (event.object_kind == "refund") {
-      PTG_CO_TRY(const stripe::Refund refund, stripe::ReadRefund(reader));
-      co_return refund.payment_intent.str();
-    }
-    if (event.object_kind == "charge") {
-      PTG_CO_TRY(const stripe::Charge charge, stripe::ReadCharge(reader));
-      co_return charge.payment_intent.str();
-    }
-    if (event.object_kind == "dispute") {
-      PTG_CO_TRY(const stripe::Dispute dispute, stripe::ReadDispute(reader));
-      co_return dispute.payment_intent.str();
-    }
-  }
-  if (event.object_kind == "refund") {
-    const stripe::RefundId id(event.object_id);
-    PTG_CO_TRY(const stripe::Refund refund, co_await parts_.stripe.RetrieveRefund(id, by));
-    co_return refund.payment_intent.str();
-  }
-  if (event.object_kind == "charge") {
-    const stripe::ChargeId id(event.object_id);
-    PTG_CO_TRY(const stripe::Charge charge, co_await parts_.stripe.RetrieveCharge(id, by));
-    co_return charge.payment_intent.str();
-  }
-  if (event.object_kind == "dispute") {
-    const stripe::DisputeId id(event.object_id);
-    PTG_CO_TRY(const stripe::Dispute dispute, co_await parts_.stripe.RetrieveDispute(id, by));
-    co_return dispute.payment_intent.str();
-  }
-  co_return std::string();
-}
-
-Task<std::vector<std::string>> Worker::OfPayment(std::string payment, bool disputed, Deadline by) {
-  const auto read = [payment](db::Tx& tx) { return PurchaseOfPayment(tx, payment); };
-  PTG_CO_TRY(std::string purchase, co_await parts_.database.Read(read, by));
-  if (purchase.empty()) {
-    const stripe::PaymentIntentId id(payment);
-    PTG_CO_TRY(const std::vector<stripe::InvoicePayment> paid,
-               co_await parts_.stripe.InvoicesOfPayment(id, by));
-    for (const stripe::InvoicePayment& one : paid) {
-      PTG_CO_TRY(const stripe::Invoice invoice,
-                 co_await parts_.stripe.RetrieveInvoice(one.invoice, by));
-      if (!invoice.subscription.empty()) purchase = invoice.subscription.str();
-    }
-  }
-  if (!purchase.empty() && disputed) {
-    const auto note = [payment, purchase](db::Tx& tx) {
-      return NoteDispute(tx, payment, purchase);
-    };
-    PTG_CO_RUN(co_await parts_.database.Write(note, by));
-  }
-  // A payment of none of our purchases, or of one whose session has not been looked at yet: that
-  // look asks about refunds and disputes itself.
-  co_return One(std::move(purchase));
-}
-
-Task<PurchaseFacts> Worker::Ask(const std::string& id, Deadline by) {
-  if (!id.starts_with("cs_")) {
-    const stripe::SubscriptionId subscription(id);
-    co_return co_await AskSubscription(subscription, by);
-  }
-  const stripe::SessionId session_id(id);
-  PTG_CO_TRY(stripe::CheckoutSession session,
-             co_await parts_.stripe.RetrieveCheckout(session_id, by));
-  co_return co_await AskTerm(std::move(session), by);
-}
-
-Task<Worker::MoneyBack> Worker::AskMoneyBack(const std::string& purchase,
-                                             std::vector<std::string> payments,
-                                             stripe::MinorUnits paid, Deadline by) {
-  MoneyBack back;
-  std::vector<stripe::Refund> refunds;
-  for (const std::string& payment : payments) {
-    const stripe::PaymentIntentId id(payment);
-    PTG_CO_TRY(const std::vector<stripe::Refund> some, co_await parts_.stripe.ListRefunds(id, by));
-    refunds.insert(refunds.end(), some.begin(), some.end());
-  }
-  back.refunded = IsWhollyRefunded(paid, refunds);
-  back.refunds = std::move(refunds);
-  const auto read = [purchase](db::Tx& tx) { return DisputedPayments(tx, purchase); };
-  PTG_CO_TRY(const std::vector<std::string> told, co_await parts_.database.Read(read, by));
-  for (const std::string& payment : told) {
-    if (std::ranges::find(payments, payment) == payments.end()) payments.push_back(payment);
-  }
-  for (const std::string& payment : payments) {
-    const stripe::PaymentIntentId id(payment);
-    PTG_CO_TRY(const std::vector<stripe::Dispute> some,
-               co_await parts_.stripe.ListDisputes(id, by));
-    back.disputed = back.disputed || std::ranges::any_of(some, [](const stripe::Dispute& one) {
-                      return KeepsShut(one.status.value);
-                    });
-  }
-  co_return back;
-}
-
-Task<PurchaseFacts> Worker::AskSubscription(const stripe::SubscriptionId& id, Deadline by) {
-  PTG_CO_TRY(const stripe::Subscription subscription,
-             co_await parts_.stripe.RetrieveSubscription(id, by));
-  PTG_CO_TRY(const std::vector<stripe::Invoice> invoices,
-             co_await parts_.stripe.ListInvoices(id, false, by));
-  PTG_CO_TRY(const stripe::Customer customer,
-             co_await parts_.stripe.RetrieveCustomer(subscription.customer, by));
-  const PlanMap prices = parts_.shop.Prices();
-  const Projection projection = Project(subscription, invoices, prices);
-  PurchaseFacts facts;
-  facts.id = id.str();
-  facts.customer = subscription.customer.str();
-  facts.email = customer.email;
-  facts.subscription = id.str();
-  facts.status = subscription.status.text;
-  facts.period_end = projection.period_end;
-  facts.cancel_at = projection.cancel_at.value_or(UnixMs());
-  // Newest first; those before were seen when they were new.
-  for (const stripe::Invoice& one : std::span(invoices).first(std::min(invoices.size(), kShown))) {
-    facts.invoices.push_back(RowOf(one));
-  }
-  MoneyBack back;
-  if (const stripe::Invoice* latest = LatestPaid(invoices)) {
-    facts.invoice_url = latest->hosted_invoice_url;
-    facts.invoice_pdf = latest->invoice_pdf;
-    if (facts.email.empty()) facts.email = latest->customer_email;
-    PTG_CO_TRY(const std::vector<stripe::InvoicePayment> payments,
-               co_await parts_.stripe.PaymentsOfInvoice(latest->id, by));
-    for (const stripe::InvoicePayment& one : payments) {
-      if (!one.payment_intent.empty()) facts.payments.push_back(one.payment_intent.str());
-    }
-    PTG_CO_TRY(back, co_await AskMoneyBack(facts.id, facts.payments, latest->amount_paid, by));
-    facts.refunds = back.refunds;
-  }
-  for (const ProjectedItem& item : projection.items) {
-    SoldItem sold;
-    sold.origin = "sub:" + facts.id + ":" + item.id.str();
-    sold.plan = item.plan;
-    sold.facts = FactsOf(projection, item, parts_.shop.grace);
-    sold.facts.refunded = back.refunded;
-    sold.facts.disputed = back.disputed;
-    facts.items.push_back(std::move(sold));
-  }
-  co_return facts;
-}
-
-Task<PurchaseFacts> Worker::AskTerm(stripe::CheckoutSession session, Deadline by) {
-  PurchaseFacts facts;
-  facts.id = session.id.str();
-  facts.customer = session.customer.str();
-  facts.email = session.email;
-  facts.status = session.payment_status.text;
-  const bool paid = session.payment_status.value == stripe::PaymentStatus::kPaid ||
-                    session.payment_status.value == stripe::PaymentStatus::kNoPaymentRequired;
-  if (session.mode.value != stripe::SessionMode::kPayment || !paid) co_return facts;
-  UnixMs paid_at = session.created;
-  if (!session.invoice.empty()) {
-    PTG_CO_TRY(const stripe::Invoice invoice,
-               co_await parts_.stripe.RetrieveInvoice(session.invoice, by));
-    paid_at = invoice.paid_at.value_or(paid_at);
-    facts.invoice_url = invoice.hosted_invoice_url;
-    facts.invoice_pdf = invoice.invoice_pdf;
-    facts.invoices.push_back(RowOf(invoice));
-  } else if (session.amount_total) {
-    license::InvoiceRow row;
-    row.id = facts.id;
-    row.status = session.payment_status.text;
-    row.currency = session.currency;
-    row.due = row.paid = session.amount_total->count();
-    row.created = session.created;
-    facts.invoices.push_back(std::move(row));
-  }
-  if (!session.payment_intent.empty()) facts.payments.push_back(session.payment_intent.str());
-  PTG_CO_TRY(const MoneyBack back,
-             co_await AskMoneyBack(facts.id, facts.payments,
-                                   session.amount_total.value_or(stripe::MinorUnits()), by));
-  facts.refunds = back.refunds;
-  const PlanMap prices = parts_.shop.Prices();
-  std::string plan(stripe::InMetadata(session.metadata, "plan"));
-  if (session.line_items && !session.line_items->empty()) {
-    const std::string* found = prices.Find(session.line_items->front());
-    plan = found != nullptr ? *found : "";
-  }
-  SoldItem sold;
-  sold.origin = "session:" + facts.id;
-  sold.plan = plan;
-  const SoldPlan* terms = parts_.shop.Find(plan);
-  sold.facts = FactsOfTerm(paid_at, terms == nullptr ? 0 : terms->days, parts_.shop.grace);
-  sold.facts.refunded = back.refunded;
-  sold.facts.disputed = back.disputed;
-  facts.items.push_back(std::move(sold));
-  co_return facts;
 }
 
 }  // namespace pontage::sales

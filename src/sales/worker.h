@@ -1,6 +1,6 @@
 #pragma once
 
-#include <atomic>
+#include <memory>
 #include <optional>
 #include <string>
 #include <vector>
@@ -9,7 +9,10 @@
 #include "base/time.h"
 #include "db/db.h"
 #include "io/task.h"
+#include "io/timer.h"
 #include "obs/metrics.h"
+#include "sales/event_reader.h"
+#include "sales/facts_reader.h"
 #include "sales/inbox.h"
 #include "sales/purchase.h"
 #include "sales/stripe_client.h"
@@ -30,12 +33,17 @@ class Worker {
     obs::Registry& metrics;
     const Clock& clock;
     Rng& rng;
+    // Of events and purchases, kept as long as one is at them: what a dead process had is soon
+    // another's.
+    Millis lease{15'000};
+    Millis keep_every{4'000};
   };
   explicit Worker(Parts parts);
 
   // Takes events until the loop ends; never fails by itself.
   Task<> Run();
-  // Deals with what is due now; how many events that were.
+  // Deals with what is due now, each purchase once for all that its events say; how many events
+  // that were.
   Task<size_t> RunOnce();
 
   // Looks at one purchase now ("sub_…", or "cs_…" of either mode): also what the success page does
@@ -44,28 +52,40 @@ class Worker {
   Task<Fulfilled> Look(std::string id, std::optional<FailedInvoice> failed, Deadline by);
 
  private:
-  Task<> Handle(const StoredEvent& stored, Deadline by);
-  void Raise(const std::string& purchase, const Fulfilled& done);
-  // The renewal that the event says has failed, for the mail.
-  Task<std::optional<FailedInvoice>> FailedBy(const stripe::Event& event, Deadline by);
-  // The purchases that an event is about; none: none of ours.
-  Task<std::vector<std::string>> SubjectsOf(const stripe::Event& event, Deadline by);
-  Task<std::vector<std::string>> OfInvoice(const stripe::Event& event, Deadline by);
-  Task<std::vector<std::string>> OfPayment(std::string payment, bool disputed, Deadline by);
-  Task<std::string> PaymentOf(const stripe::Event& event, Deadline by);
-  Task<PurchaseFacts> Ask(const std::string& id, Deadline by);
-  Task<PurchaseFacts> AskSubscription(const stripe::SubscriptionId& id, Deadline by);
-  Task<PurchaseFacts> AskTerm(stripe::CheckoutSession session, Deadline by);
-  struct MoneyBack {
-    bool refunded = false;
-    bool disputed = false;
-    std::vector<stripe::Refund> refunds;
+  // An event of a round, and what has become of it so far.
+  struct Told {
+    StoredEvent stored;
+    size_t open = 0;  // purchases of it that have still to be looked at
+    Result<> done;
+    bool closed = false;
   };
-  Task<MoneyBack> AskMoneyBack(const std::string& purchase, std::vector<std::string> payments,
-                               stripe::MinorUnits paid, Deadline by);
-  Task<> Close(const StoredEvent& stored, const Result<>& done);
+  struct Visit {
+    std::string purchase;
+    std::vector<FailedInvoice> failed;
+    std::vector<Told*> told;
+  };
+  struct Round {
+    std::vector<Told> told;
+    std::vector<Visit> visits;
+    size_t next = 0;
+    size_t lanes = 0;
+    Event done;
+  };
+  Task<> Take(Round& round);
+  Task<> Sort(Round& round);
+  Task<> WorkOff(std::shared_ptr<Round> round);
+  Task<> Go(Visit& visit);
+  Task<> LookFor(const Visit& visit);
+  Task<Fulfilled> LookAt(std::string id, std::optional<FailedInvoice> failed, Deadline by);
+  Task<> Close(Told& told);
+  // Until they are destroyed.
+  Task<> KeepRound(const Round& round);
+  Task<> KeepPurchaseOf(std::string id, std::string owner);
+  void Raise(const std::string& purchase, const Fulfilled& done);
 
   Parts parts_;
+  EventReader events_;
+  FactsReader facts_;
   std::string name_;  // of leases
   obs::Counter& done_;
   obs::Counter& failed_;

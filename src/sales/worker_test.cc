@@ -192,13 +192,16 @@ class WorkerTest : public ::testing::Test {
     options.per_second = 1'000'000;
     options.at_once = 1'000;
     stripe_ = *StripeClient::Make(std::move(options), Clock::System(), rng_);
-    worker_ = std::make_unique<Worker>(Worker::Parts{.stripe = *stripe_,
-                                                     .database = *database_,
-                                                     .shop = shop_,
-                                                     .fulfilment = fulfilment_,
-                                                     .metrics = metrics_,
-                                                     .clock = clock_,
-                                                     .rng = rng_});
+    worker_ = std::make_unique<Worker>(PartsOf());
+  }
+  Worker::Parts PartsOf() {
+    return {.stripe = *stripe_,
+            .database = *database_,
+            .shop = shop_,
+            .fulfilment = fulfilment_,
+            .metrics = metrics_,
+            .clock = clock_,
+            .rng = rng_};
   }
 
   ~WorkerTest() override { SetLogLevel(LogLevel::kInfo); }
@@ -337,6 +340,101 @@ class WorkerTest : public ::testing::Test {
   std::unique_ptr<StripeClient> stripe_;
   std::unique_ptr<Worker> worker_;
 };
+
+// What was asked of `path`, how often.
+size_t Asked(const pontage::testing::StripePeer& peer, std::string_view path) {
+  return static_cast<size_t>(
+      std::ranges::count_if(peer.calls, [path](const pontage::testing::StripePeer::Call& call) {
+        return std::string_view(call.target).starts_with(path);
+      }));
+}
+
+Sale SaleOf(std::string n) {
+  const int64_t start = Clock::System().Now().seconds() - 60;
+  return {.n = std::move(n), .start = start, .end = start + 30 * 86'400};
+}
+
+TEST_F(WorkerTest, AllThatIsToldOfAPurchaseIsOneLook) {
+  const Sale sale = SaleOf("1");
+  Serve(sale, kBurst.size() - 1);
+  for (size_t i = 0; i < kBurst.size(); ++i) ASSERT_TRUE(Deliver(sale, i));
+  EXPECT_EQ(Work(), kBurst.size());
+  EXPECT_EQ(Asked(peer_, "/v1/subscriptions/"), 1U);
+  EXPECT_EQ(Asked(peer_, "/v1/invoices?"), 1U);
+  EXPECT_EQ(Asked(peer_, "/v1/customers/"), 1U);
+  // The payment is of no purchase that is known by then: one question more.
+  EXPECT_LE(peer_.calls.size(), 8U);
+  EXPECT_EQ(BooksOf(sale), WantOf(sale));
+}
+
+TEST_F(WorkerTest, WhatALookFailedForIsTriedAgainForAllOfThem) {
+  const Sale sale = SaleOf("1");
+  Serve(sale, kBurst.size() - 1);
+  for (const size_t i : {0U, 4U, 5U}) ASSERT_TRUE(Deliver(sale, i));
+  peer_.faults.push_back({.status = 404});
+  EXPECT_EQ(Work(), 3U);
+  EXPECT_EQ(Asked(peer_, "/v1/subscriptions/"), 1U);
+  EXPECT_EQ(Work(), 0U) << "not at once";
+  clock_.shift += PauseAfter(1);
+  EXPECT_EQ(Work(), 3U);
+  EXPECT_EQ(Work(), 0U);
+  EXPECT_EQ(Asked(peer_, "/v1/subscriptions/"), 2U);
+}
+
+TEST_F(WorkerTest, TheRoundsOthersAreKeptWhileStripeIsSlow) {
+  const Sale sale = SaleOf("1");
+  Serve(sale, kBurst.size() - 1);
+  ASSERT_TRUE(Deliver(sale, 4));
+  Worker::Parts parts = PartsOf();
+  parts.lease = Millis(60);
+  parts.keep_every = Millis(15);
+  Worker slow(parts);
+  Worker other(parts);
+  peer_.faults.push_back({.late = Millis(400)});
+  std::optional<Result<size_t>> done;
+  const auto work = [&]() -> Task<> {
+    done.emplace(co_await slow.RunOnce());
+    co_return {};
+  };
+  loop_.Spawn(work(), "test.slow");
+  const auto look = [&]() -> Task<size_t> {
+    size_t taken = 0;
+    while (!done) {
+      PTG_CO_RUN(co_await Sleep(Millis(10)));
+      if (done) break;
+      PTG_CO_TRY(const size_t more, co_await other.RunOnce());
+      taken += more;
+    }
+    co_return taken;
+  };
+  EXPECT_EQ(loop_.RunUntilDone(look()).value_or(99), 0U);
+  EXPECT_EQ(done->value_or(0), 1U);
+  EXPECT_EQ(Asked(peer_, "/v1/subscriptions/"), 1U);
+}
+
+TEST_F(WorkerTest, WhatWasAskedBeforeSomebodyElseWroteIsNotWritten) {
+  const Sale sale = SaleOf("1");
+  Serve(sale, kBurst.size() - 1);
+  peer_.faults.push_back({.late = Millis(100)});
+  const auto steal = [&]() -> Task<> {
+    while (peer_.calls.empty()) PTG_CO_RUN(co_await Sleep(Millis(1)));
+    const UnixMs later = clock_.Now() + Millis(60'000);
+    const std::string id = sale.Id("sub");
+    const auto take = [id, later](db::Tx& tx) -> Result<> {
+      PTG_TRY(const bool ours, LeasePurchase(tx, id, "other", later, Millis(1)));
+      EXPECT_TRUE(ours);
+      return ReleasePurchase(tx, id, "other");
+    };
+    const Deadline by = Deadline::In(clock_, Millis(5'000));
+    co_return co_await database_->Write(take, by);
+  };
+  loop_.Spawn(steal(), "test.steal");
+  const Deadline by = Deadline::In(clock_, Millis(5'000));
+  const auto done = loop_.RunUntilDone(worker_->Look(sale.Id("sub"), std::nullopt, by));
+  ASSERT_FALSE(done.has_value());
+  EXPECT_EQ(done.error().code(), Code::kConflict);
+  EXPECT_THAT(BooksOf(sale), ::testing::Not(::testing::HasSubstr("license")));
+}
 
 // 500 of the 5,040 orders, or all of them with PTG_BURST=all.
 TEST_F(WorkerTest, EveryOrderOfThePurchasesEventsEndsInOneLicenseAndOneMail) {

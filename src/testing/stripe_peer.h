@@ -37,6 +37,7 @@ class StripePeer {
     bool hang_up = false;     // nothing is done, nothing answered
     bool lose_reply = false;  // it is done, and the answer is lost
     bool silent = false;      // for a minute
+    Millis late{0};           // before anything of the above
   };
 
   explicit StripePeer(Loop& loop)
@@ -141,19 +142,26 @@ class StripePeer {
     const auto header = [&head](std::string_view name) {
       return std::string(head.headers.Get(name).value_or(""));
     };
-    calls.push_back({head.method, head.target, std::move(bytes), header("idempotency-key"),
-                     header("stripe-version"), header("authorization"), header("content-type")});
+    const Call call{head.method,
+                    head.target,
+                    std::move(bytes),
+                    header("idempotency-key"),
+                    header("stripe-version"),
+                    header("authorization"),
+                    header("content-type")};
+    calls.push_back(call);
     Fault fault;
     if (!faults.empty()) {
       fault = std::move(faults.front());
       faults.pop_front();
     }
+    if (fault.late > Millis(0)) PTG_CO_RUN(co_await Sleep(fault.late));
     if (fault.silent) co_return co_await Sleep(Millis(60'000));
     if (fault.hang_up) {
       out.Abort();
       co_return {};
     }
-    const Answer answer = fault.status != 0 ? Answer{fault.status, fault.body} : Work(calls.back());
+    const Answer answer = fault.status != 0 ? Answer{fault.status, fault.body} : Work(call);
     if (fault.lose_reply) {
       out.Abort();
       co_return {};

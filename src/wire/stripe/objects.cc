@@ -107,6 +107,7 @@ Result<> ReadInvoicePayments(const JsonReader& r, Invoice& invoice) {
       PTG_TRY(InvoicePayment payment, ReadInvoicePayment(one));
       payments.push_back(std::move(payment));
     }
+    if (list.has_more) invoice.payments.reset();
     return {};
   }
   // Before basil: one payment at the most, on the invoice itself.

@@ -92,7 +92,7 @@ struct Invoice {
   MinorUnits total;
   std::vector<InvoiceLine> lines;
   bool more_lines = false;  // `lines` is only the first of them
-  // None: not part of this answer (they come expanded); ask for the invoice's payments.
+  // None: not part of this answer (they come expanded), or not all; ask for the invoice's payments.
   std::optional<std::vector<InvoicePayment>> payments;
   std::string number;
   std::string hosted_invoice_url;  // where it is paid; empty before it is finalized
