@@ -98,6 +98,12 @@ TEST_F(MailboxTest, TheListIsNewestFirstAndBounded) {
   const Json& newest = list.Find("data")->AsArray()->at(0);
   EXPECT_EQ(*newest.Find("to"), Json::Array({"a24@b.c"}));
   EXPECT_EQ(Text(newest, "text"), "eyJ.license\n<script>");
+  const Json last = list.Find("data")->AsArray()->back();
+  const Json rest = Read(Ask("GET", "/emails?limit=3&after=" + Text(last, "id")));
+  EXPECT_EQ(*rest.Find("data")->AsArray()->at(0).Find("to"), Json::Array({"a4@b.c"}));
+  EXPECT_EQ(rest.Find("data")->AsArray()->size(), 3u);
+  EXPECT_TRUE(*rest.Find("has_more")->AsBool());
+  EXPECT_EQ(Refusal(Ask("GET", "/emails?after=nothing")), "422 validation_error");
   const Json all = Read(Ask("GET", "/emails?limit=100"));
   EXPECT_EQ(all.Find("data")->AsArray()->size(), 25u);
   EXPECT_FALSE(*all.Find("has_more")->AsBool());

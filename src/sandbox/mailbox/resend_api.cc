@@ -124,14 +124,22 @@ Json WithBodies(Json summary, const MailboxMail& mail) {
   return summary;
 }
 
+// What stands behind `name`= in a query; empty without it.
+std::string_view ParameterOf(std::string_view query, std::string_view name) {
+  for (size_t at = 0; at < query.size(); ++at) {
+    std::string_view one = query.substr(at, query.find('&', at) - at);
+    at += one.size();
+    if (!one.starts_with(name) || !one.substr(name.size()).starts_with('=')) continue;
+    return one.substr(name.size() + 1);
+  }
+  return {};
+}
+
 size_t LimitOf(std::string_view query) {
   constexpr size_t kUsual = 20;
   constexpr size_t kMost = 100;
-  constexpr std::string_view kName = "limit=";
   size_t limit = kUsual;
-  const size_t at = query.starts_with(kName) ? 0 : query.find("&limit=");
-  if (at == std::string_view::npos) return limit;
-  const std::string_view digits = query.substr(query.find('=', at) + 1);
+  const std::string_view digits = ParameterOf(query, "limit");
   std::from_chars(digits.data(), digits.data() + digits.size(), limit);
   return std::clamp<size_t>(limit, 1, kMost);
 }
@@ -255,20 +263,29 @@ Answer Mailbox::Post(const net::RequestHead& head, std::string_view path, const 
   return answer;
 }
 
-// With the bodies, which Resend's own list leaves out: one call is all that a script needs.
+// With the bodies, which Resend's own list leaves out: one call is all that a script needs. `after`
+// is the last mail of the page before.
 Answer Mailbox::List(std::string_view query) const {
   const size_t limit = LimitOf(query);
+  auto mail = mails_.rbegin();
+  if (const std::string_view after = ParameterOf(query, "after"); !after.empty()) {
+    mail = std::find_if(mail, mails_.rend(), [&](const auto& one) { return one.id == after; });
+    if (mail == mails_.rend()) {
+      return ResendError(422, "validation_error", "The `after` email was not found");
+    }
+    ++mail;
+  }
   Json data = Json::Array();
   size_t shown = 0;
   size_t bytes = 0;
-  for (auto mail = mails_.rbegin(); mail != mails_.rend() && shown < limit; ++mail, ++shown) {
+  for (; mail != mails_.rend() && shown < limit; ++mail, ++shown) {
     bytes += mail->text.size() + mail->html.size();
     if (bytes > kMaxMailboxBody && shown > 0) break;
     data.Push(WithBodies(Summary(*mail), *mail));
   }
   Answer answer;
   answer.body = codec::ToString(Json::Object(
-      {{"object", "list"}, {"has_more", mails_.size() > shown}, {"data", std::move(data)}}));
+      {{"object", "list"}, {"has_more", mail != mails_.rend()}, {"data", std::move(data)}}));
   return answer;
 }
 

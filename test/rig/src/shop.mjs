@@ -112,8 +112,12 @@ ${sections}
       fetch(`${base}/webhooks/stripe`, { method: "POST", headers: header === undefined ? {} : { "stripe-signature": header }, body }),
     // What came to `email`, whichever way.
     async mailsTo(email) {
-      const { data } = await (await fetch(`${sandbox.mailbox}/emails?limit=100`, { headers: kMailHeaders })).json();
-      return data.filter((one) => one.to.includes(email));
+      const all = [];
+      for (let page = { has_more: true }; page.has_more; all.push(...page.data)) {
+        const after = all.length ? `&after=${all.at(-1).id}` : "";
+        page = await (await fetch(`${sandbox.mailbox}/emails?limit=100${after}`, { headers: kMailHeaders })).json();
+      }
+      return all.filter((one) => one.to.includes(email));
     },
     mail: async (id) => (await fetch(`${sandbox.mailbox}/emails/${id}`, { headers: kMailHeaders })).json(),
     mailbox: async (knob, json) => {
