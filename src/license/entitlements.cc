@@ -20,30 +20,29 @@ int32_t Clamped(int64_t generation) {
 
 }  // namespace
 
-Entitlements::Entitlements() : base_(std::make_shared<const Table>()), plans_{""} {}
+Entitlements::Entitlements()
+    : base_(std::make_shared<const Table>()),
+      recent_(std::make_shared<const Table>()),
+      plans_{""} {}
 
-size_t Entitlements::KeyHash::operator()(const Key& key) const {
-  // The random end of an id made by us; any part of a digest.
-  uint64_t word = 0;
-  std::memcpy(&word, key.data() + 8, sizeof word);
-  return word;
-}
-
-Entitlements::Table::Table(const Table& before, const Words& after) {
+Entitlements::Table::Table(const Table& before, std::span<const Slot> after) {
   const size_t most = before.size_ + after.size();
   slots_.resize(most + most / 3 + 1);
-  for (const auto& [key, word] : after) Put(key, word);
-  for (const Slot& slot : before.slots_) {
-    if (slot.word.generation != kFree && Find(slot.key) == nullptr) Put(slot.key, slot.word);
+  for (const std::span<const Slot> all : {before.slots(), after}) {
+    for (const Slot& slot : all) {
+      if (slot.word.generation != kFree) Put(slot);
+    }
   }
 }
 
 size_t Entitlements::Table::PlaceOf(const Key& key) const {
-  // Ids have a few bits at the front of their random end that are always the same; and it is the
-  // front that says the place.
+  // The random end of an id made by us; any part of a digest. Ids have a few bits at its front that
+  // are always the same, and it is the front that says the place.
+  uint64_t word = 0;
+  std::memcpy(&word, key.data() + 8, sizeof word);
   constexpr uint64_t kSpread = 0x9E37'79B9'7F4A'7C15;
   __extension__ using Wide = unsigned __int128;
-  return static_cast<size_t>((static_cast<Wide>(KeyHash()(key) * kSpread) * slots_.size()) >> 64);
+  return static_cast<size_t>((static_cast<Wide>(word * kSpread) * slots_.size()) >> 64);
 }
 
 const Entitlements::Word* Entitlements::Table::Find(const Key& key) const {
@@ -56,11 +55,13 @@ const Entitlements::Word* Entitlements::Table::Find(const Key& key) const {
   }
 }
 
-void Entitlements::Table::Put(const Key& key, const Word& word) {
-  size_t at = PlaceOf(key);
-  while (slots_[at].word.generation != kFree) at = at + 1 == slots_.size() ? 0 : at + 1;
-  slots_[at] = {.key = key, .word = word};
-  ++size_;
+void Entitlements::Table::Put(const Slot& one) {
+  size_t at = PlaceOf(one.key);
+  while (slots_[at].word.generation != kFree && slots_[at].key != one.key) {
+    at = at + 1 == slots_.size() ? 0 : at + 1;
+  }
+  if (slots_[at].word.generation == kFree) ++size_;
+  slots_[at] = one;
 }
 
 Entitlements::Key Entitlements::KeyOf(std::string_view id) {
@@ -86,8 +87,8 @@ uint16_t Entitlements::PlanOf(const std::string& plan) {
 std::optional<Entitlement> Entitlements::Find(std::string_view id) const {
   if (size() == 0) return std::nullopt;
   const Key key = KeyOf(id);
-  const auto recent = recent_.find(key);
-  const Word* const word = recent != recent_.end() ? &recent->second : base_->Find(key);
+  const Word* word = recent_->Find(key);
+  if (word == nullptr) word = base_->Find(key);
   if (word == nullptr) return std::nullopt;
   return Entitlement{.status = word->status,
                      .expires = UnixMs(word->expires_ms),
@@ -97,17 +98,21 @@ std::optional<Entitlement> Entitlements::Find(std::string_view id) const {
 
 std::shared_ptr<const Entitlements> Entitlements::With(std::span<const FeedEntry> entries) const {
   auto next = std::make_shared<Entitlements>(*this);
+  std::vector<Slot> news;
+  news.reserve(entries.size());
   for (const FeedEntry& entry : entries) {
-    next->recent_[KeyOf(entry.license)] = {.expires_ms = entry.word.expires.ms(),
-                                           .generation = Clamped(entry.word.generation),
-                                           .plan = next->PlanOf(entry.word.plan),
-                                           .status = entry.word.status};
+    news.push_back({.key = KeyOf(entry.license),
+                    .word = {.expires_ms = entry.word.expires.ms(),
+                             .generation = Clamped(entry.word.generation),
+                             .plan = next->PlanOf(entry.word.plan),
+                             .status = entry.word.status}});
     next->seq_ = entry.seq;
     next->hash_ = entry.hash;
   }
-  if (next->recent_.size() > kRecent) {
-    next->base_ = std::make_shared<const Table>(*next->base_, next->recent_);
-    next->recent_ = Words();
+  next->recent_ = std::make_shared<const Table>(*recent_, news);
+  if (next->recent_->size() > kRecent) {
+    next->base_ = std::make_shared<const Table>(*base_, next->recent_->slots());
+    next->recent_ = std::make_shared<const Table>();
   }
   return next;
 }

@@ -7,7 +7,6 @@
 #include <span>
 #include <string>
 #include <string_view>
-#include <unordered_map>
 #include <vector>
 
 #include "license/decision.h"
@@ -28,41 +27,39 @@ class Entitlements {
   // The last line that it has: where the feed goes on, and what the next is bound to.
   int64_t seq() const { return seq_; }
   const std::string& hash() const { return hash_; }
-  size_t size() const { return base_->size() + recent_.size(); }
+  size_t size() const { return base_->size() + recent_->size(); }
 
  private:
   // 128 bits of a license's id: those it is made of, or of its digest.
   using Key = std::array<uint8_t, 16>;
-  struct KeyHash {
-    size_t operator()(const Key& key) const;
-  };
   struct Word {
     int64_t expires_ms = 0;
     int32_t generation = 0;
     uint16_t plan = 0;  // in plans_
     Status status = Status::kActive;
   };
-  using Words = std::unordered_map<Key, Word, KeyHash>;
+  struct Slot {
+    Key key{};
+    Word word{.generation = kFree};
+  };
+  // No license has it.
+  static constexpr int32_t kFree = -1;
 
   // Many words in one piece of memory: 43 bytes for each license. Made once and then only read.
   class Table {
    public:
     Table() = default;
-    // Those of `before` and of `after`, of which the latter counts where both have one.
-    Table(const Table& before, const Words& after);
+    // Those of `before` and of `after`, of which the latter counts where both have one, and of
+    // several in `after` the last; free ones count for nothing.
+    Table(const Table& before, std::span<const Slot> after);
     // Null: there is none.
     const Word* Find(const Key& key) const;
     size_t size() const { return size_; }
+    std::span<const Slot> slots() const { return slots_; }
 
    private:
-    struct Slot {
-      Key key{};
-      Word word{.generation = kFree};
-    };
-    // No license has it.
-    static constexpr int32_t kFree = -1;
     size_t PlaceOf(const Key& key) const;
-    void Put(const Key& key, const Word& word);
+    void Put(const Slot& one);
 
     std::vector<Slot> slots_;  // a quarter of them free, each word behind its place
     size_t size_ = 0;
@@ -77,7 +74,7 @@ class Entitlements {
   static constexpr size_t kMostPlans = 10'000;
 
   std::shared_ptr<const Table> base_;
-  Words recent_;
+  std::shared_ptr<const Table> recent_;
   std::vector<std::string> plans_;
   int64_t seq_ = 0;
   std::string hash_;
