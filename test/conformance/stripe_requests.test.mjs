@@ -6,6 +6,7 @@ import fs from "node:fs";
 import http from "node:http";
 import os from "node:os";
 import path from "node:path";
+import { DatabaseSync } from "node:sqlite";
 import { after, before, test } from "node:test";
 import Stripe from "stripe";
 import { run } from "../rig/src/pontage.mjs";
@@ -41,6 +42,8 @@ const kCalls = {
   "GET /v1/invoices": [(s, p) => s.invoices.list(p), "Stripe.InvoiceListParams"],
   "GET /v1/invoices/:id": [(s, p, id) => s.invoices.retrieve(id, p), "Stripe.InvoiceRetrieveParams"],
   "GET /v1/invoices/:id/lines": [(s, p, id) => s.invoices.listLineItems(id, p), "Stripe.InvoiceListLineItemsParams"],
+  "GET /v1/invoice_payments/:id": [(s, p, id) => s.invoicePayments.retrieve(id, p), "Stripe.InvoicePaymentRetrieveParams"],
+  "GET /v1/charges/:id": [(s, p, id) => s.charges.retrieve(id, p), "Stripe.ChargeRetrieveParams"],
   "GET /v1/invoice_payments": [(s, p) => s.invoicePayments.list(p), "Stripe.InvoicePaymentListParams"],
   "GET /v1/refunds": [(s, p) => s.refunds.list(p), "Stripe.RefundListParams"],
   "GET /v1/refunds/:id": [(s, p, id) => s.refunds.retrieve(id, p), "Stripe.RefundRetrieveParams"],
@@ -119,7 +122,16 @@ async function sell() {
     const { license, session } = await shop.buy("pro", "ann+1@example.com");
     await shop.buy("week", "bob@example.com");
     assert.equal((await shop.post("/billing/portal", { license })).status, 200);
+    // Of a payment that the books do not know Stripe is asked what it was for.
+    await until("every event is dealt with", async () => {
+      const { deliveries_waiting } = await (await fetch(`${sandbox.stripe}/_test/state`)).json();
+      return deliveries_waiting === 0 && shop.rows("SELECT count(*) AS n FROM stripe_event WHERE state = 'new'")[0].n === 0;
+    });
+    const books = new DatabaseSync(path.join(shop.dir, "pontage.db"), { timeout: 5_000 });
+    books.exec("DELETE FROM purchase_payment");
+    books.close();
     await shop.api("POST", "/v1/refunds", { payment_intent: await shop.paymentOf(session), amount: "5" });
+    await until("it was asked", () => door.calls.some((call) => kindOf(call) === "GET /v1/invoice_payments"));
     await shop.action("dispute", { subscription: await shop.subscriptionOf(session) });
     await until("suspended", async () => (await shop.get("/v1/a", license)).status === 401);
     // A thin event, of which everything has to be asked.
