@@ -52,8 +52,11 @@ Html Verbs(const Viewer& viewer, const LicenseWhole& whole,
     html << Folded("Extend",
                    OrderForm(viewer, {.action = to("extend"), .button = "Extend"}, extend));
     Html reissue;
-    reissue << "<p>A new license is written; the one before stops.</p>" << MailBox(license)
-            << ReasonField(true);
+    reissue << "<p>A new license is written; the one before stops.</p><label>It stops "
+               "<select name=\"overlap\"><option value=\"\">at once</option><option "
+               "value=\"1h\">in an hour</option><option value=\"24h\">in a day</option><option "
+               "value=\"168h\">in a week</option></select></label>"
+            << MailBox(license) << ReasonField(true);
     html << Folded("Reissue",
                    OrderForm(viewer, {.action = to("reissue"), .button = "Reissue"}, reissue));
   }

@@ -480,11 +480,12 @@ Task<Answer> OperatorApi::Revoke(Call call) {
 }
 
 Task<Answer> OperatorApi::Reissue(Call call) {
-  PTG_CO_RUN(call.Knows({"reason", "mail"}));
-  PTG_CO_TRY(std::string reason, call.Text("reason"));
-  PTG_CO_TRY(const bool mail, call.Bool("mail", true));
-  co_return co_await AnswerOf(
-      parts_.verbs.Reissue(call.who(), call.id, std::move(reason), mail, call.by));
+  PTG_CO_RUN(call.Knows({"reason", "mail", "overlap"}));
+  ReissueAsk ask;
+  PTG_CO_TRY(ask.reason, call.Text("reason"));
+  PTG_CO_TRY(ask.mail, call.Bool("mail", true));
+  PTG_CO_TRY(ask.overlap, call.Text("overlap"));
+  co_return co_await AnswerOf(parts_.verbs.Reissue(call.who(), call.id, std::move(ask), call.by));
 }
 
 Task<Answer> OperatorApi::Extend(Call call) {

@@ -163,6 +163,20 @@ Task<Done> Verbs::Order(Who who, Plan plan, Deadline by) {
   co_return co_await Finish(std::move(ordered.command), ordered.again, by);
 }
 
+Task<> Verbs::TellLogin(std::string actor, std::string client, Deadline by) {
+  ledger::AuditEntry entry;
+  entry.actor = actor;
+  entry.verb = "console.login";
+  entry.subject = actor;
+  entry.after = codec::ToString(Json::Object({{"client", client}}));
+  const UnixMs now = parts_.clock.Now();
+  const auto write = [&](db::Tx& tx) -> Result<> {
+    PTG_RUN(ledger::AppendAudit(tx, entry, now));
+    return {};
+  };
+  co_return co_await parts_.sales.Write(write, by);
+}
+
 Task<Done> Verbs::Finish(Command command, bool again, Deadline by) {
   const Deadline until = std::min(Deadline::In(parts_.clock, parts_.wait), by,
                                   [](auto a, auto b) { return a.at() < b.at(); });
@@ -211,15 +225,16 @@ Task<Done> Verbs::Issue(Who who, IssueAsk ask, Deadline by) {
   co_return co_await Order(std::move(who), std::move(plan), by);
 }
 
-Task<Done> Verbs::Reissue(Who who, std::string license, std::string reason, bool mail,
-                          Deadline by) {
-  PTG_CO_RUN(CheckReason(reason, false));
+Task<Done> Verbs::Reissue(Who who, std::string license, ReissueAsk ask, Deadline by) {
+  PTG_CO_RUN(CheckReason(ask.reason, false));
+  PTG_CO_TRY(const Millis overlap, license::ParseOverlap(ask.overlap));
   Plan plan;
   plan.verb = "license.reissue";
   plan.subject = license;
-  plan.asked = Json::Object({{"license", license}, {"mail", mail}});
+  plan.asked = Json::Object(
+      {{"license", license}, {"mail", ask.mail}, {"overlap_s", overlap.count() / 1'000}});
   plan.payload = plan.asked;
-  plan.reason = std::move(reason);
+  plan.reason = std::move(ask.reason);
   plan.check = [license](db::Tx& tx, Command&, std::string&, UnixMs) {
     return MustNotBeRevoked(tx, license);
   };

@@ -44,6 +44,11 @@ struct IssueAsk {
   std::string reason = {};
   bool mail = true;  // the license to `email`, if there is one
 };
+struct ReissueAsk {
+  std::string reason = {};
+  bool mail = true;          // to its customer, if there is an address
+  std::string overlap = {};  // that the text before stays good for, "24h"; empty: it ends at once
+};
 struct RefundAsk {
   std::optional<int64_t> amount;  // in the smallest unit of its currency; none: all that is left
   std::string reason;
@@ -75,8 +80,10 @@ class Verbs {
   explicit Verbs(Parts parts) : parts_(parts) {}
 
   Task<Done> Issue(Who who, IssueAsk ask, Deadline by);
-  // A new text for the license; the one before stops.
-  Task<Done> Reissue(Who who, std::string license, std::string reason, bool mail, Deadline by);
+  // That somebody has logged in with the key `actor`, for the audit.
+  Task<> TellLogin(std::string actor, std::string client, Deadline by);
+  // A new text for the license; the one before stops, at once or some time later.
+  Task<Done> Reissue(Who who, std::string license, ReissueAsk ask, Deadline by);
   Task<Done> Revoke(Who who, std::string license, std::string reason, Deadline by);
   // Stands `days` longer than it does now (or, if it is over, from now on), whatever is paid. Does
   // not open what is revoked or suspended.

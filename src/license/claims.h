@@ -30,7 +30,7 @@ struct Claims {
   std::string tier;
   Limits limits;
   std::string subscription;  // "sub_…"; empty: none
-  int64_t generation = 1;    // a reissued license has a higher one, and the older are dead
+  int64_t generation = 1;    // a reissued license has a higher one, and the older end
   UnixMs issued;
   UnixMs not_before;
   UnixMs expires;

@@ -27,6 +27,8 @@ struct Entitlement {
   UnixMs expires;
   int64_t generation = 1;
   std::string plan;  // which may have changed since; empty: as issued
+  // Until when the text of the generation before opens, too; 0: it ended with it.
+  UnixMs old_until{};
 
   friend bool operator==(const Entitlement&, const Entitlement&) = default;
 };

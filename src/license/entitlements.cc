@@ -90,10 +90,15 @@ std::optional<Entitlement> Entitlements::Find(std::string_view id) const {
   const Word* word = recent_->Find(key);
   if (word == nullptr) word = base_->Find(key);
   if (word == nullptr) return std::nullopt;
-  return Entitlement{.status = word->status,
-                     .expires = UnixMs(word->expires_ms),
-                     .generation = word->generation,
-                     .plan = plans_[word->plan]};
+  Entitlement out{.status = word->status,
+                  .expires = UnixMs(word->expires_ms),
+                  .generation = word->generation,
+                  .plan = plans_[word->plan]};
+  if (word->generation > 1 && !old_until_.empty()) {
+    const auto old = old_until_.find(key);
+    if (old != old_until_.end()) out.old_until = old->second;
+  }
+  return out;
 }
 
 std::shared_ptr<const Entitlements> Entitlements::With(std::span<const FeedEntry> entries) const {
@@ -101,7 +106,13 @@ std::shared_ptr<const Entitlements> Entitlements::With(std::span<const FeedEntry
   std::vector<Slot> news;
   news.reserve(entries.size());
   for (const FeedEntry& entry : entries) {
-    news.push_back({.key = KeyOf(entry.license),
+    const Key key = KeyOf(entry.license);
+    if (entry.word.old_until > UnixMs()) {
+      next->old_until_[key] = entry.word.old_until;
+    } else {
+      next->old_until_.erase(key);
+    }
+    news.push_back({.key = key,
                     .word = {.expires_ms = entry.word.expires.ms(),
                              .generation = Clamped(entry.word.generation),
                              .plan = next->PlanOf(entry.word.plan),

@@ -2,6 +2,7 @@
 
 #include <array>
 #include <cstdint>
+#include <map>
 #include <memory>
 #include <optional>
 #include <span>
@@ -76,6 +77,8 @@ class Entitlements {
   std::shared_ptr<const Table> base_;
   std::shared_ptr<const Table> recent_;
   std::vector<std::string> plans_;
+  // Of the few licenses whose text before is still good, or was until lately.
+  std::map<Key, UnixMs> old_until_;
   int64_t seq_ = 0;
   std::string hash_;
 };

@@ -18,9 +18,11 @@ void SetStatusWord(FeedEntry& entry, std::string_view word) {
 
 std::string FeedHash(std::string_view before, const FeedEntry& entry) {
   using codec::Json;
-  const Json line = Json::Array({Json(before), Json(entry.seq), Json(entry.license),
-                                 Json(StatusWord(entry)), Json(entry.word.expires.seconds()),
-                                 Json(entry.word.plan), Json(entry.word.generation)});
+  Json line = Json::Array({Json(before), Json(entry.seq), Json(entry.license),
+                           Json(StatusWord(entry)), Json(entry.word.expires.seconds()),
+                           Json(entry.word.plan), Json(entry.word.generation)});
+  // Lines without are what they always were.
+  if (entry.word.old_until > UnixMs()) line.Push(entry.word.old_until.seconds());
   const crypto::Hash32 digest = crypto::Sha256(codec::AsBytes(codec::ToString(line)));
   return codec::ToHex(digest);
 }

@@ -9,12 +9,14 @@ using codec::Json;
 using codec::JsonReader;
 
 Json LineOf(const FeedEntry& entry) {
-  return Json::Object({{"seq", entry.seq},
-                       {"lic", entry.license},
-                       {"st", StatusWord(entry)},
-                       {"exp", entry.word.expires.seconds()},
-                       {"plan", entry.word.plan},
-                       {"gen", entry.word.generation}});
+  Json line = Json::Object({{"seq", entry.seq},
+                            {"lic", entry.license},
+                            {"st", StatusWord(entry)},
+                            {"exp", entry.word.expires.seconds()},
+                            {"plan", entry.word.plan},
+                            {"gen", entry.word.generation}});
+  if (entry.word.old_until > UnixMs()) line.Set("old", entry.word.old_until.seconds());
+  return line;
 }
 
 Result<FeedEntry> ReadLine(const JsonReader& r) {
@@ -25,6 +27,8 @@ Result<FeedEntry> ReadLine(const JsonReader& r) {
   PTG_TRY(const int64_t expires, r.Int("exp"));
   PTG_TRY(const std::string_view plan, r.String("plan"));
   PTG_TRY(entry.word.generation, r.Int("gen"));
+  PTG_TRY(const std::optional<int64_t> old_until, r.MaybeInt("old"));
+  entry.word.old_until = UnixMs::FromSeconds(old_until.value_or(0));
   SetStatusWord(entry, status);
   entry.license = license;
   entry.word.expires = UnixMs::FromSeconds(expires);

@@ -9,15 +9,16 @@ namespace {
 
 constexpr db::Statement kLastLine{"license_feed.last",
                                   "SELECT seq, hash FROM license_feed ORDER BY seq DESC LIMIT 1"};
-constexpr db::Statement kRead{
-    "license_feed.read",
-    "SELECT seq, license, status, expires_ms, plan, generation, hash FROM license_feed"
-    " WHERE seq > $1 ORDER BY seq LIMIT $2"};
+constexpr db::Statement kRead{"license_feed.read",
+                              "SELECT seq, license, status, expires_ms, plan, generation, hash, "
+                              "old_until_ms FROM license_feed"
+                              " WHERE seq > $1 ORDER BY seq LIMIT $2"};
 
 // The last line of each license: what all before it come to.
 constexpr db::Statement kSnapshot{
     "license_feed.snapshot",
-    "SELECT seq, license, status, expires_ms, plan, generation, hash FROM license_feed AS f"
+    "SELECT seq, license, status, expires_ms, plan, generation, hash, old_until_ms"
+    " FROM license_feed AS f"
     " WHERE seq <= $1 AND seq ="
     " (SELECT MAX(seq) FROM license_feed AS g WHERE g.license = f.license AND g.seq <= $1)"
     " ORDER BY seq LIMIT $2"};
@@ -34,24 +35,26 @@ constexpr db::Statement kAdvance{"entitlement.advance",
                                  " WHERE issuer = $1 AND seq = $2"};
 constexpr db::Statement kWord{
     "entitlement.word",
-    "INSERT INTO entitlement (license, seq, status, expires_ms, plan, generation)"
-    " VALUES ($1, $2, $3, $4, $5, $6) ON CONFLICT (license) DO UPDATE SET seq = excluded.seq,"
+    "INSERT INTO entitlement (license, seq, status, expires_ms, plan, generation, old_until_ms)"
+    " VALUES ($1, $2, $3, $4, $5, $6, $7) ON CONFLICT (license) DO UPDATE SET seq = excluded.seq,"
     " status = excluded.status, expires_ms = excluded.expires_ms, plan = excluded.plan,"
-    " generation = excluded.generation"};
+    " generation = excluded.generation, old_until_ms = excluded.old_until_ms"};
 constexpr db::Statement kCopied{
     "entitlement.read",
-    "SELECT seq, license, status, expires_ms, plan, generation, '' FROM entitlement"
+    "SELECT seq, license, status, expires_ms, plan, generation, '', old_until_ms FROM entitlement"
     " WHERE seq > $1 ORDER BY seq LIMIT $2"};
 
 std::vector<FeedEntry> EntriesOf(const db::Rows& rows) {
   std::vector<FeedEntry> out;
   out.reserve(rows.size());
   for (const db::Row& row : rows) {
-    FeedEntry entry{
-        .seq = row.Int(0),
-        .license = row.Text(1),
-        .word = {.expires = UnixMs(row.Int(3)), .generation = row.Int(5), .plan = row.Text(4)},
-        .hash = row.Text(6)};
+    FeedEntry entry{.seq = row.Int(0),
+                    .license = row.Text(1),
+                    .word = {.expires = UnixMs(row.Int(3)),
+                             .generation = row.Int(5),
+                             .plan = row.Text(4),
+                             .old_until = UnixMs(row.Int(7))},
+                    .hash = row.Text(6)};
     SetStatusWord(entry, row.Text(2));
     out.push_back(std::move(entry));
   }
@@ -115,7 +118,8 @@ Result<> WriteFeedCopy(db::Tx& tx, const FeedHead& have, const FeedDocument& nex
   if (moved.changed == 0) return Fail(Code::kConflict, "another process has come further");
   for (const FeedEntry& entry : next.entries) {
     PTG_RUN(tx.Run(kWord, entry.license, entry.seq, std::string(StatusWord(entry)),
-                   entry.word.expires.ms(), entry.word.plan, entry.word.generation));
+                   entry.word.expires.ms(), entry.word.plan, entry.word.generation,
+                   entry.word.old_until.ms()));
   }
   return {};
 }

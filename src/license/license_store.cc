@@ -13,13 +13,13 @@ using codec::Json;
 #define PTG_LICENSE_COLUMNS                                                                    \
   "id, origin, customer, email, plan, products, tier, monthly, rpm, subscription, generation," \
   " status, revoked_by, reason, paid_through_ms, expires_ms, issued_ms, signed_until_ms,"      \
-  " created_ms, updated_ms, extended_ms"
+  " created_ms, updated_ms, extended_ms, old_until_ms"
 
 constexpr db::Statement kInsert{
     "license.insert",
     "INSERT INTO license (" PTG_LICENSE_COLUMNS
     ") VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12, $13, $14, $15, $16, $17, $18,"
-    " $19, $20, $21) ON CONFLICT (origin) DO NOTHING"};
+    " $19, $20, $21, $22) ON CONFLICT (origin) DO NOTHING"};
 constexpr db::Statement kById{"license.by_id",
                               "SELECT " PTG_LICENSE_COLUMNS " FROM license WHERE id = $1"};
 constexpr db::Statement kByOrigin{"license.by_origin",
@@ -41,12 +41,13 @@ constexpr db::Statement kUpdate{
     " monthly = $7, rpm = $8, subscription = $9, generation = $10, status = $11, revoked_by = $12,"
     " reason = $13, paid_through_ms = $14, expires_ms = $15, issued_ms = $16, signed_until_ms = "
     "$17,"
-    " updated_ms = $18, extended_ms = CASE WHEN $19 > extended_ms THEN $19 ELSE extended_ms END"
+    " updated_ms = $18, old_until_ms = $20, extended_ms = CASE WHEN $19 > extended_ms THEN $19 "
+    "ELSE extended_ms END"
     " WHERE id = $1 AND (revoked_by <> 'operator' OR $12 = 'operator')"};
 constexpr db::Statement kAppend{
     "license_feed.append",
-    "INSERT INTO license_feed (seq, license, status, expires_ms, plan, generation, at_ms, hash)"
-    " VALUES ($1, $2, $3, $4, $5, $6, $7, $8) ON CONFLICT (seq) DO NOTHING"};
+    "INSERT INTO license_feed (seq, license, status, expires_ms, plan, generation, at_ms, hash,"
+    " old_until_ms) VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9) ON CONFLICT (seq) DO NOTHING"};
 std::string ProductsText(const std::vector<std::string>& products) {
   Json list = Json::Array();
   for (const std::string& product : products) list.Push(product);
@@ -86,6 +87,7 @@ License FromRow(const db::Row& row) {
   out.created = UnixMs(row.Int(18));
   out.updated = UnixMs(row.Int(19));
   out.extended = UnixMs(row.Int(20));
+  out.old_until = UnixMs(row.Int(21));
   return out;
 }
 
@@ -93,7 +95,8 @@ Entitlement WordOf(const License& license) {
   return {.status = license.status,
           .expires = license.expires,
           .generation = license.generation,
-          .plan = license.plan};
+          .plan = license.plan,
+          .old_until = license.old_until};
 }
 
 // Of two that append at once the second waits for the first, finds the number taken and takes the
@@ -108,7 +111,7 @@ Result<> AppendToFeed(db::Tx& tx, const License& license, UnixMs now) {
     PTG_TRY(const db::Rows added,
             tx.Run(kAppend, entry.seq, entry.license, std::string(ToString(entry.word.status)),
                    entry.word.expires.ms(), entry.word.plan, entry.word.generation, now.ms(),
-                   entry.hash));
+                   entry.hash, entry.word.old_until.ms()));
     if (added.changed > 0) return {};
   }
   return Fail(Code::kConflict, "too many write to the feed at once");
@@ -136,6 +139,7 @@ Json ToJson(const License& l, UnixMs now) {
                             {"paid_through", l.paid_through.Rfc3339()},
                             {"expires_at", l.expires.Rfc3339()},
                             {"issued_at", l.issued.Rfc3339()}});
+  if (l.old_until > now) json.Set("old_until", l.old_until.Rfc3339());
   if (l.extended > UnixMs()) json.Set("extended_until", l.extended.Rfc3339());
   if (!l.revoked_by.empty()) json.Set("revoked_by", l.revoked_by);
   if (!l.reason.empty()) json.Set("reason", l.reason);
@@ -147,6 +151,23 @@ std::string AuditText(const License& l) {
                                        {"plan", l.plan},
                                        {"expires_at", l.expires.Rfc3339()},
                                        {"generation", l.generation}}));
+}
+
+Result<Millis> ParseOverlap(std::string_view text) {
+  if (text.empty()) return Millis(0);
+  const Result<Millis> overlap = ParseDuration(text);
+  if (overlap && *overlap >= Millis(0) && *overlap <= kMostOverlap) return overlap;
+  return Fail(Error(Code::kBadRequest, "no time that an old license may stay good for")
+                  .At("/overlap")
+                  .Want("\"24h\", up to \"720h\""));
+}
+
+void Replace(License& license, UnixMs now, Millis overlap) {
+  ++license.generation;
+  license.issued = UnixMs::FromSeconds(now.seconds());
+  license.signed_until = UnixMs::FromSeconds(license.expires.seconds());
+  const UnixMs until = UnixMs::FromSeconds((now + overlap).seconds());
+  license.old_until = overlap > Millis(0) ? until : UnixMs();
 }
 
 Claims ClaimsOf(const License& license, std::string_view issuer) {
@@ -172,7 +193,7 @@ Result<bool> InsertLicense(db::Tx& tx, const License& l, UnixMs now) {
                  l.tier, l.limits.monthly, l.limits.rpm, l.subscription, l.generation,
                  std::string(ToString(l.status)), l.revoked_by, l.reason, l.paid_through.ms(),
                  l.expires.ms(), l.issued.ms(), l.signed_until.ms(), now.ms(), now.ms(),
-                 l.extended.ms()));
+                 l.extended.ms(), l.old_until.ms()));
   if (rows.changed == 0) return false;
   // What its own token says needs no line: a million licenses as they were issued cost no gateway
   // anything.
@@ -220,7 +241,8 @@ Result<bool> UpdateLicense(db::Tx& tx, const License& l, UnixMs now) {
           tx.Run(kUpdate, l.id, l.customer, l.email, l.plan, ProductsText(l.products), l.tier,
                  l.limits.monthly, l.limits.rpm, l.subscription, l.generation,
                  std::string(ToString(l.status)), l.revoked_by, l.reason, l.paid_through.ms(),
-                 l.expires.ms(), l.issued.ms(), l.signed_until.ms(), now.ms(), l.extended.ms()));
+                 l.expires.ms(), l.issued.ms(), l.signed_until.ms(), now.ms(), l.extended.ms(),
+                 l.old_until.ms()));
   if (rows.changed == 0) return false;
   if (WordOf(*before) != WordOf(l)) PTG_RUN(AppendToFeed(tx, l, now));
   return true;

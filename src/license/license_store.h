@@ -39,7 +39,8 @@ struct License {
   UnixMs signed_until;  // its exp
   UnixMs created;
   UnixMs updated;
-  UnixMs extended;  // until when it stands by the operator's word; 0: he said nothing
+  UnixMs extended;   // until when it stands by the operator's word; 0: he said nothing
+  UnixMs old_until;  // when the text before the one in force ends; 0: it has
 };
 
 // The status as of now: that its time has come is written down by nobody.
@@ -50,6 +51,13 @@ Status StatusAt(const License& license, UnixMs now);
 codec::Json ToJson(const License& license, UnixMs now);
 // What of it matters, short, as the audit keeps it: status, plan, end, generation.
 std::string AuditText(const License& license);
+
+// A new text for it from now on; the one before opens for `overlap` longer, and the one before that
+// no more. Both count as one: what they use is counted by the license's id.
+void Replace(License& license, UnixMs now, Millis overlap);
+inline constexpr Millis kMostOverlap{30 * 86'400'000LL};
+// "24h", up to kMostOverlap; empty: none. kBadRequest otherwise.
+Result<Millis> ParseOverlap(std::string_view text);
 
 // The claims of the token in force.
 Claims ClaimsOf(const License& license, std::string_view issuer);
@@ -78,8 +86,8 @@ Result<std::vector<License>> ListLiveIssuedBefore(db::Tx& tx, UnixMs before, Uni
                                                   size_t limit);
 
 // Writes all that can change of a license, and a line of the feed when it is something a gateway
-// needs to know (status, end, plan, generation). A license that the operator revoked stays revoked:
-// false, and nothing is changed. kNotFound when there is no such license.
+// needs to know (status, end, plan, generation and the overlap of it). A license that the operator
+// revoked stays revoked: false, and nothing is changed. kNotFound when there is no such license.
 Result<bool> UpdateLicense(db::Tx& tx, const License& license, UnixMs now);
 
 // Lines after `since`, in order, at most `limit`.

@@ -155,6 +155,43 @@ TEST(DecisionTest, OneFaultAfterTheOther) {
   EXPECT_THAT(Decide(claims, word, demand, kNow), IsOk());
 }
 
+// billing 27: of a license that was reissued the text before opens until the overlap's end.
+TEST(DecisionTest, Billing27TheTextBeforeEndsWithTheOverlap) {
+  const std::vector<std::string> pro = {"pro"};
+  const Demand demand{.product = "yield", .plans = pro};
+  const struct {
+    int64_t token;
+    Millis until;
+    bool opens;
+  } cases[] = {
+      {.token = 3, .until = Millis(0), .opens = true},
+      {.token = 2, .until = Millis(1), .opens = true},
+      {.token = 2, .until = Millis(0), .opens = false},
+      {.token = 2, .until = -Millis(1), .opens = false},
+      {.token = 1, .until = kDay, .opens = false},  // the one before that
+  };
+  for (const auto& [token, until, opens] : cases) {
+    Claims claims = Sample();
+    claims.generation = token;
+    const Entitlement word{.status = Status::kActive,
+                           .expires = kNow + kDay,
+                           .generation = 3,
+                           .plan = "pro",
+                           .old_until = kNow + until};
+    const Result<> said = Decide(claims, word, demand, kNow);
+    EXPECT_EQ(said.has_value(), opens) << token << " " << until.count();
+    if (!opens) EXPECT_THAT(said, FailsWith(Code::kLicenseRevoked));
+  }
+  // However calmly: what is revoked is.
+  Claims claims = Sample();
+  const Entitlement revoked{.status = Status::kRevoked,
+                            .expires = kNow + kDay,
+                            .generation = 3,
+                            .plan = "pro",
+                            .old_until = kNow + kDay};
+  EXPECT_THAT(Decide(claims, revoked, demand, kNow), FailsWith(Code::kLicenseRevoked));
+}
+
 TEST(DecisionTest, WhatAPlanOpens) {
   const std::vector<std::string> none;
   const std::vector<std::string> pro = {"pro"};
@@ -245,6 +282,13 @@ TEST(EntitlementsTest, TheLaterLineCountsAndOlderOnesStay) {
   const auto next = words->With(later);
   EXPECT_EQ(next->Find(ids[3])->status, Status::kActive);
   EXPECT_EQ(words->Find(ids[3])->status, Status::kRevoked) << "whoever has the old ones keeps them";
+  FeedEntry reissued = Line(10'003, ids[4], Status::kActive);
+  reissued.word.old_until = kNow + kDay;
+  const auto calmly = next->With(std::vector{reissued});
+  EXPECT_EQ(calmly->Find(ids[4])->old_until, kNow + kDay);
+  EXPECT_EQ(calmly->Find(ids[5])->old_until, UnixMs());
+  const auto at_once = calmly->With(std::vector{Line(10'004, ids[4], Status::kActive)});
+  EXPECT_EQ(at_once->Find(ids[4])->old_until, UnixMs());
   // As many at once as become part of the base.
   for (int64_t i = 0; i < 5'000; ++i) {
     lines.push_back(Line(20'000 + i, ids[static_cast<size_t>(i)], Status::kActive));
@@ -340,6 +384,96 @@ TEST(FeedTest, AnUnknownStatusOfANewerIssuerShutsAndDoesNotBreakTheChain) {
   FeedDocument changed = *back;
   SetStatusWord(changed.entries[0], "suspended");
   EXPECT_THAT(GoesOn({}, changed), FailsWith(Code::kBadRequest));
+}
+
+// A feed's lines 1 to `last`, of which a gateway has those up to `from`.
+FeedDocument FeedUpTo(int64_t from, int64_t last) {
+  FeedDocument document;
+  document.issuer = "https://api.example.com";
+  document.issued = kNow;
+  document.from = from;
+  document.to = last;
+  std::string hash;
+  for (int64_t seq = 1; seq <= last; ++seq) {
+    FeedEntry entry = Line(seq, "lic_" + std::to_string(seq), Status::kRevoked);
+    hash = entry.hash = FeedHash(hash, entry);
+    if (seq == from) document.prev_hash = hash;
+    if (seq > from) document.entries.push_back(entry);
+  }
+  document.hash = hash;
+  return document;
+}
+
+TEST(FeedTest, Billing24WhatDoesNotGoOnWhereItEndedIsRefused) {
+  const FeedDocument known = FeedUpTo(0, 3);
+  const FeedHead have{.seq = 3, .hash = known.hash};
+  const FeedDocument next = FeedUpTo(3, 6);
+  ASSERT_THAT(GoesOn(have, next), IsOk());
+  ASSERT_THAT(GoesOn({}, known), IsOk());
+  const auto with = [&next](const std::function<void(FeedDocument&)>& change) {
+    FeedDocument changed = next;
+    change(changed);
+    return changed;
+  };
+  const auto snapshot = [](int64_t last) {
+    FeedDocument whole = FeedUpTo(0, last);
+    whole.snapshot = true;
+    return whole;
+  };
+  EXPECT_THAT(GoesOn(have, snapshot(4)), IsOk());
+  const struct {
+    const char* what;
+    FeedDocument document;
+  } cases[] = {
+      {.what = "rolled back", .document = FeedUpTo(2, 5)},
+      {.what = "rolled back to a snapshot", .document = snapshot(2)},
+      {.what = "another past", .document = with([](auto& d) { d.prev_hash[0] ^= 1; })},
+      {.what = "a snapshot of another past",
+       .document =
+           [&] {
+             FeedDocument other = snapshot(3);
+             other.hash[0] ^= 1;
+             return other;
+           }()},
+      {.what = "a forged status",
+       .document = with([](auto& d) { d.entries[1].word.status = Status::kActive; })},
+      {.what = "a forged license", .document = with([](auto& d) { d.entries[0].license += "x"; })},
+      {.what = "a forged end",
+       .document = with([](auto& d) { d.entries[2].word.expires = kNow + kDay; })},
+      {.what = "a forged overlap",
+       .document = with([](auto& d) { d.entries[2].word.old_until = kNow + kDay; })},
+      {.what = "reordered",
+       .document = with([](auto& d) { std::swap(d.entries[0], d.entries[1]); })},
+      {.what = "a line is missing",
+       .document = with([](auto& d) { d.entries.erase(d.entries.begin() + 1); })},
+      {.what = "cut off", .document = with([](auto& d) { d.entries.pop_back(); })},
+      {.what = "a line twice",
+       .document = with([](auto& d) { d.entries.push_back(d.entries.back()); })},
+  };
+  for (const auto& [what, document] : cases) EXPECT_FALSE(GoesOn(have, document)) << what;
+}
+
+TEST(FeedTest, Billing24WhatItsIssuerDidNotSignIsRefused) {
+  const Keys keys;
+  const std::string good = keys.issuer.Sign(kFeedType, codec::ToString(ToJson(FeedUpTo(0, 3))));
+  const auto verifier = keys.verifier();
+  ASSERT_THAT(verifier->ReadFeed(good, kNow), IsOk());
+  for (size_t at = 0; at < good.size(); at += 7) {
+    std::string changed = good;
+    changed[at] = changed[at] == 'A' ? 'B' : 'A';
+    if (changed != good) EXPECT_FALSE(verifier->ReadFeed(changed, kNow)) << at;
+    EXPECT_FALSE(verifier->ReadFeed(good.substr(0, at), kNow)) << at;
+  }
+  SeededRng rng(9);
+  const Issuer other(crypto::Ed25519Key::Generate(rng));
+  EXPECT_FALSE(
+      verifier->ReadFeed(other.Sign(kFeedType, codec::ToString(ToJson(FeedUpTo(0, 3)))), kNow));
+  FeedDocument elsewhere = FeedUpTo(0, 3);
+  elsewhere.issuer = "https://evil.example.com";
+  EXPECT_FALSE(
+      verifier->ReadFeed(keys.issuer.Sign(kFeedType, codec::ToString(ToJson(elsewhere))), kNow));
+  EXPECT_FALSE(verifier->ReadFeed(
+      keys.issuer.Sign(kLicenseType, codec::ToString(ToJson(FeedUpTo(0, 3)))), kNow));
 }
 
 // Checklist 22: nothing else runs, and nobody is asked.

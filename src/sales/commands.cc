@@ -255,10 +255,8 @@ Task<> CommandWorker::Reissue(const Command& command, Deadline by) {
   const Payload asked = PayloadOf(command);
   const Change change = [this, &asked](db::Tx& tx, License& l, UnixMs now) -> Result<Effect> {
     if (l.status == Status::kRevoked) return Fail(Code::kConflict, "the license is revoked");
-    ++l.generation;
+    license::Replace(l, now, Millis(asked.Int("overlap_s") * 1'000));
     l.reason = asked.Text("reason");
-    l.issued = WholeSeconds(now);
-    l.signed_until = WholeSeconds(l.expires);
     Effect effect{.outcome = LicenseOutcome(l, now), .secret = parts_.fulfilment.TextOf(l)};
     if (!l.email.empty() && asked.Is("mail")) {
       const mail::LicenseGiven given{.to = l.email,
@@ -268,8 +266,8 @@ Task<> CommandWorker::Reissue(const Command& command, Deadline by) {
                                      .plan = l.plan,
                                      .expires_at = l.expires,
                                      .renews = !l.subscription.empty()};
-      const mail::Mail letter =
-          mail::WriteReissue(parts_.shop.seller, {.given = given, .old_until = now});
+      const mail::Mail letter = mail::WriteReissue(
+          parts_.shop.seller, {.given = given, .old_until = std::max(now, l.old_until)});
       PTG_RUN(mail::Enqueue(tx, NewIdText("mail", parts_.clock, parts_.rng), letter, l.id, now));
     }
     return effect;

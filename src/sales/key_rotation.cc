@@ -43,11 +43,10 @@ Result<size_t> ReissueBefore(db::Tx& tx, UnixMs before, const Reissuing& with, s
   PTG_TRY(const std::vector<license::License> due,
           license::ListLiveIssuedBefore(tx, before, now, limit));
   for (license::License l : due) {
-    ++l.generation;
+    license::Replace(l, now, Millis(0));
     l.reason = "the signing key became known to others";
     // So that it counts as done, also within the second of `before`.
-    l.issued = std::max(UnixMs::FromSeconds(now.seconds()), before);
-    l.signed_until = UnixMs::FromSeconds(l.expires.seconds());
+    l.issued = std::max(l.issued, before);
     PTG_RUN(license::UpdateLicense(tx, l, now));
     PTG_RUN(Tell(tx, l, with, now, clock, rng));
   }

@@ -138,11 +138,13 @@ void AddLicense(Program& p) {
   };
   named("show", "What the books say of one", &LicenseShow);
   named("verify", "What a license says by itself, offline", &LicenseVerify);
-  for (CLI::App* sub :
-       {named("revoke", "End one; gateways hear of it", &LicenseRevoke),
-        named("reissue", "A new text for one; the old text ends", &LicenseReissue)}) {
+  CLI::App* revoke = named("revoke", "End one; gateways hear of it", &LicenseRevoke);
+  CLI::App* reissue = named("reissue", "A new text for one; the old text ends", &LicenseReissue);
+  for (CLI::App* sub : {revoke, reissue}) {
     sub->add_option("--reason", p.license_name.reason, "For the books");
   }
+  reissue->add_option("--overlap", p.license_name.overlap,
+                      "How long the old text stays good beside it, \"24h\"; else it ends at once");
   AddRotate(p, *license);
 }
 

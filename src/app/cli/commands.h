@@ -47,6 +47,7 @@ int LicenseIssue(const CommonOptions& common, const LicenseOptions& options);
 struct LicenseNameOptions {
   std::string name;  // its id, or the license itself
   std::string reason;
+  std::string overlap;  // of a reissue: "24h" that the text before stays good for
 };
 int LicenseShow(const CommonOptions& common, const LicenseNameOptions& options);
 int LicenseVerify(const CommonOptions& common, const LicenseNameOptions& options);
