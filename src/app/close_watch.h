@@ -8,9 +8,10 @@
 
 namespace pontage::app {
 
-// Ends the process with 1 when closing the books takes longer than `most`: a database thread waits
-// for its server, and one that says nothing, though its connection stands, is waited for without
-// end. What was not written the next start finds again, as after a crash.
+// Ends the process with 1 when it lives longer than `most`: a part of the end that waits for the
+// store. A database thread waits for its server, and one that says nothing, though its connection
+// stands, is waited for without end. What was not written the next start finds again, as after a
+// crash.
 class CloseWatch {
  public:
   explicit CloseWatch(Millis most);

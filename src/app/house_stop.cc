@@ -16,6 +16,9 @@ namespace {
 constexpr Millis kStopPoll{10};
 // Longer than a store that lives takes for all that it has accepted.
 constexpr Millis kCloseTimeout{10'000};
+// Longer than what ends behind the requests takes, also while a chain says nothing: two questions
+// to it, and one to the store.
+constexpr Millis kEndTimeout{30'000};
 
 }  // namespace
 
@@ -44,6 +47,8 @@ Task<> House::Impl::DrainLoop(size_t loop, Deadline by) {
   if (loop != 0) co_return {};
   // What all loops share ends when the last of them has served: a payment may still be settling.
   while (serving > 0) PTG_CO_RUN(co_await Sleep(kStopPoll));
+  // Who waits for a question that the store has begun and does not end is not told in between.
+  const CloseWatch watch(kEndTimeout);
   if (gateway_role()) PTG_CO_RUN(co_await shared->WriteLicenses(true));
   if (sweeper) sweeper->Stop();
   co_return co_await chains->Stop();
@@ -85,6 +90,7 @@ void House::Stop(const std::function<bool()>& hurry) {
       h.runtime.loop(i).Spawn(drain(h, i, by, open), "drain");
     });
   }
+  const CloseWatch watch_all(h.config.server.drain_timeout + kEndTimeout + kCloseTimeout);
   for (size_t n = open; n > 0; n = open) {
     if (!hurry) {
       open.wait(n);
