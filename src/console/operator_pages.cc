@@ -252,6 +252,9 @@ Task<web::Answer> OperatorPages::Login(const net::RequestHead& head, std::string
   }
   PTG_CO_TRY(const std::string cookie, co_await parts_.sessions.Open(caller->name, presented, by));
   Log(LogLevel::kInfo, "console.login", {{"actor", caller->name}, {"client", client}});
+  const Result<> told = co_await parts_.verbs.TellLogin(caller->name, client, by);
+  // Whoever comes to mend an outage is let in.
+  if (!told) Log(LogLevel::kWarn, "console.unaudited", {{"detail", told.error().detail()}});
   web::Answer answer = LeadTo(SafeNext(form.Get("next")));
   answer.headers.emplace_back("Set-Cookie", cookie);
   co_return answer;
@@ -463,10 +466,11 @@ Task<web::Answer> OperatorPages::Extend(Call call) {
 }
 
 Task<web::Answer> OperatorPages::Reissue(Call call) {
-  std::string reason = Trimmed(call.query.Get("reason"));
-  const bool mail = call.query.Get("mail") == "yes";
-  co_return co_await Ordered(parts_.verbs.Reissue(std::move(call.who), std::move(call.id),
-                                                  std::move(reason), mail, call.by));
+  ReissueAsk ask{.reason = Trimmed(call.query.Get("reason")),
+                 .mail = call.query.Get("mail") == "yes",
+                 .overlap = std::string(call.query.Get("overlap"))};
+  co_return co_await Ordered(
+      parts_.verbs.Reissue(std::move(call.who), std::move(call.id), std::move(ask), call.by));
 }
 
 Task<web::Answer> OperatorPages::Revoke(Call call) {

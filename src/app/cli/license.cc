@@ -1,6 +1,4 @@
 #include <algorithm>
-#include <cstdlib>
-#include <unistd.h>
 
 #include "app/cli/commands.h"
 #include "app/cli/license_books.h"
@@ -95,15 +93,6 @@ Result<std::string> IdOf(const Config& config, db::Database& database, const std
   if (!verifier) return Fail(Code::kConfig, "there is no key to read a license with");
   PTG_TRY(const license::Verified verified, verifier->Read(text, Clock::System().Now()));
   return verified.claims.id;
-}
-
-// Who sits at the machine, as far as it knows.
-std::string Author() {
-  for (const char* const name : {"SUDO_USER", "USER", "LOGNAME"}) {
-    const char* const value = std::getenv(name);
-    if (value != nullptr && *value != '\0') return "cli:" + std::string(value);
-  }
-  return "cli:uid-" + std::to_string(getuid());
 }
 
 Result<> TellAudit(db::Tx& tx, std::string_view verb, const std::string& before, const License& l) {
@@ -218,15 +207,15 @@ int LicenseReissue(const CommonOptions& common, const LicenseNameOptions& option
   if (!database) return FailWith(common, database.error());
   const auto signing = OpenSigning(*config, **database);
   if (!signing) return FailWith(common, signing.error());
+  const auto overlap = license::ParseOverlap(options.overlap);
+  if (!overlap) return FailWith(common, overlap.error());
   const UnixMs now = Clock::System().Now();
   const auto reissue = [&](License& l) -> Result<> {
     if (l.status == Status::kRevoked) {
       return Fail(Code::kConflict, "the license " + l.id + " is revoked");
     }
-    ++l.generation;
+    license::Replace(l, now, *overlap);
     l.reason = options.reason;
-    l.issued = UnixMs::FromSeconds(now.seconds());
-    l.signed_until = UnixMs::FromSeconds(l.expires.seconds());
     return {};
   };
   const auto changed = Change(*config, **database, options.name, "license.reissue", reissue);

@@ -1,7 +1,10 @@
 #pragma once
 
+#include <cstdlib>
 #include <memory>
+#include <string>
 #include <type_traits>
+#include <unistd.h>
 
 #include "app/config.h"
 #include "db/db.h"
@@ -18,6 +21,15 @@ inline Result<std::unique_ptr<db::Database>> OpenLicenses(const Config& config) 
     return std::unexpected(migrated.error());
   }
   return database;
+}
+
+// Who sits at the machine, as far as it knows: the actor of the audit.
+inline std::string Author() {
+  for (const char* const name : {"SUDO_USER", "USER", "LOGNAME"}) {
+    const char* const value = std::getenv(name);
+    if (value != nullptr && *value != '\0') return "cli:" + std::string(value);
+  }
+  return "cli:uid-" + std::to_string(getuid());
 }
 
 // Two commands at once take the same number in the feed; one of them comes again.

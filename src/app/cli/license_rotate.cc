@@ -14,6 +14,7 @@
 #include "base/try.h"
 #include "io/runtime.h"
 #include "io/timer.h"
+#include "ledger/audit.h"
 #include "license/signing_keys.h"
 #include "sales/key_rotation.h"
 
@@ -50,6 +51,17 @@ Result<KeyFile> ReadKeyFile(const std::string& path) {
 std::string PublicUrl(const Config& config) {
   const std::string& said = config.server.public_url;
   return said.empty() ? "http://" + config.server.listen.front() : said;
+}
+
+Result<> TellAudit(db::Tx& tx, std::string_view verb, const std::string& kid, Json after,
+                   UnixMs now) {
+  ledger::AuditEntry entry;
+  entry.actor = Author();
+  entry.verb = verb;
+  entry.subject = kid;
+  entry.after = codec::ToString(after);
+  PTG_RUN(ledger::AppendAudit(tx, std::move(entry), now));
+  return {};
 }
 
 class Rotation {
@@ -128,8 +140,10 @@ Result<> Rotation::Stage(const KeyFile& next, UnixMs signs_from) {
       PTG_RUN(license::InsertSigningKey(tx, first));
     }
     if (has(next.kid)) return {};
-    return license::InsertSigningKey(
-        tx, {.kid = next.kid, .key = next.open, .created = at, .signs_from = signs_from});
+    PTG_RUN(license::InsertSigningKey(
+        tx, {.kid = next.kid, .key = next.open, .created = at, .signs_from = signs_from}));
+    Json after = Json::Object({{"signs_from", signs_from.Rfc3339()}, {"before", now.kid}});
+    return TellAudit(tx, "key.rotate", next.kid, std::move(after), at);
   };
   PTG_RUN(WriteAgain(database_, write));
   return ReadBooks();
@@ -142,7 +156,11 @@ Result<> Rotation::Revoke(const KeyFile& old, const KeyFile& next) {
   const std::string word = issuer.Sign(license::kRevocationType,
                                        license::RevocationText(IssuerName(config_), old.kid, at));
   PTG_RUN(Stage(next, at));
-  const auto write = [&](db::Tx& tx) { return license::RevokeSigningKey(tx, old.kid, word, at); };
+  const auto write = [&](db::Tx& tx) -> Result<> {
+    PTG_RUN(license::RevokeSigningKey(tx, old.kid, word, at));
+    Json after = Json::Object({{"revoked_at", at.Rfc3339()}, {"next", next.kid}});
+    return TellAudit(tx, "key.revoke", old.kid, std::move(after), at);
+  };
   PTG_RUN(WriteAgain(database_, write));
   PTG_RUN(MoveFile(next_, file_));
   PTG_RUN(ReadBooks());
