@@ -169,10 +169,19 @@ describe("licenses by hand", () => {
     await until("the old one stops", async () => (await call(license)).status === 401);
     assert.equal((await call(anew.json.license)).status, 200);
 
+    const calm = await admin("POST", `/licenses/${id}/reissue`, { body: { reason: "new laptop", mail: false, overlap: "1h" } });
+    assert.equal(calm.status, 200, JSON.stringify(calm.json));
+    assert.ok(Date.parse(calm.json.old_until) - Date.now() > 3_500_000);
+    await until("the newest is known", async () => (await call(calm.json.license)).status === 200);
+    assert.equal((await call(anew.json.license)).status, 200, "for an hour");
+    const bad = await admin("POST", `/licenses/${id}/reissue`, { body: { overlap: "a while" } });
+    assert.deepEqual([bad.status, bad.json.pointer], [400, "/overlap"]);
+
     const gone = await admin("POST", `/licenses/${id}/revoke`, { body: { reason: "fraud" } });
     assert.equal(gone.status, 200);
     assert.equal(gone.json.status, "revoked");
-    await until("it is shut", async () => (await call(anew.json.license)).status === 401);
+    await until("it is shut", async () => (await call(calm.json.license)).status === 401);
+    assert.equal((await call(anew.json.license)).status, 401);
     for (const verb of ["reissue", "extend"]) {
       assert.equal((await admin("POST", `/licenses/${id}/${verb}`, { body: { reason: "x", ...(verb === "extend" && { days: 1 }) } })).status, 409);
     }
@@ -180,7 +189,7 @@ describe("licenses by hand", () => {
 
     const whole = (await admin("GET", `/licenses/${id}`)).json;
     const verbs = whole.audit.map((row) => row.verb).reverse();
-    assert.deepEqual(verbs, ["license.issue", "license.issue.done", "license.extend", "license.extend.done", "license.reissue", "license.reissue.done", "license.revoke"]);
+    assert.deepEqual(verbs, ["license.issue", "license.issue.done", "license.extend", "license.extend.done", "license.reissue", "license.reissue.done", "license.reissue", "license.reissue.done", "license.revoke"]);
     assert.ok(whole.audit.every((row) => row.actor === "operator" && row.request_id));
     assert.deepEqual(whole.mails.map((one) => one.kind).sort(), ["license", "reissue"]);
   });

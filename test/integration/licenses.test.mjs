@@ -3,6 +3,7 @@
 import assert from "node:assert/strict";
 import crypto from "node:crypto";
 import fs from "node:fs";
+import http from "node:http";
 import os from "node:os";
 import path from "node:path";
 import { after, before, describe, test } from "node:test";
@@ -270,6 +271,26 @@ describe("the command", () => {
     assert.equal((await get("/docs/a", bearer(fresh.license))).status, 200);
   });
 
+  test("billing 27: the old text of a calm reissue ends with its overlap, and both use one limit", async () => {
+    const { license, id } = await issue("small");
+    const again = await cli("license", "reissue", id, "--overlap", "4s", "--json");
+    assert.equal(again.code, 0, again.stderr);
+    const fresh = JSON.parse(again.stdout);
+    const ends = Date.parse(fresh.old_until);
+    assert.ok(ends - Date.now() <= 4_000 && ends - Date.now() > 1_000, fresh.old_until);
+    // Three calls a month, by whichever text.
+    for (const one of [license, fresh.license, license]) assert.equal((await get("/small/c", bearer(one))).status, 200);
+    for (const one of [license, fresh.license]) assert.equal((await get("/small/c", bearer(one))).status, 429);
+    await until("the end of the overlap", async () => (await get("/small/c", bearer(license))).status === 401);
+    assert.ok(Date.now() >= ends);
+    assert.equal((await get("/small/c", bearer(fresh.license))).status, 429);
+    for (const [overlap, what] of [["721h", "too long"], ["soon", "no time"], ["1y", "no unit"]]) {
+      const refused = await cli("license", "reissue", id, "--overlap", overlap);
+      assert.equal(refused.code, 1, what);
+      assert.match(refused.stderr, /overlap/);
+    }
+  });
+
   test("what was revoked before a server began is refused from its first request", async () => {
     const { license, id } = await issue("all");
     assert.equal((await cli("license", "revoke", license)).code, 0);
@@ -356,6 +377,63 @@ describe("a gateway apart from the issuer", () => {
     assert.equal((await at("/docs/a", license)).status, 401, "revoked, from the first request on");
     assert.equal((await at("/docs/a", good.license)).status, 200);
     await until("a word of it", () => gateway.events("licenses.issuer_not_heard").length > 0);
+  });
+
+  test("billing 24: a feed that is rolled back, forged or cut off is not believed, also across a restart", async () => {
+    const { license, id } = await issue("all");
+    const next = await issue("all");
+    let spoil = (text) => text;
+    let first;
+    const between = http.createServer(async (request, answer) => {
+      const heard = await fetch(server.url + request.url.replace(/wait=\d+/, "wait=1"));
+      const text = await heard.text();
+      first ??= text;
+      answer.writeHead(heard.status, { "content-type": "application/jose" }).end(spoil(text));
+    });
+    await new Promise((resolve) => between.listen(0, "127.0.0.1", resolve));
+    const feed = `http://127.0.0.1:${between.address().port}/v1/entitlements`;
+    await gateway.stop();
+    const other = fs.mkdtempSync(path.join(os.tmpdir(), "ptg-test-"));
+    fs.copyFileSync(path.join(dir, "jwks.json"), path.join(other, "jwks.json"));
+    let apartly = await startPontage(apart(feed), { dir: other });
+    const says = async (one) => (await fetch(`${apartly.url}/docs/a`, { headers: bearer(one.license) })).status;
+    try {
+      await until("the feed", () => first !== undefined);
+      assert.equal(await says({ license }), 200);
+      assert.equal((await cli("license", "revoke", id)).code, 0);
+      await until("the revocation", async () => (await says({ license })) === 401);
+      const spoilt = {
+        "rolled back": () => first,
+        "forged": (text) => {
+          const [head, body, tag] = text.split(".");
+          const said = JSON.parse(Buffer.from(body, "base64url"));
+          return [head, Buffer.from(JSON.stringify({ ...said, entries: said.entries.map((line) => ({ ...line, st: "active" })) })).toString("base64url"), tag].join(".");
+        },
+        "cut off": (text) => text.slice(0, text.length / 2),
+      };
+      for (const [what, how] of Object.entries(spoilt)) {
+        const before = apartly.events("licenses.issuer_not_heard").length;
+        spoil = how;
+        await until(`it is told: ${what}`, () => apartly.events("licenses.issuer_not_heard").length > before, 15_000);
+        assert.equal(await says({ license }), 401, what);
+        assert.equal(await says(next), 200, what);
+      }
+      // What it had heard is in its own store.
+      spoil = spoilt["rolled back"];
+      await apartly.stop();
+      apartly = await startPontage(apart(feed), { dir: other });
+      assert.equal(await says({ license }), 401, "after a restart");
+      // And it goes on when the feed is itself again.
+      spoil = (text) => text;
+      assert.equal((await cli("license", "revoke", next.id)).code, 0);
+      await until("the next revocation", async () => (await says(next)) === 401, 15_000);
+    } finally {
+      await apartly.stop();
+      fs.rmSync(other, { recursive: true, force: true });
+      between.closeAllConnections();
+      between.close();
+      gateway = undefined;
+    }
   });
 
   test("the issuer publishes his keys and a signed feed", async () => {
