@@ -157,7 +157,7 @@ Result<Millis> ParseOverlap(std::string_view text) {
   if (text.empty()) return Millis(0);
   const Result<Millis> overlap = ParseDuration(text);
   if (overlap && *overlap >= Millis(0) && *overlap <= kMostOverlap) return overlap;
-  return Fail(Error(Code::kBadRequest, "no time that an old license may stay good for")
+  return Fail(Error(Code::kBadRequest, "this is no overlap of an old text with its new one")
                   .At("/overlap")
                   .Want("\"24h\", up to \"720h\""));
 }

@@ -407,7 +407,8 @@ describe("a gateway apart from the issuer", () => {
         "forged": (text) => {
           const [head, body, tag] = text.split(".");
           const said = JSON.parse(Buffer.from(body, "base64url"));
-          return [head, Buffer.from(JSON.stringify({ ...said, entries: said.entries.map((line) => ({ ...line, st: "active" })) })).toString("base64url"), tag].join(".");
+          const line = { seq: said.to + 1, lic: id, st: "active", exp: 9_999_999_999, plan: "all", gen: 1 };
+          return [head, Buffer.from(JSON.stringify({ ...said, to: line.seq, entries: [...said.entries, line] })).toString("base64url"), tag].join(".");
         },
         "cut off": (text) => text.slice(0, text.length / 2),
       };
