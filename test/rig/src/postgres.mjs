@@ -60,7 +60,11 @@ export async function startPostgres() {
   await call(`${kBin}/initdb`, ["-D", data, "-U", "postgres", "-A", "trust", "-E", "UTF8", "--locale=C", "--no-sync"], options);
   const own = { url: `postgresql://postgres@/postgres?host=${dir}` };
   let server;
-  const abandon = () => server?.kill("SIGQUIT");
+  const abandon = () => {
+    if (!server) return;
+    all("SIGCONT"); // Who stands still does not end.
+    server.kill("SIGQUIT");
+  };
   process.once("exit", abandon);
   own.start = async () => {
     const set = ["listen_addresses=", "fsync=off", "max_connections=100", "shared_buffers=16MB"].flatMap((one) => ["-c", one]);
