@@ -1,148 +1,27 @@
 // The card rail from the price list to the call: checkout at Stripe's double, events in any order and number, the
 // license on the success page and by mail, and what ends it.
 import assert from "node:assert/strict";
-import crypto from "node:crypto";
-import fs from "node:fs";
-import os from "node:os";
 import path from "node:path";
 import { after, before, describe, test } from "node:test";
 import * as config from "../rig/src/config.mjs";
-import { freePort } from "../rig/src/nginx.mjs";
-import { run, sellerConfig, startPontage } from "../rig/src/pontage.mjs";
+import { run } from "../rig/src/pontage.mjs";
+import { event, openShop, sign, until } from "../rig/src/shop.mjs";
 import { startSandbox } from "../rig/src/sandbox.mjs";
 import { startUpstream } from "../rig/src/upstream.mjs";
 
-const kRoutes = `
-[[plan]]
-name = "pro"
-price = "$29/month"
-[[plan]]
-name = "week"
-price = "$9"
-days = 7
-[[route]]
-match = "GET /v1/*"
-upstream = "api"
-price = "$0.001"
-plans = ["pro", "week"]
-`;
-
-let sandbox, upstream, server, dir, stripe, secret;
-
-// A call of Stripe's API, as the double has it.
-async function api(method, where, form = {}) {
-  const body = new URLSearchParams(form);
-  const answer = await fetch(stripe + where + (method === "GET" && [...body].length ? `?${body}` : ""), {
-    method,
-    headers: { authorization: "Bearer sk_test_x", "content-type": "application/x-www-form-urlencoded" },
-    body: method === "GET" ? undefined : body,
-  });
-  const json = await answer.json();
-  assert.equal(answer.status, 200, JSON.stringify(json));
-  return json;
-}
-const action = (name, form = {}) => api("POST", `/_test/${name}`, form);
-
-// A server that sells what kRoutes has, known to Stripe's double; `license` is more of that section.
-async function openShop(license = "") {
-  const port = await freePort();
-  const hook = await api("POST", "/v1/webhook_endpoints", {
-    url: `http://127.0.0.1:${port}/webhooks/stripe`,
-    "enabled_events[0]": "*",
-    api_version: "2026-10-28.endive",
-  });
-  const toml = sellerConfig({
-    rpc: sandbox.rpc,
-    upstream: upstream.url,
-    routes: kRoutes,
-    server: `public_url = "http://127.0.0.1:${port}"`,
-    sections: `
-[license]
-issuer = "https://api.example.com"
-signing_key = "file:license.pem"
-grace_days = 3
-${license}
-[stripe]
-api_key = "env:STRIPE_SECRET_KEY"
-webhook_secret = ["env:STRIPE_WEBHOOK_SECRET"]
-api_base = "${stripe}"
-[mail]
-provider = "resend"
-api_key = "env:RESEND_API_KEY"
-api_base = "${sandbox.mailbox}"
-from = "Example <keys@example.com>"
-`,
-  }).replace('listen = "127.0.0.1:0"', `listen = "127.0.0.1:${port}"`);
-  const opened = await startPontage(toml, {
-    dir,
-    env: { STRIPE_SECRET_KEY: "sk_test_x", STRIPE_WEBHOOK_SECRET: hook.secret, RESEND_API_KEY: "re_x" },
-  });
-  return { server: opened, secret: hook.secret };
-}
-
+let sandbox, upstream, shop, server, api, action, post, get, buy, mailsTo, subscriptionOf;
 before(async () => {
   sandbox = await startSandbox();
-  stripe = sandbox.stripe;
   upstream = await startUpstream();
-  dir = fs.mkdtempSync(path.join(os.tmpdir(), "ptg-test-"));
-  assert.equal((await run(["init", "--dir", dir])).code, 0);
-  for (const [plan, form] of Object.entries({
-    pro: { unit_amount: "2900", "recurring[interval]": "month" },
-    week: { unit_amount: "900" },
-  })) {
-    const product = await api("POST", "/v1/products", { name: plan });
-    await api("POST", "/v1/prices", { product: product.id, currency: "usd", lookup_key: plan, ...form });
-  }
-  ({ server, secret } = await openShop());
+  shop = await openShop({ sandbox, upstream: upstream.url });
+  ({ api, action, post, get, buy, mailsTo, subscriptionOf } = shop);
+  server = await shop.start();
 });
 after(async () => {
-  await server?.stop();
+  await shop?.close();
   await upstream?.stop();
   await sandbox?.stop();
-  if (dir) fs.rmSync(dir, { recursive: true, force: true });
 });
-
-async function until(what, ask, withinMs = 10_000) {
-  const end = Date.now() + withinMs;
-  for (;;) {
-    const got = await ask();
-    if (got) return got;
-    assert.ok(Date.now() < end, `${what} within ${withinMs} ms`);
-    await new Promise((resolve) => setTimeout(resolve, 100));
-  }
-}
-const post = (where, json) =>
-  fetch(server.url + where, {
-    method: "POST",
-    redirect: "manual",
-    headers: { "content-type": "application/json" },
-    body: JSON.stringify(json),
-  });
-const get = (where, license) => fetch(server.url + where, { headers: { authorization: `Bearer ${license}` } });
-const mailsTo = async (email) => {
-  const { data } = await (await fetch(`${sandbox.mailbox}/emails`, { headers: { authorization: "Bearer re_x", "user-agent": "test" } })).json();
-  return data.filter((one) => one.to.includes(email));
-};
-
-// Buys `plan` as a person does; gives {session, license, plan, expires_at}.
-async function buy(plan, email, outcome = "paid") {
-  const opened = await post("/billing/checkout", { plan, email });
-  assert.equal(opened.status, 200, await opened.clone().text());
-  const { url } = await opened.json();
-  const paid = await fetch(url, { method: "POST", redirect: "manual", body: new URLSearchParams({ outcome }) });
-  assert.equal(paid.status, 303, await paid.text());
-  const back = new URL(paid.headers.get("location"));
-  const session = back.searchParams.get("session_id");
-  assert.equal(back.origin, server.url);
-  const said = await until("the license", async () => {
-    const answer = await fetch(back, { headers: { accept: "application/json" } });
-    assert.equal(answer.status, 200);
-    const json = await answer.json();
-    return json.state === "ready" ? json : undefined;
-  });
-  return { session, ...said };
-}
-const subscriptionOf = async (session) => (await api("GET", `/v1/checkout/sessions/${session}`)).subscription;
 
 describe("buying a subscription", () => {
   test("gives a license on the page and by mail, which opens what asked for a payment", async () => {
@@ -161,7 +40,7 @@ describe("buying a subscription", () => {
       return all.length > 0 ? all : undefined;
     });
     assert.equal(more.length, 0);
-    const full = await (await fetch(`${sandbox.mailbox}/emails/${mail.id}`, { headers: { authorization: "Bearer re_x", "user-agent": "test" } })).json();
+    const full = await shop.mail(mail.id);
     assert.ok(full.text.split("\n").includes(license), "alone on a line");
     const page = await fetch(`${server.url}/billing/success?session_id=${session}`, { headers: { accept: "text/html" } });
     const html = await page.text();
@@ -202,7 +81,7 @@ describe("buying a subscription", () => {
     }
     const form = await fetch(`${server.url}/billing/checkout`, { method: "POST", redirect: "manual", body: new URLSearchParams({ plan: "pro" }) });
     assert.equal(form.status, 303);
-    assert.ok(form.headers.get("location").startsWith(stripe));
+    assert.ok(form.headers.get("location").startsWith(sandbox.stripe));
     assert.equal((await fetch(`${server.url}/billing/success?session_id=../x`)).status, 400);
     assert.equal((await fetch(`${server.url}/billing/success?session_id=cs_test_none`)).status, 404);
   });
@@ -273,8 +152,8 @@ describe("what ends a license", () => {
 
   test("what the operator revoked no event revives", async () => {
     const { license, session } = await buy("pro", "jo@example.com");
-    const out = await run(["license", "revoke", license, "--config", path.join(dir, "pontage.toml")], {
-      cwd: dir,
+    const out = await run(["license", "revoke", license, "--config", path.join(shop.dir, "pontage.toml")], {
+      cwd: shop.dir,
       env: { PONTAGE_EVM_KEY: config.evmKey("facilitator"), STRIPE_SECRET_KEY: "x", STRIPE_WEBHOOK_SECRET: "x", RESEND_API_KEY: "x" },
     });
     assert.equal(out.code, 0, out.stderr);
@@ -286,29 +165,24 @@ describe("what ends a license", () => {
 });
 
 describe("the webhook", () => {
-  const sign = (body, at = Math.floor(Date.now() / 1000), key = secret) =>
-    `t=${at},v1=${crypto.createHmac("sha256", key).update(`${at}.${body}`).digest("hex")}`;
-  const deliver = (body, header) =>
-    fetch(`${server.url}/webhooks/stripe`, { method: "POST", headers: header === undefined ? {} : { "stripe-signature": header }, body });
-  const event = (type, object = { id: "x", object: "thing" }) =>
-    JSON.stringify({ id: `evt_${crypto.randomBytes(8).toString("hex")}`, object: "event", api_version: "2026-10-28.endive", created: Math.floor(Date.now() / 1000), livemode: false, type, data: { object } });
+  const signed = (body, at) => sign(body, shop.secret, at);
 
   test("believes what is signed now, and says the same about everything else", async () => {
     const body = event("some.future.type");
-    const good = await deliver(body, sign(body));
+    const good = await shop.deliver(body);
     assert.equal(good.status, 200);
     const now = Math.floor(Date.now() / 1000);
     const bad = {
-      "no header": undefined,
-      "another secret": sign(body, now, "whsec_other"),
-      "another body": sign(`${body} `),
-      old: sign(body, now - 310),
-      early: sign(body, now + 90),
+      "no header": null,
+      "another secret": sign(body, "whsec_other"),
+      "another body": signed(`${body} `),
+      old: signed(body, now - 310),
+      early: signed(body, now + 90),
       garbage: "v1=zz",
     };
     const said = new Set();
     for (const [what, header] of Object.entries(bad)) {
-      const answer = await deliver(body, header);
+      const answer = await shop.deliver(body, header);
       assert.equal(answer.status, 400, what);
       const { code, title, detail } = await answer.json();
       said.add(JSON.stringify([code, title, detail]));
@@ -317,14 +191,14 @@ describe("the webhook", () => {
   });
   test("refuses what is no event, and what is too long", async () => {
     for (const body of ["{}", "[]", "null", '{"object":"event"}', "{"]) {
-      assert.equal((await deliver(body, sign(body))).status, 400, body);
+      assert.equal((await shop.deliver(body)).status, 400, body);
     }
     const large = JSON.stringify({ pad: "x".repeat(1 << 20) });
-    assert.equal((await deliver(large, sign(large))).status, 413);
+    assert.equal((await shop.deliver(large)).status, 413);
   });
   test("takes one event once, of any number at once", async () => {
     const body = event("customer.subscription.updated", { id: "sub_none", object: "subscription" });
-    const answers = await Promise.all(Array.from({ length: 32 }, () => deliver(body, sign(body))));
+    const answers = await Promise.all(Array.from({ length: 32 }, () => shop.deliver(body)));
     assert.ok(answers.every((one) => one.status === 200));
   });
 });
@@ -334,7 +208,7 @@ describe("a buyer who comes back", () => {
     const { license } = await buy("pro", "kim@example.com");
     const answer = await post("/billing/portal", { license });
     assert.equal(answer.status, 200, await answer.clone().text());
-    assert.ok((await answer.json()).url.startsWith(stripe));
+    assert.ok((await answer.json()).url.startsWith(sandbox.stripe));
     const form = await fetch(`${server.url}/billing/portal`, { method: "POST", redirect: "manual", body: new URLSearchParams({ license }) });
     assert.equal(form.status, 303);
     const bad = await post("/billing/portal", { license: `${license}x` });
@@ -366,9 +240,9 @@ describe("a buyer who comes back", () => {
 describe("a renewal", () => {
   test("each paid period has its invoice and the file of it, on the page and by mail; the license stays", async () => {
     const { license, session, invoice_url, invoice_pdf } = await buy("pro", "ivy@example.com");
-    assert.ok(invoice_url.startsWith(stripe) && invoice_pdf.startsWith(stripe));
+    assert.ok(invoice_url.startsWith(sandbox.stripe) && invoice_pdf.startsWith(sandbox.stripe));
     const first = await until("the mail", async () => (await mailsTo("ivy@example.com"))[0]);
-    const textOf = async ({ id }) => (await (await fetch(`${sandbox.mailbox}/emails/${id}`, { headers: { authorization: "Bearer re_x", "user-agent": "test" } })).json()).text;
+    const textOf = async ({ id }) => (await shop.mail(id)).text;
     assert.ok((await textOf(first)).includes(invoice_pdf));
     await action("advance", { seconds: String(32 * 86_400) });
     const receipt = await until("the mail of the renewal", async () => (await mailsTo("ivy@example.com")).find((one) => one.id !== first.id), 20_000);
@@ -382,35 +256,25 @@ describe("a renewal", () => {
 });
 
 describe("a shop whose licenses are claimed", () => {
-  let shop;
+  let claims;
   before(async () => {
-    await server.stop(); // one store, one writer
-    server = undefined;
-    shop = (await openShop('delivery = "claim"')).server;
+    await server.stop(); // its endpoint would hear of what is sold here, too
+    claims = await openShop({ sandbox, upstream: upstream.url, license: 'delivery = "claim"', plans: {} });
+    await claims.start();
   });
-  after(() => shop?.stop());
+  after(() => claims?.close());
   const claim = (fields, accept = "application/json") =>
-    fetch(`${shop.url}/billing/claim`, {
+    fetch(`${claims.url}/billing/claim`, {
       method: "POST",
       headers: { "content-type": "application/json", accept },
       body: JSON.stringify(fields),
     });
 
   test("mails and shows a link, which shows the license once", async () => {
-    const opened = await fetch(`${shop.url}/billing/checkout`, {
-      method: "POST",
-      headers: { "content-type": "application/json" },
-      body: JSON.stringify({ plan: "pro", email: "joy@example.com" }),
-    });
-    const paid = await fetch((await opened.json()).url, { method: "POST", redirect: "manual", body: new URLSearchParams({ outcome: "paid" }) });
-    const back = paid.headers.get("location");
-    const said = await until("the license", async () => {
-      const json = await (await fetch(back, { headers: { accept: "application/json" } })).json();
-      return json.state === "ready" ? json : undefined;
-    });
+    const said = await claims.buy("pro", "joy@example.com");
     assert.equal(said.license, undefined);
     const mail = await until("the mail", async () => (await mailsTo("joy@example.com"))[0]);
-    const { text } = await (await fetch(`${sandbox.mailbox}/emails/${mail.id}`, { headers: { authorization: "Bearer re_x", "user-agent": "test" } })).json();
+    const { text } = await shop.mail(mail.id);
     assert.ok(!/^eyJ/m.test(text), "no license in the mail");
     const link = new URL(/http\S+\/billing\/claim\?token=\S+/.exec(text)[0]);
     const token = link.searchParams.get("token");
@@ -422,12 +286,12 @@ describe("a shop whose licenses are claimed", () => {
       assert.match(await page.text(), /<form method="post" action="\/billing\/claim">/);
     }
     const { license } = await (await claim({ token })).json();
-    assert.equal((await fetch(`${shop.url}/v1/a`, { headers: { authorization: `Bearer ${license}` } })).status, 200);
+    assert.equal((await fetch(`${claims.url}/v1/a`, { headers: { authorization: `Bearer ${license}` } })).status, 200);
     const again = await claim({ token });
     assert.equal(again.status, 404);
     assert.equal((await again.json()).pointer, "/token");
 
-    const session_id = new URL(back).searchParams.get("session_id");
+    const session_id = said.session;
     const both = await Promise.all([claim({ session_id }), claim({ session_id })]);
     assert.deepEqual(both.map((one) => one.status).sort(), [200, 404]);
     const shown = await both.find((one) => one.status === 200).json();

@@ -108,8 +108,9 @@ ${sections}
     post: (where, json, base = url) =>
       fetch(base + where, { method: "POST", redirect: "manual", headers: { "content-type": "application/json" }, body: JSON.stringify(json) }),
     get: (where, license, base = url) => fetch(base + where, { headers: license ? { authorization: `Bearer ${license}` } : {} }),
+    // `header` null: none.
     deliver: (body, header = sign(body, hook.secret), base = url) =>
-      fetch(`${base}/webhooks/stripe`, { method: "POST", headers: header === undefined ? {} : { "stripe-signature": header }, body }),
+      fetch(`${base}/webhooks/stripe`, { method: "POST", headers: header === null ? {} : { "stripe-signature": header }, body }),
     // What came to `email`, whichever way.
     async mailsTo(email) {
       const all = [];
