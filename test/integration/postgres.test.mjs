@@ -427,6 +427,14 @@ test("PostgreSQL hangs: who waits is told within seconds, and it goes on where i
   assert.equal(upstream.count("/paid/slow"), 1);
 });
 
+async function stopsAllTheSame(server) {
+  const began = Date.now();
+  const { code } = await server.stop();
+  assert.ok(Date.now() - began < 45_000, `${Date.now() - began} ms`);
+  assert.equal(code, 1, "not as it should have been");
+  assert.equal(server.events("server.store_hangs").length, 1);
+}
+
 test("PostgreSQL hangs: who is told to stop stops all the same", { timeout: 120_000 }, async (t) => {
   const it = Things(t);
   const own = await startPostgres();
@@ -440,11 +448,7 @@ test("PostgreSQL hangs: who is told to stop stops all the same", { timeout: 120_
   own.freeze();
   const told = await ask(url, headers);
   assert.equal(told.status, 503, told.text);
-  const began = Date.now();
-  const { code } = await server.stop();
-  assert.ok(Date.now() - began < 45_000, `${Date.now() - began} ms`);
-  assert.equal(code, 1, "not as it should have been");
-  assert.equal(server.events("server.store_hangs").length, 1);
+  await stopsAllTheSame(server);
   own.thaw();
   const again = await it.pontage(config);
   const had = await balance();
@@ -474,11 +478,7 @@ test("PostgreSQL hangs in the middle of a question: who is told to stop stops al
   const waits = async () => (await database.rows("SELECT count(*) FROM pg_locks WHERE NOT granted"))[0][0] !== "0";
   await rig.until(waits, { withinMs: 40_000, everyMs: 100, label: "the process asks by itself now and then" });
   own.freeze();
-  const began = Date.now();
-  const { code } = await server.stop();
-  assert.ok(Date.now() - began < 45_000, `${Date.now() - began} ms`);
-  assert.equal(code, 1, "not as it should have been");
-  assert.equal(server.events("server.store_hangs").length, 1);
+  await stopsAllTheSame(server);
   own.thaw();
   await database.drop();
   await locked;
