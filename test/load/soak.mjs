@@ -155,8 +155,9 @@ class Load {
   }
   // Shows again what is due.
   insist() {
-    const due = this.again.filter((one) => one.next <= Date.now());
-    this.again = this.again.filter((one) => one.next > Date.now());
+    const now = Date.now(); // once: who became due between two looks at it would be forgotten
+    const due = this.again.filter((one) => one.next <= now);
+    this.again = this.again.filter((one) => one.next > now);
     for (const one of due) if (!this.#present(one)) this.again.push(one);
   }
   // As fast as it goes with `most` cheap requests at once; returns requests per second of the second half.
