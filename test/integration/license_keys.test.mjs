@@ -9,6 +9,7 @@ import zlib from "node:zlib";
 import { DatabaseSync } from "node:sqlite";
 import { after, before, describe, test } from "node:test";
 import * as config from "../rig/src/config.mjs";
+import { freePort } from "../rig/src/nginx.mjs";
 import { run, sellerConfig, startPontage } from "../rig/src/pontage.mjs";
 import * as rig from "../rig/src/rig.mjs";
 import { startUpstream } from "../rig/src/upstream.mjs";
@@ -115,14 +116,6 @@ function caller(url, licenses) {
     }),
   );
   return { seen, stop: () => ((on = false), done) };
-}
-
-async function freePort() {
-  const server = http.createServer().listen(0, "127.0.0.1");
-  await new Promise((resolve) => server.once("listening", resolve));
-  const { port } = server.address();
-  await new Promise((resolve) => server.close(resolve));
-  return port;
 }
 
 describe("license rotate, all in one process", () => {

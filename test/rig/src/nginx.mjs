@@ -1,5 +1,6 @@
 // A real nginx, on a port of its own and as nobody in particular, with a site file of ours.
 import { execFileSync, spawn } from "node:child_process";
+import crypto from "node:crypto";
 import fs from "node:fs";
 import net from "node:net";
 import os from "node:os";
@@ -7,12 +8,17 @@ import path from "node:path";
 
 const kNobody = 65534;
 
+// A port for who has to know it before he listens, and comes back to it. Not one that the system gives to whoever asks
+// for any: somebody else would have it while its owner is away.
 export async function freePort() {
-  const server = net.createServer();
-  await new Promise((resolve, reject) => server.listen(0, "127.0.0.1", resolve).once("error", reject));
-  const { port } = server.address();
-  await new Promise((resolve) => server.close(resolve));
-  return port;
+  for (;;) {
+    const port = 12_000 + crypto.randomInt(20_000);
+    const server = net.createServer();
+    const free = await new Promise((resolve) => server.listen(port, "127.0.0.1", () => resolve(true)).once("error", () => resolve(false)));
+    if (!free) continue;
+    await new Promise((resolve) => server.close(resolve));
+    return port;
+  }
 }
 
 async function connects(port) {
