@@ -16,7 +16,7 @@ constexpr Millis kLook{500};  // between two looks at the inbox
 constexpr Millis kStoreTimeout{10'000};
 constexpr Millis kEventTimeout{45'000};  // Stripe is asked some six times
 constexpr size_t kAtOnce = 100;
-// Purchases that are looked at beside each other: Stripe takes a fifth of a second to answer.
+// Purchases that are looked at beside each other: a look is five journeys to Stripe in a row.
 constexpr size_t kLanes = 8;
 
 }  // namespace
