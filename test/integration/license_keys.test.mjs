@@ -187,7 +187,9 @@ describe("license rotate, all in one process", () => {
     assert.equal((await ask(server.url, fresh.license)).status, 200);
     const db = new DatabaseSync(path.join(dir, "pontage.db"), { readOnly: true });
     const mails = db.prepare("SELECT recipient, license FROM mail_outbox WHERE kind = 'key_rotation'").all();
+    const audit = db.prepare("SELECT verb, subject FROM audit WHERE verb LIKE 'key.%' ORDER BY seq").all().map((row) => [row.verb, row.subject]);
     db.close();
+    assert.deepEqual(audit.slice(-2), [["key.rotate", out.said.kid], ["key.revoke", kidOf(ann.license)]]);
     assert.deepEqual(mails.map((mail) => mail.recipient).sort(), ["ann@example.com", "bob@example.com"]);
     assert.ok(mails.some((mail) => mail.license === bob.id));
     assert.equal((await cliIn(dir)("license", "show", ann.id)).said.generation, 2);
