@@ -13,6 +13,11 @@ bool IsUtf8(std::string_view text);
 // The same text with '?' for every byte that is no part of such a character.
 std::string AsUtf8(std::string_view text);
 
+// Without the blanks, tabs and line ends at both ends.
+std::string_view Trimmed(std::string_view text);
+// A to Z as a to z, and nothing else changed.
+std::string AsciiLower(std::string_view text);
+
 // For the content of an HTML element and for an attribute in quotes.
 std::string EscapeHtml(std::string_view text);
 

@@ -73,6 +73,7 @@ class OperatorApi {
   };
   static std::span<const Route> Routes();
 
+  static constexpr std::string_view kRoot = "/admin/v1";
   static constexpr size_t kMaxBody = 16 << 10;
 
  private:

@@ -2,13 +2,13 @@
 
 #include <algorithm>
 #include <array>
-#include <charconv>
 #include <utility>
 
 #include "base/id.h"
 #include "base/log.h"
 #include "base/try.h"
 #include "codec/hex.h"
+#include "codec/text.h"
 #include "console/pages.h"
 #include "wire/problem/error_map.h"
 
@@ -71,29 +71,6 @@ PageAsk AskOf(const web::Fields& query, size_t limit) {
   return {.cursor = std::string(query.Get("cursor")), .limit = limit};
 }
 
-std::string Trimmed(std::string_view text) {
-  const size_t from = text.find_first_not_of(" \t\r\n");
-  if (from == text.npos) return "";
-  return std::string(text.substr(from, text.find_last_not_of(" \t\r\n") - from + 1));
-}
-
-std::string Lower(std::string_view text) {
-  std::string out = Trimmed(text);
-  for (char& c : out) {
-    if (c >= 'A' && c <= 'Z') c = static_cast<char>(c - 'A' + 'a');
-  }
-  return out;
-}
-
-Result<int64_t> DaysOf(std::string_view text) {
-  int64_t days = 0;
-  const auto [at, fault] = std::from_chars(text.data(), text.data() + text.size(), days);
-  if (fault == std::errc() && at == text.data() + text.size() && days > 0) return days;
-  return Fail(Error(Code::kBadRequest, "this is no number of days")
-                  .At("/days")
-                  .Want("a whole number, 1 or above"));
-}
-
 // The page that a form stands on, as far as its path tells: the nearest above it.
 std::string PageAbove(std::string_view path) {
   while (path.size() > kRoot.size()) {
@@ -105,18 +82,6 @@ std::string PageAbove(std::string_view path) {
   return std::string(kRoot);
 }
 
-web::Answer LeadTo(std::string_view url) {
-  web::Answer answer = ConsolePage(303, "");
-  answer.headers.emplace_back("Location", url);
-  return answer;
-}
-
-// Every order leads to its own page.
-Task<web::Answer> Ordered(Task<Done> order) {
-  PTG_CO_TRY(const Done done, co_await std::move(order));
-  co_return LeadTo(Url({"admin", "commands", done.command.id}));
-}
-
 bool IsHex(std::string_view text) {
   return std::ranges::all_of(text, [](char c) {
     return (c >= '0' && c <= '9') || (c >= 'a' && c <= 'f') || (c >= 'A' && c <= 'F');
@@ -124,31 +89,6 @@ bool IsHex(std::string_view text) {
 }
 
 }  // namespace
-
-Result<int64_t> ParseAmount(std::string_view text, std::string_view currency) {
-  const std::string trimmed = Trimmed(text);
-  std::string_view rest = trimmed;
-  for (const std::string_view sign : {"$", "€", "£", "¥"}) {
-    if (rest.starts_with(sign)) rest.remove_prefix(sign.size());
-  }
-  const auto decimals = static_cast<size_t>(DecimalsOf(currency));
-  const size_t dot = rest.find('.');
-  const std::string_view fraction = dot == rest.npos ? std::string_view() : rest.substr(dot + 1);
-  std::string digits(rest.substr(0, dot));
-  const bool whole =
-      !digits.empty() && fraction.size() <= decimals && (dot == rest.npos || !fraction.empty());
-  digits += fraction;
-  digits.append(decimals - std::min(decimals, fraction.size()), '0');
-  int64_t value = 0;
-  const auto [at, fault] = std::from_chars(digits.data(), digits.data() + digits.size(), value);
-  if (whole && fault == std::errc() && at == digits.data() + digits.size() && value > 0 &&
-      digits.front() != '-') {
-    return value;
-  }
-  return Fail(Error(Code::kBadRequest, "this is no amount")
-                  .At("/amount")
-                  .Want(decimals == 0 ? "a whole number, like 2900" : "a number, like 29.00"));
-}
 
 std::string PlaceOf(std::string_view search) {
   const auto starts = [search](std::string_view prefix) { return search.starts_with(prefix); };
@@ -237,7 +177,7 @@ Task<web::Answer> OperatorPages::Login(const net::RequestHead& head, std::string
   PTG_CO_TRY(const web::Fields form,
              web::Fields::Read(head.headers.Get("Content-Type").value_or(""), body));
   const std::string client = parts_.client_of(head);
-  const std::string presented = Trimmed(form.Get("key"));
+  const std::string presented(codec::Trimmed(form.Get("key")));
   const Result<Caller> caller = parts_.keys.Judge(presented, client, parts_.clock.Steady());
   if (!caller) {
     Log(LogLevel::kWarn, "console.login_refused",
@@ -338,7 +278,7 @@ Task<web::Answer> OperatorPages::Home(Call call) {
 }
 
 Task<web::Answer> OperatorPages::Customers(Call call) {
-  const std::string search = Trimmed(call.query.Get("q"));
+  const std::string search(codec::Trimmed(call.query.Get("q")));
   if (const std::string place = PlaceOf(search); !place.empty()) co_return LeadTo(place);
   const PageAsk ask = AskOf(call.query, kPageRows);
   PTG_CO_TRY(const Page<license::Customer> found,
@@ -434,7 +374,7 @@ Task<web::Answer> OperatorPages::Drift(Call call) {
 }
 
 Task<web::Answer> OperatorPages::Audit(Call call) {
-  const std::string subject = Trimmed(call.query.Get("subject"));
+  const std::string subject(codec::Trimmed(call.query.Get("subject")));
   const PageAsk page = AskOf(call.query, kAuditRows);
   PTG_CO_TRY(const Page<ledger::AuditRow> found,
              co_await parts_.queries.Audit(subject, page, call.by));
@@ -444,78 +384,6 @@ Task<web::Answer> OperatorPages::Audit(Call call) {
 
 Task<web::Answer> OperatorPages::AskIssue(Call call) {
   co_return ConsolePage(200, IssuePage(call.viewer, parts_.plans));
-}
-
-Task<web::Answer> OperatorPages::Issue(Call call) {
-  IssueAsk ask{.plan = std::string(call.query.Get("plan")),
-               .customer = Trimmed(call.query.Get("customer")),
-               .email = Trimmed(call.query.Get("email")),
-               .reason = Trimmed(call.query.Get("reason")),
-               .mail = call.query.Get("mail") == "yes"};
-  if (const std::string_view days = call.query.Get("days"); !days.empty()) {
-    PTG_CO_TRY(ask.days, DaysOf(days));
-  }
-  co_return co_await Ordered(parts_.verbs.Issue(std::move(call.who), std::move(ask), call.by));
-}
-
-Task<web::Answer> OperatorPages::Extend(Call call) {
-  PTG_CO_TRY(const int64_t days, DaysOf(call.query.Get("days")));
-  std::string reason = Trimmed(call.query.Get("reason"));
-  co_return co_await Ordered(parts_.verbs.Extend(std::move(call.who), std::move(call.id), days,
-                                                 std::move(reason), call.by));
-}
-
-Task<web::Answer> OperatorPages::Reissue(Call call) {
-  ReissueAsk ask{.reason = Trimmed(call.query.Get("reason")),
-                 .mail = call.query.Get("mail") == "yes",
-                 .overlap = std::string(call.query.Get("overlap"))};
-  co_return co_await Ordered(
-      parts_.verbs.Reissue(std::move(call.who), std::move(call.id), std::move(ask), call.by));
-}
-
-Task<web::Answer> OperatorPages::Revoke(Call call) {
-  if (Lower(call.query.Get("confirm")) != "revoke") {
-    co_return Fail(Error(Code::kBadRequest, "nothing was revoked: it was not confirmed")
-                       .At("/confirm")
-                       .Want("the word revoke"));
-  }
-  std::string reason = Trimmed(call.query.Get("reason"));
-  co_return co_await Ordered(
-      parts_.verbs.Revoke(std::move(call.who), std::move(call.id), std::move(reason), call.by));
-}
-
-Task<web::Answer> OperatorPages::Refund(Call call) {
-  const std::string currency(call.query.Get("currency"));
-  const std::string amount = Trimmed(call.query.Get("amount"));
-  const std::string confirm = Lower(call.query.Get("confirm"));
-  RefundAsk ask{.amount = std::nullopt, .reason = Trimmed(call.query.Get("reason"))};
-  bool confirmed = confirm == "all";
-  if (!amount.empty()) {
-    PTG_CO_TRY(ask.amount, ParseAmount(amount, currency));
-    const Result<int64_t> again = ParseAmount(confirm, currency);
-    confirmed = again && *again == *ask.amount;
-  }
-  if (!confirmed) {
-    co_return Fail(Error(Code::kBadRequest, "nothing was paid back: it was not confirmed")
-                       .At("/confirm")
-                       .Want(amount.empty()
-                                 ? "the word all, since the amount was left empty"
-                                 : "the same amount once more: " + Amount(*ask.amount, currency)));
-  }
-  co_return co_await Ordered(
-      parts_.verbs.Refund(std::move(call.who), std::move(call.id), std::move(ask), call.by));
-}
-
-Task<web::Answer> OperatorPages::Rerun(Call call) {
-  std::string reason = Trimmed(call.query.Get("reason"));
-  co_return co_await Ordered(
-      parts_.verbs.RerunEvent(std::move(call.who), std::move(call.id), std::move(reason), call.by));
-}
-
-Task<web::Answer> OperatorPages::Retry(Call call) {
-  std::string reason = Trimmed(call.query.Get("reason"));
-  co_return co_await Ordered(
-      parts_.verbs.RetryMail(std::move(call.who), std::move(call.id), std::move(reason), call.by));
 }
 
 Task<web::Answer> OperatorPages::Logout(Call call) {

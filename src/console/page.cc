@@ -214,6 +214,12 @@ web::Answer ConsolePage(int status, std::string html) {
   return answer;
 }
 
+web::Answer LeadTo(std::string_view url) {
+  web::Answer answer = ConsolePage(303, "");
+  answer.headers.emplace_back("Location", url);
+  return answer;
+}
+
 Html OrderForm(const Viewer& viewer, const Order& order, const Html& fields) {
   // Several forms of one page are several orders.
   const crypto::Hash32 digest = crypto::Sha256(codec::AsBytes(order.action));

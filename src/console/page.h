@@ -53,6 +53,8 @@ std::string SafeNext(std::string_view next);
 // A page with the headers of all of them: nothing but our own style is loaded, forms go to
 // ourselves, nobody frames it, nobody keeps it.
 web::Answer ConsolePage(int status, std::string html);
+// To another of ours, which is asked for with GET.
+web::Answer LeadTo(std::string_view url);
 
 // ---- Pieces
 

@@ -4,6 +4,7 @@
 
 #include "base/try.h"
 #include "codec/json.h"
+#include "codec/text.h"
 
 namespace pontage::license {
 namespace {
@@ -248,15 +249,6 @@ Result<bool> UpdateLicense(db::Tx& tx, const License& l, UnixMs now) {
   return true;
 }
 
-std::string NormalEmail(std::string_view email) {
-  const size_t first = email.find_first_not_of(" \t\r\n");
-  if (first == email.npos) return {};
-  email = email.substr(first, email.find_last_not_of(" \t\r\n") + 1 - first);
-  std::string out(email);
-  std::ranges::transform(out, out.begin(), [](char c) {
-    return c >= 'A' && c <= 'Z' ? static_cast<char>(c + 32) : c;
-  });
-  return out;
-}
+std::string NormalEmail(std::string_view email) { return codec::AsciiLower(codec::Trimmed(email)); }
 
 }  // namespace pontage::license

@@ -18,13 +18,6 @@ constexpr size_t kMostFields = 200;
 
 using Fields = std::vector<std::pair<std::string, std::string>>;
 
-std::string_view Trimmed(std::string_view text) {
-  constexpr std::string_view kBlank = " \t\r\n";
-  const size_t begin = text.find_first_not_of(kBlank);
-  if (begin == std::string_view::npos) return {};
-  return text.substr(begin, text.find_last_not_of(kBlank) - begin + 1);
-}
-
 // The next line without its end, which may be CRLF or LF.
 std::string_view TakeLine(std::string_view& rest) {
   const size_t end = rest.find('\n');
@@ -43,20 +36,20 @@ Fields TakeHead(std::string_view& rest) {
     const bool folded = line.front() == ' ' || line.front() == '\t';
     if (folded && !fields.empty()) {
       fields.back().second += ' ';
-      fields.back().second += Trimmed(line);
+      fields.back().second += codec::Trimmed(line);
       continue;
     }
     const size_t colon = line.find(':');
     if (colon == std::string_view::npos || fields.size() == kMostFields) continue;
     fields.emplace_back(codec::AsUtf8(line.substr(0, colon)),
-                        codec::AsUtf8(Trimmed(line.substr(colon + 1))));
+                        codec::AsUtf8(codec::Trimmed(line.substr(colon + 1))));
   }
   return fields;
 }
 
 std::string Get(const Fields& fields, std::string_view name) {
   for (const auto& [key, value] : fields) {
-    if (net::EqualsNoCase(Trimmed(key), name)) return value;
+    if (net::EqualsNoCase(codec::Trimmed(key), name)) return value;
   }
   return {};
 }
@@ -71,14 +64,14 @@ std::string BoundaryOf(std::string_view type) {
   while (!type.empty()) {
     const size_t semicolon = type.find(';');
     if (semicolon == std::string_view::npos) return {};
-    type = Trimmed(type.substr(semicolon + 1));
+    type = codec::Trimmed(type.substr(semicolon + 1));
     if (!StartsWithNoCase(type, kName)) continue;
     std::string_view value = type.substr(kName.size());
     if (value.starts_with('"')) {
       value.remove_prefix(1);
       return std::string(value.substr(0, value.find('"')));
     }
-    return std::string(Trimmed(value.substr(0, value.find(';'))));
+    return std::string(codec::Trimmed(value.substr(0, value.find(';'))));
   }
   return {};
 }
@@ -122,7 +115,7 @@ class Reader {
       const size_t at = body.size() - rest.size();
       const std::string_view line = TakeLine(rest);
       if (!line.starts_with(mark)) continue;
-      const std::string_view after = Trimmed(line.substr(mark.size()));
+      const std::string_view after = codec::Trimmed(line.substr(mark.size()));
       if (!after.empty() && after != "--") continue;
       if (begin) ReadPart(body.substr(*begin, at - *begin), depth);
       begin = body.size() - rest.size();
