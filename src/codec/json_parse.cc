@@ -17,6 +17,8 @@ namespace bj = boost::json;
 
 // Below this many members a walk finds a duplicate faster than a set does.
 constexpr size_t kFewMembers = 24;
+// Objects of a few members get their room at once.
+constexpr size_t kUsualMembers = 8;
 // How much of a member's name an error repeats.
 constexpr size_t kMaxNameInText = 64;
 
@@ -37,7 +39,9 @@ class JsonBuilder {
   bool on_document_begin(bj::error_code&) { return true; }
   bool on_document_end(bj::error_code&) { return true; }
   bool on_array_begin(bj::error_code&) {
-    open_.push_back(Add(Json::Array()));
+    Json& made = Add();
+    made.value_.emplace<std::vector<Json>>();
+    open_.push_back(&made);
     return true;
   }
   bool on_array_end(size_t, bj::error_code&) {
@@ -45,7 +49,9 @@ class JsonBuilder {
     return true;
   }
   bool on_object_begin(bj::error_code&) {
-    open_.push_back(Add(Json::Object()));
+    Json& made = Add();
+    made.value_.emplace<std::vector<JsonMember>>();
+    open_.push_back(&made);
     return true;
   }
   bool on_object_end(size_t, bj::error_code& ec) {
@@ -58,8 +64,7 @@ class JsonBuilder {
     return true;
   }
   bool on_string(bj::string_view s, size_t, bj::error_code&) {
-    text_.append(s.data(), s.size());
-    Add(Json(std::exchange(text_, {})));
+    Add().value_.emplace<std::string>(TakeText(s));
     return true;
   }
   bool on_key_part(bj::string_view s, size_t, bj::error_code&) {
@@ -71,7 +76,7 @@ class JsonBuilder {
     const std::vector<JsonMember>& members = *open_.back()->AsObject();
     if (members.size() > kFewMembers) return true;  // Looked at when the object ends.
     for (const JsonMember& member : members) {
-      if (member.key == key_) return Twice(ec);
+      if (member.key.size() == key_.size() && member.key == key_) return Twice(ec);
     }
     return true;
   }
@@ -83,11 +88,11 @@ class JsonBuilder {
   bool on_uint64(uint64_t, bj::string_view s, bj::error_code&) { return AddNumber(s); }
   bool on_double(double, bj::string_view s, bj::error_code&) { return AddNumber(s); }
   bool on_bool(bool b, bj::error_code&) {
-    Add(Json(b));
+    Add().value_.emplace<bool>(b);
     return true;
   }
   bool on_null(bj::error_code&) {
-    Add(Json());
+    Add();
     return true;
   }
   bool on_comment_part(bj::string_view, bj::error_code&) { return true; }
@@ -95,25 +100,28 @@ class JsonBuilder {
 
  private:
   bool AddNumber(bj::string_view s) {
-    text_.append(s.data(), s.size());
-    Add(Json(Json::Number{std::exchange(text_, {})}));
+    Add().value_.emplace<Json::Number>(TakeText(s));
     return true;
   }
 
-  Json* Add(Json value) {
-    if (open_.empty()) {
-      root_ = std::move(value);
-      return &root_;
-    }
+  // What came in parts, and its end; mostly there are none.
+  std::string TakeText(bj::string_view end) {
+    if (text_.empty()) return {end.data(), end.size()};
+    text_.append(end.data(), end.size());
+    return std::exchange(text_, {});
+  }
+
+  // A null in the place that comes next: its owner makes of it what it is.
+  Json& Add() {
+    if (open_.empty()) return root_;
     Json& parent = *open_.back();
     if (auto* members = std::get_if<std::vector<JsonMember>>(&parent.value_)) {
-      if (members->empty()) members->reserve(8);
-      members->push_back({std::exchange(key_, {}), std::move(value)});
-      return &members->back().value;
+      if (members->empty()) members->reserve(kUsualMembers);
+      JsonMember& member = members->emplace_back();
+      member.key.swap(key_);
+      return member.value;
     }
-    auto& items = std::get<std::vector<Json>>(parent.value_);
-    items.push_back(std::move(value));
-    return &items.back();
+    return std::get<std::vector<Json>>(parent.value_).emplace_back();
   }
 
   bool NoneTwice(const std::vector<JsonMember>& members, bj::error_code& ec) {

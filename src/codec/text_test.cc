@@ -26,7 +26,7 @@ TEST(Text, NothingThatHtmlReadsIsLeft) {
             "&lt;a href=&quot;x&quot; title=&#39;y&#39;&gt;&amp;amp;&lt;/a&gt;");
 }
 
-TEST(TextTest, BlanksAtBothEndsGoAndThoseBetweenStay) {
+TEST(Text, BlanksAtBothEndsGoAndThoseBetweenStay) {
   EXPECT_EQ(Trimmed(" \t a b\r\n"), "a b");
   EXPECT_EQ(Trimmed("a"), "a");
   EXPECT_EQ(Trimmed(" \r\n\t"), "");
@@ -34,7 +34,7 @@ TEST(TextTest, BlanksAtBothEndsGoAndThoseBetweenStay) {
   EXPECT_EQ(Trimmed("\xC2\xA0x"), "\xC2\xA0x") << "of other scripts nothing is taken";
 }
 
-TEST(TextTest, OnlyLettersOfAsciiBecomeSmall) {
+TEST(Text, OnlyLettersOfAsciiBecomeSmall) {
   EXPECT_EQ(AsciiLower("AZ az @[`{ \xC3\x84"), "az az @[`{ \xC3\x84");
 }
 
