@@ -142,7 +142,7 @@ void LicenseKeys::Use() {
   if (!ring_->Replace(std::move(keys))) return;
   std::string names;
   const license::KeyRing::Keys now = ring_->keys();
-  for (const crypto::Jwk& jwk : *now) names += (names.empty() ? "" : ", ") + jwk.kid;
+  for (const auto& [jwk, head] : *now) names += (names.empty() ? "" : ", ") + jwk.kid;
   Log(LogLevel::kInfo, "licenses.keys", {{"count", now->size()}, {"keys", names}});
 }
 

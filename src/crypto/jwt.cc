@@ -148,11 +148,13 @@ Secret PrivatePem(const Secret& seed) {
   return Secret(std::move(text));
 }
 
+std::string JwsHead(std::string_view kid, std::string_view typ) {
+  const Json header = Json::Object({{"alg", "EdDSA"}, {"kid", kid}, {"typ", typ}});
+  return codec::EncodeBase64Url(codec::ToString(header)) + '.';
+}
+
 std::string SignJws(const Ed25519Key& key, std::string_view typ, std::string_view payload) {
-  const Json header =
-      Json::Object({{"alg", "EdDSA"}, {"kid", Thumbprint(key.public_key())}, {"typ", typ}});
-  std::string token = codec::EncodeBase64Url(codec::ToString(header));
-  token += '.';
+  std::string token = JwsHead(Thumbprint(key.public_key()), typ);
   token += codec::EncodeBase64Url(payload);
   const Ed25519Signature signature = key.Sign(codec::AsBytes(token));
   token += '.';
@@ -160,14 +162,31 @@ std::string SignJws(const Ed25519Key& key, std::string_view typ, std::string_vie
   return token;
 }
 
-Result<Jws> ReadJws(std::string_view token, size_t max_bytes) {
-  if (token.size() > max_bytes) return Fail(Unreadable("the token is too long"));
-  const size_t first = token.find('.');
-  const size_t second = first == token.npos ? token.npos : token.find('.', first + 1);
-  if (second == token.npos || token.find('.', second + 1) != token.npos) {
+Result<Jws> ReadJwsBehind(std::string_view token, size_t head) {
+  const size_t dot = token.find('.', head);
+  if (dot == token.npos || token.find('.', dot + 1) != token.npos) {
     return Fail(Unreadable("a token has three parts with a dot between them"));
   }
-  PTG_TRY(const Json header, ReadHeader(token.substr(0, first)));
+  Jws jws;
+  Result<std::string> payload = codec::DecodeBase64Url(token.substr(head, dot - head));
+  if (!payload) return Fail(Unreadable("the token's content is not base64url"));
+  jws.payload = *std::move(payload);
+  const Result<std::string> signature = codec::DecodeBase64Url(token.substr(dot + 1));
+  if (!signature || signature->size() != jws.signature.size()) {
+    return Fail(Unreadable("the token's signature is not 64 bytes in base64url"));
+  }
+  std::memcpy(jws.signature.data(), signature->data(), jws.signature.size());
+  jws.signed_part = token.substr(0, dot);
+  return jws;
+}
+
+Result<Jws> ReadJws(std::string_view token, size_t max_bytes) {
+  if (token.size() > max_bytes) return Fail(Unreadable("the token is too long"));
+  const size_t dot = token.find('.');
+  if (dot == token.npos) {
+    return Fail(Unreadable("a token has three parts with a dot between them"));
+  }
+  PTG_TRY(const Json header, ReadHeader(token.substr(0, dot)));
   const auto text = [&header](std::string_view name) -> const std::string* {
     const Json* value = header.Find(name);
     return value == nullptr ? nullptr : value->AsString();
@@ -185,22 +204,13 @@ Result<Jws> ReadJws(std::string_view token, size_t max_bytes) {
   if (kid == nullptr || kid->empty() || kid->size() > kMaxKid) {
     return Fail(Unreadable("the token does not name its key"));
   }
-  Jws jws;
+  const std::string* typ = text("typ");
+  if (typ == nullptr && header.Find("typ") != nullptr) {
+    return Fail(Unreadable("the token's typ is no text"));
+  }
+  PTG_TRY(Jws jws, ReadJwsBehind(token, dot + 1));
   jws.kid = *kid;
-  if (header.Find("typ") != nullptr) {
-    const std::string* typ = text("typ");
-    if (typ == nullptr) return Fail(Unreadable("the token's typ is no text"));
-    jws.typ = *typ;
-  }
-  Result<std::string> payload = codec::DecodeBase64Url(token.substr(first + 1, second - first - 1));
-  if (!payload) return Fail(Unreadable("the token's content is not base64url"));
-  jws.payload = *std::move(payload);
-  const Result<std::string> signature = codec::DecodeBase64Url(token.substr(second + 1));
-  if (!signature || signature->size() != jws.signature.size()) {
-    return Fail(Unreadable("the token's signature is not 64 bytes in base64url"));
-  }
-  std::memcpy(jws.signature.data(), signature->data(), jws.signature.size());
-  jws.signed_part = token.substr(0, second);
+  if (typ != nullptr) jws.typ = *typ;
   return jws;
 }
 

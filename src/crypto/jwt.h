@@ -65,6 +65,12 @@ struct Jws {
 // sent it.
 Result<Jws> ReadJws(std::string_view token, size_t max_bytes);
 
+// How a token begins that SignJws makes of `typ` with the key called `kid`: the header and its dot.
+std::string JwsHead(std::string_view kid, std::string_view typ);
+// The rest of a token that begins with a JwsHead of `head` characters, as ReadJws would read it:
+// who finds that beginning knows what its header says, and kid and typ are left empty.
+Result<Jws> ReadJwsBehind(std::string_view token, size_t head);
+
 inline bool IsSignedBy(const Jws& jws, const Ed25519PublicKey& key) {
   return VerifyEd25519(key, codec::AsBytes(jws.signed_part), jws.signature);
 }

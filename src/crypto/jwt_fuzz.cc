@@ -16,6 +16,13 @@ FUZZ_TARGET(jwt) {
     PTG_CHECK(codec::EncodeBase64Url(jws->payload) == payload);
     PTG_CHECK(codec::EncodeBase64Url(codec::ByteView(jws->signature)) == rest.substr(1));
     PTG_CHECK(!jws->kid.empty());
+    // Whoever knows how it begins reads the same of it.
+    const std::string head = JwsHead(jws->kid, jws->typ);
+    if (input.starts_with(head)) {
+      const auto rest = ReadJwsBehind(input, head.size());
+      PTG_CHECK(rest && rest->payload == jws->payload && rest->signed_part == jws->signed_part);
+      PTG_CHECK(rest->signature == jws->signature);
+    }
   }
   if (const auto keys = ParseJwks(input)) {
     const auto again = ParseJwks(codec::ToString(JwksOf(*keys)));

@@ -74,6 +74,23 @@ TEST(JwtTest, NoCharacterCanBeAnother) {
   }
 }
 
+TEST(JwtTest, WhoKnowsTheBeginningReadsTheRestAlike) {
+  const Ed25519Key key = RfcKey();
+  const std::string head = JwsHead(Thumbprint(key.public_key()), "lic+jwt");
+  const std::string token = SignJws(key, "lic+jwt", R"({"a":1})");
+  ASSERT_TRUE(token.starts_with(head) && head.ends_with('.'));
+  const Result<Jws> whole = ReadJws(token, kMost);
+  const Result<Jws> rest = ReadJwsBehind(token, head.size());
+  ASSERT_THAT(whole, IsOk());
+  ASSERT_THAT(rest, IsOk());
+  EXPECT_EQ(rest->payload, whole->payload);
+  EXPECT_EQ(rest->signed_part, whole->signed_part);
+  EXPECT_EQ(rest->signature, whole->signature);
+  for (const std::string& bad : {token + ".", token + "A", head, head + "e30", head + "e30.e30"}) {
+    EXPECT_THAT(ReadJwsBehind(bad, head.size()), FailsWith(Code::kBadRequest)) << bad;
+  }
+}
+
 // The last character of a signature has four bits that say nothing: jose takes 16 spellings of it.
 TEST(JwtTest, ASignatureHasOneSpelling) {
   const std::string token = SignJws(RfcKey(), "t", "{}");

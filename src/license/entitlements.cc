@@ -84,9 +84,7 @@ uint16_t Entitlements::PlanOf(const std::string& plan) {
   return static_cast<uint16_t>(found - plans_.begin());
 }
 
-std::optional<Entitlement> Entitlements::Find(std::string_view id) const {
-  if (size() == 0) return std::nullopt;
-  const Key key = KeyOf(id);
+std::optional<Entitlement> Entitlements::Find(const Key& key) const {
   const Word* word = recent_->Find(key);
   if (word == nullptr) word = base_->Find(key);
   if (word == nullptr) return std::nullopt;

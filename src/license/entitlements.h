@@ -21,7 +21,12 @@ class Entitlements {
  public:
   Entitlements();
 
-  std::optional<Entitlement> Find(std::string_view id) const;
+  // 128 bits of a license's id: those it is made of, or of its digest.
+  using Key = std::array<uint8_t, 16>;
+  static Key KeyOf(std::string_view id);
+
+  std::optional<Entitlement> Find(const Key& key) const;
+  std::optional<Entitlement> Find(std::string_view id) const { return Find(KeyOf(id)); }
   // These and the lines of `entries`, of which a later one of a license replaces an earlier.
   std::shared_ptr<const Entitlements> With(std::span<const FeedEntry> entries) const;
 
@@ -31,8 +36,6 @@ class Entitlements {
   size_t size() const { return base_->size() + recent_->size(); }
 
  private:
-  // 128 bits of a license's id: those it is made of, or of its digest.
-  using Key = std::array<uint8_t, 16>;
   struct Word {
     int64_t expires_ms = 0;
     int32_t generation = 0;
@@ -66,7 +69,6 @@ class Entitlements {
     size_t size_ = 0;
   };
 
-  static Key KeyOf(std::string_view id);
   uint16_t PlanOf(const std::string& plan);
 
   // What came lately is copied at each step; when it is more than this it becomes part of the base.

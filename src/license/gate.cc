@@ -35,11 +35,14 @@ Result<Gate::Passed> Gate::Judge(const std::shared_ptr<const Verifier>& verifier
   if (found == seen_.end()) {
     PTG_TRY(Verified verified, verifier->Read(token, now));
     if (seen_.size() >= kKept) seen_.clear();
-    Seen seen{std::make_shared<const Claims>(std::move(verified.claims)), verified.key_until};
+    const Entitlements::Key key = Entitlements::KeyOf(verified.claims.id);
+    Seen seen{.claims = std::make_shared<const Claims>(std::move(verified.claims)),
+              .words_key = key,
+              .key_until = verified.key_until};
     found = seen_.emplace(digest, std::move(seen)).first;
   }
   const Claims& claims = *found->second.claims;
-  const std::optional<Entitlement> word = words_->Find(claims.id);
+  const std::optional<Entitlement> word = words_->Find(found->second.words_key);
   PTG_RUN(Decide(claims, word, demand, now));
   return Passed{.claims = found->second.claims,
                 .limits = *TermsOf(claims, word, demand.terms).limits};

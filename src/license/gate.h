@@ -42,6 +42,7 @@ class Gate {
  private:
   struct Seen {
     std::shared_ptr<const Claims> claims;
+    Entitlements::Key words_key;
     UnixMs key_until;
   };
   // By the SHA-256 of the text.

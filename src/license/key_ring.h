@@ -1,13 +1,16 @@
 #pragma once
 
+#include <algorithm>
 #include <atomic>
 #include <cstdint>
 #include <memory>
 #include <mutex>
+#include <string>
 #include <utility>
 #include <vector>
 
 #include "crypto/jwt.h"
+#include "license/claims.h"
 
 namespace pontage::license {
 
@@ -16,10 +19,14 @@ namespace pontage::license {
 // time reads; whoever remembers one compares the version.
 class KeyRing {
  public:
-  using Keys = std::shared_ptr<const std::vector<crypto::Jwk>>;
+  struct Named {
+    crypto::Jwk jwk;
+    // How the licenses begin that its owner signs with it: who finds this has read their header.
+    std::string license_head;
+  };
+  using Keys = std::shared_ptr<const std::vector<Named>>;
 
-  explicit KeyRing(std::vector<crypto::Jwk> keys = {})
-      : keys_(std::make_shared<const std::vector<crypto::Jwk>>(std::move(keys))) {}
+  explicit KeyRing(std::vector<crypto::Jwk> keys = {}) : keys_(Name(std::move(keys))) {}
 
   Keys keys() const {
     const std::lock_guard lock(mutex_);
@@ -28,8 +35,8 @@ class KeyRing {
   // From the next token on. True when they are other ones than before.
   bool Replace(std::vector<crypto::Jwk> keys) {
     const std::lock_guard lock(mutex_);
-    if (*keys_ == keys) return false;
-    keys_ = std::make_shared<const std::vector<crypto::Jwk>>(std::move(keys));
+    if (std::ranges::equal(*keys_, keys, {}, &Named::jwk)) return false;
+    keys_ = Name(std::move(keys));
     version_.fetch_add(1, std::memory_order_release);
     return true;
   }
@@ -37,6 +44,15 @@ class KeyRing {
   uint64_t version() const { return version_.load(std::memory_order_acquire); }
 
  private:
+  static Keys Name(std::vector<crypto::Jwk> keys) {
+    auto out = std::make_shared<std::vector<Named>>();
+    for (crypto::Jwk& jwk : keys) {
+      std::string head = crypto::JwsHead(jwk.kid, kLicenseType);
+      out->push_back({.jwk = std::move(jwk), .license_head = std::move(head)});
+    }
+    return out;
+  }
+
   mutable std::mutex mutex_;
   Keys keys_;
   std::atomic<uint64_t> version_{0};

@@ -16,6 +16,7 @@
 #include "license/entitlements.h"
 #include "license/fernet.h"
 #include "license/gate.h"
+#include "license/issuer.h"
 #include "license/samples_test.h"
 #include "license/verifier.h"
 #include "testing/expect.h"
@@ -71,6 +72,43 @@ TEST(VerifierTest, RefusesWhatIsNotItsOwn) {
               FailsWith(Code::kLicenseInvalid));
   EXPECT_THAT(read("sk-ant-api03-x"), FailsWith(Code::kLicenseInvalid));
   EXPECT_THAT(read(std::string(kMaxToken + 1, 'a')), FailsWith(Code::kLicenseInvalid));
+}
+
+// The issuer's own tokens all begin alike, and are known by it; who signs with his key in another
+// way is no less believed, and who only begins so is no more.
+TEST(VerifierTest, AHeaderInAnotherSpellingIsReadToo) {
+  SeededRng rng(3);
+  SeededRng same(3);
+  const auto key = crypto::Ed25519Key::Generate(rng);
+  const Issuer issuer(crypto::Ed25519Key::Generate(same));
+  const std::string kid = crypto::Thumbprint(key.public_key());
+  const Verifier verifier("https://api.example.com",
+                          {{.kid = kid, .key = key.public_key(), .not_after = std::nullopt}});
+  const auto part = [](std::string_view text) { return codec::EncodeBase64Url(text); };
+  const auto sign = [&](const std::string& header, const Claims& claims) {
+    std::string text = part(header) + "." + part(codec::ToString(ToJson(claims)));
+    const auto signature = key.Sign(codec::AsBytes(text));
+    return text + "." + part(codec::AsText(signature));
+  };
+  const std::string ours = R"({"alg":"EdDSA","kid":")" + kid + R"(","typ":"lic+jwt"})";
+  for (const std::string& header :
+       {ours, R"({"typ":"lic+jwt","kid":")" + kid + R"(","alg":"EdDSA"})",
+        R"({"alg":"Ed25519","kid":")" + kid + R"(","typ":"lic+jwt","x":1})"}) {
+    const std::string token = sign(header, Sample());
+    ASSERT_EQ(token == issuer.Issue(Sample()), header == ours);
+    const Result<Verified> read = verifier.Read(token, kNow);
+    ASSERT_THAT(read, IsOk()) << header;
+    EXPECT_EQ(read->claims, Sample());
+    EXPECT_THAT(verifier.Read(token + "A", kNow), FailsWith(Code::kLicenseInvalid));
+  }
+  const std::string good = sign(ours, Sample());
+  Claims other = Sample();
+  other.plan = "all";
+  const std::string forged =
+      part(ours) + "." + part(codec::ToString(ToJson(other))) + good.substr(good.rfind('.'));
+  EXPECT_THAT(verifier.Read(forged, kNow), FailsWith(Code::kLicenseInvalid));
+  const std::string feed = sign(R"({"alg":"EdDSA","kid":")" + kid + R"(","typ":"ent+jwt"})", other);
+  EXPECT_THAT(verifier.Read(feed, kNow), FailsWith(Code::kLicenseInvalid));
 }
 
 TEST(VerifierTest, AKeyIsGoodUntilItsDate) {

@@ -197,10 +197,12 @@ Task<> UsageBook::Flush(Deadline by) {
   for (const auto& row : calls) rows.push_back(&row);
   std::ranges::sort(rows, {}, [](const auto* row) { return row->first.view(); });
   const auto body = [&rows](db::Tx& tx) -> Result<> {
+    int64_t day = rows.front()->first.day;
+    std::string name = DayOf(UnixMs(day * kDayMs));
     for (const auto* row : rows) {
       const Line& line = row->first;
-      PTG_RUN(tx.Run(kAddCalls, line.license, DayOf(UnixMs(line.day * kDayMs)), line.route,
-                     row->second));
+      if (std::exchange(day, line.day) != line.day) name = DayOf(UnixMs(day * kDayMs));
+      PTG_RUN(tx.Run(kAddCalls, line.license, name, line.route, row->second));
     }
     return {};
   };

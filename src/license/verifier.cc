@@ -15,6 +15,12 @@ std::unexpected<Error> Invalid(std::string detail) {
                   .Want("the license as it was issued, in one piece"));
 }
 
+std::vector<KeyRing::Named>::const_iterator Find(const std::vector<KeyRing::Named>& keys,
+                                                 std::string_view kid) {
+  return std::ranges::find_if(keys,
+                              [kid](const KeyRing::Named& named) { return named.jwk.kid == kid; });
+}
+
 }  // namespace
 
 bool Verifier::LooksLikeOne(std::string_view text) {
@@ -23,25 +29,37 @@ bool Verifier::LooksLikeOne(std::string_view text) {
 
 Result<Verifier::Signed> Verifier::Check(std::string_view token, size_t max_bytes,
                                          std::string_view typ, UnixMs now) const {
-  Result<crypto::Jws> jws = crypto::ReadJws(token, max_bytes);
-  if (!jws) return Invalid(jws.error().detail());
-  if (jws->typ != typ) return Invalid("the token is no license");
+  if (token.size() > max_bytes) return Invalid("the token is too long");
   const KeyRing::Keys keys = ring_->keys();
-  const auto key = std::ranges::find(*keys, jws->kid, &crypto::Jwk::kid);
+  // Most begin as their key's owner lets them begin.
+  auto key = typ != kLicenseType
+                 ? keys->end()
+                 : std::ranges::find_if(*keys, [token](const KeyRing::Named& named) {
+                     return token.starts_with(named.license_head);
+                   });
+  const bool begins_so = key != keys->end();
+  Result<crypto::Jws> jws = begins_so ? crypto::ReadJwsBehind(token, key->license_head.size())
+                                      : crypto::ReadJws(token, max_bytes);
+  if (!jws) return Invalid(jws.error().detail());
+  if (!begins_so) {
+    if (jws->typ != typ) return Invalid("the token is no license");
+    key = Find(*keys, jws->kid);
+  }
   if (key == keys->end()) return Invalid("the license is signed with a key that is not known here");
-  if (key->not_after && now >= *key->not_after) {
+  const crypto::Jwk& jwk = key->jwk;
+  if (jwk.not_after && now >= *jwk.not_after) {
     return Invalid("the license is signed with a key that is no longer good");
   }
   // Before anything of it is read: what was not signed says nothing.
-  if (!crypto::IsSignedBy(*jws, key->key)) return Invalid("the license's signature is wrong");
-  return Signed{.payload = std::move(jws->payload), .key_until = key->not_after.value_or(kForEver)};
+  if (!crypto::IsSignedBy(*jws, jwk.key)) return Invalid("the license's signature is wrong");
+  return Signed{.payload = std::move(jws->payload), .key_until = jwk.not_after.value_or(kForEver)};
 }
 
 bool Verifier::LacksKeyOf(std::string_view token) const {
   const Result<crypto::Jws> jws = crypto::ReadJws(token, kMaxToken);
   if (!jws || jws->typ != kLicenseType) return false;
   const KeyRing::Keys keys = ring_->keys();
-  return std::ranges::find(*keys, jws->kid, &crypto::Jwk::kid) == keys->end();
+  return Find(*keys, jws->kid) == keys->end();
 }
 
 Result<Verified> Verifier::Read(std::string_view token, UnixMs now) const {

@@ -72,15 +72,21 @@ std::string PrivateCacheControl(std::string_view theirs) {
 }
 
 void KeepPrivate(net::Headers& headers) {
-  headers.Set("Cache-Control", PrivateCacheControl(headers.List("Cache-Control")));
-  // To those whom they address these stand before Cache-Control (RFC 9213 §2.2).
-  constexpr net::NameSet kTargeted("Surrogate-Control", "Edge-Control", "X-Accel-Expires");
+  const std::string theirs = headers.List("Cache-Control");
+  // To those whom they address the others stand before Cache-Control (RFC 9213 §2.2).
+  constexpr net::NameSet kOthers("Cache-Control", "Surrogate-Control", "Edge-Control",
+                                 "X-Accel-Expires");
   constexpr std::string_view kOfCdns = "-Cache-Control";
   headers.RemoveIf([&](std::string_view name) {
     const bool of_cdns = name.size() > kOfCdns.size() &&
                          net::EqualsNoCase(name.substr(name.size() - kOfCdns.size()), kOfCdns);
-    return of_cdns || kTargeted.Has(name);
+    return of_cdns || kOthers.Has(name);
   });
+  if (theirs.empty()) {
+    headers.AddJudged("Cache-Control", "private");
+  } else {
+    headers.Add("Cache-Control", PrivateCacheControl(theirs));
+  }
 }
 
 ledger::Ledger::Ending WhoBroke(const Break& broke) {

@@ -48,7 +48,9 @@ std::string_view ReasonPhrase(int status) {
 
 void Reply::Decorate(net::ResponseHead& head, bool ours) const {
   head.headers.Set("X-Request-Id", id_.str());
-  for (const auto& [name, value] : added_) head.headers.Set(name, value);
+  for (size_t i = 0; i < added_.size(); ++i) {
+    head.headers.Set(added_.at(i).name, added_.at(i).value);
+  }
   if (!cross_origin_) return;
   if (ours || !head.headers.Has("Access-Control-Allow-Origin")) {
     head.headers.Set("Access-Control-Allow-Origin", "*");

@@ -23,9 +23,7 @@ class Reply {
       : out_(out), id_(id), cross_origin_(head.headers.Has("Origin")) {}
 
   // A field that this answer carries whoever makes it, in place of one of that name.
-  void Add(std::string name, std::string value) {
-    added_.emplace_back(std::move(name), std::move(value));
-  }
+  void Add(std::string_view name, std::string_view value) { added_.Add(name, value); }
   // For nginx, which takes no other refusal than 401 and 403 from an auth_request and throws its
   // body away: what is not passed becomes 403, with the real status in X-Pontage-Status and the
   // body in X-Pontage-Body (JSON in one line, at most kMaxBodyField bytes).
@@ -61,7 +59,7 @@ class Reply {
   net::BodySource* client_ = nullptr;
   int status_ = 0;
   bool deny_403_ = false;
-  HeaderList added_;
+  net::Headers added_;
 };
 
 // "Payment Required" and so on; "" for a status without a usual phrase.

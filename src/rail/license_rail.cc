@@ -63,11 +63,15 @@ LicenseRail::LicenseRail(std::shared_ptr<const license::Verifier> verifier,
 }
 
 Result<std::optional<std::string_view>> LicenseRail::Find(const net::Headers& headers) {
-  const std::optional<std::string_view> authorization = headers.Get("Authorization");
-  const std::optional<std::string_view> api_key = headers.Get("X-API-Key");
-  if (!authorization && !api_key) return std::optional<std::string_view>();
-  if (headers.Count("Authorization") > 1 || headers.Count("X-API-Key") > 1) {
-    return Fail(TwoReadings());
+  std::optional<std::string_view> authorization;
+  std::optional<std::string_view> api_key;
+  for (size_t i = 0; i < headers.size(); ++i) {
+    const net::Headers::Field field = headers.at(i);
+    const bool first = net::EqualsNoCase(field.name, "Authorization");
+    if (!first && !net::EqualsNoCase(field.name, "X-API-Key")) continue;
+    std::optional<std::string_view>& kept = first ? authorization : api_key;
+    if (kept) return Fail(TwoReadings());
+    kept = field.value;
   }
   // Another scheme is none of ours.
   const std::optional<std::string_view> bearer =

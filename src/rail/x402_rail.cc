@@ -141,13 +141,13 @@ Result<X402Rail::Offers> X402Rail::OffersOf(const catalog::Route& route) const {
 Result<std::optional<deal::Credential>> X402Rail::Find(const net::Headers& headers) const {
   // A client of mixed parentage sends both; the newer one counts.
   for (const std::string_view name : {kHeaderV2, kHeaderV1}) {
-    const size_t count = headers.Count(name);
-    if (count == 0) continue;
+    const std::optional<std::string_view> first = headers.Get(name);
+    if (!first) continue;
     deal::Credential credential;
     credential.rail = this->name();
     credential.version = name == kHeaderV2 ? 2 : 1;
-    const std::string_view value = *headers.Get(name);
-    if (count > 1 || value.find(',') != value.npos) {
+    const std::string_view value = *first;
+    if (headers.Count(name) > 1 || value.find(',') != value.npos) {
       return Fail(Error(Code::kPaymentMalformed, std::string(name) + " was sent more than once")
                       .Want("one payment in one header"));
     }
