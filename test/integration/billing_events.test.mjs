@@ -1,8 +1,6 @@
 // What Stripe's deliveries may be: late, twins, at once, while nothing can be written, and nonsense; and what a
 // failed renewal may give: nothing. The numbers are those of the checklist in docs/internals/testing.md.
 import assert from "node:assert/strict";
-import path from "node:path";
-import { DatabaseSync } from "node:sqlite";
 import { after, before, describe, test } from "node:test";
 import Stripe from "stripe";
 import { event, kPlans, openShop, sign, until } from "../rig/src/shop.mjs";
@@ -92,11 +90,9 @@ describe("billing 8: one event from 32 clients at once", () => {
 describe("billing 9: when something of ours or of Stripe's is not there", () => {
   test("an event that cannot be written is 503, not acknowledged, and takes effect when Stripe comes again", async () => {
     const page = await shop.checkout("pro", "dee@example.com");
-    // Somebody else holds the file.
-    const books = new DatabaseSync(path.join(shop.dir, "pontage.db"));
     const body = event("some.future.type");
     let session;
-    books.exec("PRAGMA busy_timeout = 5000; BEGIN IMMEDIATE");
+    const release = await shop.hold("stripe_event");
     try {
       const refused = await shop.deliver(body);
       assert.equal(refused.status, 503, await refused.clone().text());
@@ -104,8 +100,7 @@ describe("billing 9: when something of ours or of Stripe's is not there", () => 
       session = await shop.press(page);
       await new Promise((resolve) => setTimeout(resolve, 3_000));
     } finally {
-      books.exec("ROLLBACK");
-      books.close();
+      await release();
     }
     assert.equal(rowOf(idOf(body)), undefined, "nothing was acknowledged, nothing is there");
     const subscription = await shop.subscriptionOf(session);
@@ -214,10 +209,7 @@ describe("what is no event of Stripe's", () => {
     const body = event("invoice.paid", { id: "in_odd", object: "invoice", lines: "none" });
     assert.equal(await deliver(body), 200);
     await until("a try that failed", () => rowOf(idOf(body)).last_error);
-    const books = new DatabaseSync(path.join(shop.dir, "pontage.db"));
-    books.exec("PRAGMA busy_timeout = 5000");
-    books.prepare("UPDATE stripe_event SET attempts = 79, next_ms = 0 WHERE id = ?").run(idOf(body));
-    books.close();
+    shop.change("UPDATE stripe_event SET attempts = 79, next_ms = 0 WHERE id = ?", idOf(body));
     await until("parked", () => rowOf(idOf(body)).state === "parked");
     const metrics = await (await fetch(`${shop.server.metricsUrl}/metrics`)).text();
     assert.match(metrics, /^pontage_stripe_events_parked [1-9]/m);

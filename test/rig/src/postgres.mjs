@@ -1,6 +1,6 @@
 // Databases for tests, on the PostgreSQL of PTG_TEST_POSTGRES, and a server of one's own for tests that
 // kill it.
-import { execFile, spawn } from "node:child_process";
+import { execFile, execFileSync, spawn } from "node:child_process";
 import { randomBytes } from "node:crypto";
 import fs from "node:fs";
 import path from "node:path";
@@ -16,11 +16,36 @@ export function serverUrl() {
   return url;
 }
 
+const psqlArgs = (url) => ["-X", "-q", "-A", "-t", "-F", "\t", "-v", "ON_ERROR_STOP=1", "-d", url];
+
 // Runs SQL at `url`; resolves to its rows, each a list of texts.
 export async function sql(url, text) {
-  const args = ["-X", "-q", "-A", "-t", "-F", "\t", "-v", "ON_ERROR_STOP=1", "-d", url, "-c", text];
-  const { stdout } = await call(path.join(kBin, "psql"), args);
+  const { stdout } = await call(path.join(kBin, "psql"), [...psqlArgs(url), "-c", text]);
   return stdout.split("\n").filter(Boolean).map((line) => line.split("\t"));
+}
+
+// A statement of SQLite's with a "?" for each of `values`, run at once: what the books hold is asked for in the middle of
+// tests that know no store. Of a SELECT the rows.
+export function ask(url, text, values = []) {
+  let next = 0;
+  const literal = (value) => (typeof value === "number" ? String(value) : `'${String(value).replaceAll("'", "''")}'`);
+  const whole = text.replaceAll("?", () => literal(values[next++]));
+  const select = /^\s*SELECT/i.test(whole);
+  const asked = select ? `SELECT coalesce(json_agg(t), '[]') FROM (${whole}) t` : whole;
+  const said = execFileSync(path.join(kBin, "psql"), [...psqlArgs(url), "-c", asked], { encoding: "utf8" });
+  return select ? JSON.parse(said) : undefined;
+}
+
+// Nobody else writes to `table` until what this resolves to is called.
+export async function holdTable(url, table) {
+  const holder = spawn(path.join(kBin, "psql"), psqlArgs(url), { stdio: ["pipe", "pipe", "inherit"] });
+  const gone = new Promise((resolve) => holder.once("exit", resolve));
+  holder.stdin.write(`BEGIN; LOCK TABLE ${table} IN EXCLUSIVE MODE; SELECT 'held';\n`);
+  await new Promise((resolve) => holder.stdout.once("data", resolve));
+  return async () => {
+    holder.stdin.end("ROLLBACK;\n");
+    await gone;
+  };
 }
 
 // The server's URL with another database. By text: a URL without a host is none to `URL`.

@@ -8,6 +8,7 @@ import path from "node:path";
 import { DatabaseSync } from "node:sqlite";
 import { freePort } from "./nginx.mjs";
 import { run, sellerConfig, startPontage } from "./pontage.mjs";
+import { ask, createDatabase, holdTable } from "./postgres.mjs";
 import { until as rigUntil } from "./rig.mjs";
 
 export const kVersion = "2026-10-28.endive";
@@ -45,11 +46,14 @@ export function event(type, object = { id: "x", object: "thing" }, more = {}) {
   return JSON.stringify({ id, object: "event", api_version: kVersion, created, livemode: false, type, data: { object }, ...more });
 }
 
-// The shop is closed until start(). `mail` and `sections` are TOML; {smtp} of the sandbox is for `mail`.
+// The shop is closed until start(). Its books are a file of SQLite's; with PTG_TEST_STORE=postgresql in the environment a
+// database of PostgreSQL's. `mail` and `sections` are TOML; {smtp} of the sandbox is for `mail`.
 export async function openShop({ sandbox, upstream, routes = kPlans, mail, server = "", sections = "", license = "", grace = 3, rpc = sandbox.rpc, plans = kPrices, stripeBase = sandbox.stripe }) {
   const stripe = sandbox.stripe;
   const dir = fs.mkdtempSync(path.join(os.tmpdir(), "ptg-test-"));
   assert.equal((await run(["init", "--dir", dir])).code, 0);
+  const database = process.env.PTG_TEST_STORE === "postgresql" ? await createDatabase() : undefined;
+  const store = database?.url ?? "sqlite:pontage.db";
   const port = await freePort();
   const url = `http://127.0.0.1:${port}`;
 
@@ -75,6 +79,7 @@ export async function openShop({ sandbox, upstream, routes = kPlans, mail, serve
     rpc,
     upstream,
     routes,
+    store,
     server: `public_url = "${url}"\n${server}`,
     sections: `
 [license]
@@ -95,7 +100,7 @@ ${sections}
   const keys = { STRIPE_SECRET_KEY: "sk_test_x", STRIPE_WEBHOOK_SECRET: hook.secret, RESEND_API_KEY: "re_x" };
 
   const shop = {
-    sandbox, dir, url, toml, keys, api, prices, server: undefined, secret: hook.secret, hook,
+    sandbox, dir, store, url, toml, keys, api, prices, server: undefined, secret: hook.secret, hook,
     action: (name, form = {}) => api("POST", `/_test/${name}`, form),
     async start(env = {}, args = []) {
       shop.server = await startPontage(toml, { dir, env: { ...keys, ...env }, args });
@@ -103,6 +108,7 @@ ${sections}
     },
     async close() {
       await shop.server?.kill();
+      await database?.drop();
       fs.rmSync(dir, { recursive: true, force: true });
     },
     post: (where, json, base = url) =>
@@ -158,12 +164,31 @@ ${sections}
     },
     // Rows of the books.
     rows(sql, ...values) {
+      if (database) return ask(database.url, sql, values);
       const books = new DatabaseSync(path.join(dir, "pontage.db"), { readOnly: true });
       try {
         return books.prepare(sql).all(...values).map((row) => ({ ...row }));
       } finally {
         books.close();
       }
+    },
+    // Changes them behind everybody's back.
+    change(sql, ...values) {
+      if (database) return ask(database.url, sql, values);
+      const books = new DatabaseSync(path.join(dir, "pontage.db"));
+      books.exec("PRAGMA busy_timeout = 5000");
+      books.prepare(sql).run(...values);
+      books.close();
+    },
+    // Nobody writes to a table, of SQLite's to none of them, until what this resolves to is called.
+    async hold(table) {
+      if (database) return holdTable(database.url, table);
+      const books = new DatabaseSync(path.join(dir, "pontage.db"));
+      books.exec("PRAGMA busy_timeout = 5000; BEGIN IMMEDIATE");
+      return () => {
+        books.exec("ROLLBACK");
+        books.close();
+      };
     },
   };
   return shop;
