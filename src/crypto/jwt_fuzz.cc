@@ -19,9 +19,10 @@ FUZZ_TARGET(jwt) {
     // Whoever knows how it begins reads the same of it.
     const std::string head = JwsHead(jws->kid, jws->typ);
     if (input.starts_with(head)) {
-      const auto rest = ReadJwsBehind(input, head.size());
-      PTG_CHECK(rest && rest->payload == jws->payload && rest->signed_part == jws->signed_part);
-      PTG_CHECK(rest->signature == jws->signature);
+      const auto behind = ReadJwsBehind(input, head.size());
+      PTG_CHECK(behind && behind->payload == jws->payload);
+      PTG_CHECK(behind->signed_part == jws->signed_part);
+      PTG_CHECK(behind->signature == jws->signature);
     }
   }
   if (const auto keys = ParseJwks(input)) {
