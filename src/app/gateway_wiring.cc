@@ -49,7 +49,7 @@ GatewayShared::GatewayShared(Parts parts)
                           paywall::Reply& reply) { return BuiltIn(doors_, head, body, reply); }} {}
 
 Task<> GatewayShared::WriteLicenses(bool all) {
-  const Result<> calls = co_await usage_.Flush(Deadline::In(clock_, kWriteTimeout));
+  const Result<> calls = co_await usage_.Flush(all, Deadline::In(clock_, kWriteTimeout));
   const Result<> rest = co_await quota_.GiveBack(all, Deadline::In(clock_, kWriteTimeout));
   for (const Result<>* done : {&calls, &rest}) {
     if (!*done) Log(LogLevel::kWarn, "licenses.unwritten", {{"detail", done->error().detail()}});

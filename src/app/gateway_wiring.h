@@ -15,6 +15,7 @@
 #include "gateway/gateway.h"
 #include "ledger/ledger.h"
 #include "license/quota.h"
+#include "license/usage_book.h"
 #include "net/server.h"
 #include "obs/metrics.h"
 

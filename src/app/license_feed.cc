@@ -88,7 +88,7 @@ Task<bool> LicenseFeed::Read() {
     if (own) heard_.Heard(clock_.Now());
     if (!news.from_start && news.entries.empty()) co_return any;
     if (news.from_start) words_ = std::make_shared<const license::Entitlements>();
-    words_ = words_->With(news.entries);
+    words_ = words_->With(news.entries, clock_.Now());
     any = true;
     if (news.entries.size() < license::kMostLines) co_return true;
   }

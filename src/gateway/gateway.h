@@ -21,6 +21,7 @@
 #include "license/freshness.h"
 #include "license/gate.h"
 #include "license/quota.h"
+#include "license/usage_book.h"
 #include "net/client.h"
 #include "net/server.h"
 #include "obs/metrics.h"

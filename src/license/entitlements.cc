@@ -99,13 +99,15 @@ std::optional<Entitlement> Entitlements::Find(const Key& key) const {
   return out;
 }
 
-std::shared_ptr<const Entitlements> Entitlements::With(std::span<const FeedEntry> entries) const {
+std::shared_ptr<const Entitlements> Entitlements::With(std::span<const FeedEntry> entries,
+                                                       UnixMs now) const {
   auto next = std::make_shared<Entitlements>(*this);
+  std::erase_if(next->old_until_, [now](const auto& old) { return old.second <= now; });
   std::vector<Slot> news;
   news.reserve(entries.size());
   for (const FeedEntry& entry : entries) {
     const Key key = KeyOf(entry.license);
-    if (entry.word.old_until > UnixMs()) {
+    if (entry.word.old_until > now) {
       next->old_until_[key] = entry.word.old_until;
     } else {
       next->old_until_.erase(key);

@@ -27,8 +27,9 @@ class Entitlements {
 
   std::optional<Entitlement> Find(const Key& key) const;
   std::optional<Entitlement> Find(std::string_view id) const { return Find(KeyOf(id)); }
-  // These and the lines of `entries`, of which a later one of a license replaces an earlier.
-  std::shared_ptr<const Entitlements> With(std::span<const FeedEntry> entries) const;
+  // These and the lines of `entries`, of which a later one of a license replaces an earlier. What
+  // is over `now` is forgotten.
+  std::shared_ptr<const Entitlements> With(std::span<const FeedEntry> entries, UnixMs now) const;
 
   // The last line that it has: where the feed goes on, and what the next is bound to.
   int64_t seq() const { return seq_; }
@@ -79,7 +80,7 @@ class Entitlements {
   std::shared_ptr<const Table> base_;
   std::shared_ptr<const Table> recent_;
   std::vector<std::string> plans_;
-  // Of the few licenses whose text before is still good, or was until lately.
+  // Of the few licenses whose text before is still good, or was when the last lines came.
   std::map<Key, UnixMs> old_until_;
   int64_t seq_ = 0;
   std::string hash_;

@@ -32,7 +32,7 @@ TEST(EntitlementsTest, TheLaterLineCountsAndOlderOnesStay) {
     ids.push_back(id);
     lines.push_back(Line(i, id, Status::kRevoked));
     if (lines.size() == 500) {
-      words = words->With(lines);
+      words = words->With(lines, kNow);
       lines.clear();
     }
   }
@@ -45,21 +45,24 @@ TEST(EntitlementsTest, TheLaterLineCountsAndOlderOnesStay) {
   }
   const std::vector<FeedEntry> later = {Line(10'001, ids[3], Status::kSuspended),
                                         Line(10'002, ids[3], Status::kActive)};
-  const auto next = words->With(later);
+  const auto next = words->With(later, kNow);
   EXPECT_EQ(next->Find(ids[3])->status, Status::kActive);
   EXPECT_EQ(words->Find(ids[3])->status, Status::kRevoked) << "whoever has the old ones keeps them";
   FeedEntry reissued = Line(10'003, ids[4], Status::kActive);
   reissued.word.old_until = kNow + kDay;
-  const auto calmly = next->With(std::vector{reissued});
+  const auto calmly = next->With(std::vector{reissued}, kNow);
   EXPECT_EQ(calmly->Find(ids[4])->old_until, kNow + kDay);
   EXPECT_EQ(calmly->Find(ids[5])->old_until, UnixMs());
-  const auto at_once = calmly->With(std::vector{Line(10'004, ids[4], Status::kActive)});
+  const auto at_once = calmly->With(std::vector{Line(10'004, ids[4], Status::kActive)}, kNow);
   EXPECT_EQ(at_once->Find(ids[4])->old_until, UnixMs());
+  const auto the_day_after =
+      calmly->With(std::vector{Line(10'004, ids[5], Status::kActive)}, kNow + kDay);
+  EXPECT_EQ(the_day_after->Find(ids[4])->old_until, UnixMs()) << "nobody asks for it any more";
   // As many at once as become part of the base.
   for (int64_t i = 0; i < 5'000; ++i) {
     lines.push_back(Line(20'000 + i, ids[static_cast<size_t>(i)], Status::kActive));
   }
-  const auto merged = next->With(lines);
+  const auto merged = next->With(lines, kNow);
   EXPECT_EQ(merged->size(), 10'000u);
   for (size_t i = 0; i < ids.size(); ++i) {
     EXPECT_EQ(merged->Find(ids[i])->status, i < 5'000 ? Status::kActive : Status::kRevoked) << i;

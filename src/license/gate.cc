@@ -14,6 +14,15 @@ size_t Gate::DigestHash::operator()(const Digest& digest) const {
   return word;
 }
 
+// One at a time: to forget all of them at once would hold up everybody on this loop, now and while
+// they are verified again. Digests lie anywhere, so each of them has the same chance to stay.
+void Gate::MakeRoom(const Digest& coming) {
+  size_t bucket = seen_.bucket(coming);
+  while (seen_.begin(bucket) == seen_.end(bucket)) bucket = (bucket + 1) % seen_.bucket_count();
+  const Digest leaving = seen_.begin(bucket)->first;
+  seen_.erase(leaving);
+}
+
 Result<Gate::Passed> Gate::Judge(const std::shared_ptr<const Verifier>& verifier,
                                  std::string_view token, const Demand& demand, UnixMs now) {
   const uint64_t version = verifier->version();
@@ -34,7 +43,7 @@ Result<Gate::Passed> Gate::Judge(const std::shared_ptr<const Verifier>& verifier
   }
   if (found == seen_.end()) {
     PTG_TRY(Verified verified, verifier->Read(token, now));
-    if (seen_.size() >= kKept) seen_.clear();
+    if (seen_.size() >= most_) MakeRoom(digest);
     const Entitlements::Key key = Entitlements::KeyOf(verified.claims.id);
     Seen seen{.claims = std::make_shared<const Claims>(std::move(verified.claims)),
               .words_key = key,

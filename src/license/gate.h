@@ -19,7 +19,9 @@ namespace pontage::license {
 // its loop.
 class Gate {
  public:
-  Gate() : words_(std::make_shared<const Entitlements>()) {}
+  // Keeps so many texts that it has found good; at least one.
+  explicit Gate(size_t most = kMost)
+      : most_(most), words_(std::make_shared<const Entitlements>()) {}
 
   struct Passed {
     std::shared_ptr<const Claims> claims;
@@ -37,7 +39,7 @@ class Gate {
 
   // Some hundred bytes each; whoever has more customers at once on one loop has some of them
   // verified again.
-  static constexpr size_t kKept = 20'000;
+  static constexpr size_t kMost = 20'000;
 
  private:
   struct Seen {
@@ -51,6 +53,10 @@ class Gate {
     size_t operator()(const Digest& digest) const;
   };
 
+  // Takes away one of all, whichever lies next to the place of the one that comes.
+  void MakeRoom(const Digest& coming);
+
+  const size_t most_;
   // Held, so that another one cannot come to lie at its address.
   std::shared_ptr<const Verifier> verifier_;
   uint64_t version_ = 0;  // of its keys

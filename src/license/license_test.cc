@@ -264,7 +264,7 @@ TEST(GateTest, JudgesAnewWhatItHasSeen) {
   EXPECT_THAT(gate.Judge(verifier, token, demand, kNow + 34 * kDay),
               FailsWith(Code::kLicenseExpired));
   const std::vector<FeedEntry> lines = {Line(1, kId, Status::kRevoked)};
-  gate.Use(gate.words().With(lines));
+  gate.Use(gate.words().With(lines, kNow));
   EXPECT_THAT(gate.Judge(verifier, token, demand, kNow), FailsWith(Code::kLicenseRevoked));
   EXPECT_THAT(gate.Judge(verifier, token + "A", demand, kNow), FailsWith(Code::kLicenseInvalid));
 }
@@ -285,6 +285,24 @@ TEST(GateTest, ANewConfigurationForgetsWhatTheOldOneFoundGood) {
                                 .key = other.public_key(),
                                 .not_after = std::nullopt}});
   EXPECT_THAT(gate.Judge(rotated, token, demand, kNow), FailsWith(Code::kLicenseInvalid));
+}
+
+TEST(GateTest, MoreThanItKeepsMakeRoomOneByOne) {
+  const Keys keys;
+  const auto verifier = keys.verifier();
+  const std::vector<std::string> pro = {"pro"};
+  const Demand demand{.product = "yield", .plans = pro};
+  Gate gate(50);
+  for (int round = 0; round < 2; ++round) {
+    for (int i = 0; i < 200; ++i) {
+      Claims claims = Sample();
+      claims.id = "lic_" + std::to_string(i);
+      const auto passed = gate.Judge(verifier, keys.issuer.Issue(claims), demand, kNow);
+      ASSERT_THAT(passed, IsOk());
+      EXPECT_EQ(passed->claims->id, claims.id);
+      if (round > 0 || i >= 50) EXPECT_EQ(gate.kept(), 50u);
+    }
+  }
 }
 
 TEST(GateTest, ASeenLicenseEndsWithItsKey) {

@@ -1,7 +1,6 @@
 #include "license/quota.h"
 
 #include <algorithm>
-#include <functional>
 #include <utility>
 
 #include "base/try.h"
@@ -26,15 +25,8 @@ constexpr db::Statement kPrune{"license_quota.prune",
                                "DELETE FROM license_quota WHERE (license, period) IN"
                                " (SELECT license, period FROM license_quota WHERE ends_ms < $1"
                                "  ORDER BY ends_ms LIMIT $2)"};
-constexpr db::Statement kAddCalls{
-    "license_usage.add",
-    "INSERT INTO license_usage (license, day, route, calls) VALUES ($1, $2, $3, $4)"
-    " ON CONFLICT (license, day, route) DO UPDATE SET calls = license_usage.calls + "
-    "excluded.calls"};
-
 // Minutes are over soon; a month is looked at for a while.
 constexpr Millis kKeepPast{90 * 86'400'000LL};
-constexpr int64_t kDayMs = 86'400'000;
 constexpr Millis kLookAgain{1};
 constexpr int kTries = 16;
 
@@ -161,57 +153,6 @@ Task<> Quota::Prune(Deadline by) {
     return {};
   };
   co_return co_await database_.Write(body, by);
-}
-
-void UsageBook::Note(const std::string& license, const std::string& route) {
-  const int64_t day = clock_.Now().ms() / kDayMs;
-  const std::lock_guard lock(mutex_);
-  const bool full = calls_.size() >= kMostLines;
-  Add({.license = license, .route = full ? std::string_view() : route, .day = day}, 1);
-}
-
-size_t UsageBook::Hash::operator()(const View& view) const {
-  constexpr std::hash<std::string_view> kText;
-  return kText(view.license) * 31 + kText(view.route) + static_cast<size_t>(view.day);
-}
-
-void UsageBook::Add(const View& view, int64_t n) {
-  auto found = calls_.find(view);
-  if (found == calls_.end()) {
-    Line line{std::string(view.license), std::string(view.route), view.day};
-    found = calls_.emplace(std::move(line), 0).first;
-  }
-  found->second += n;
-}
-
-Task<> UsageBook::Flush(Deadline by) {
-  Calls calls;
-  {
-    const std::lock_guard lock(mutex_);
-    calls.swap(calls_);
-  }
-  if (calls.empty()) co_return {};
-  // In one order everywhere: two gateways that add to the same rows must not wait for each other.
-  std::vector<const Calls::value_type*> rows;
-  rows.reserve(calls.size());
-  for (const auto& row : calls) rows.push_back(&row);
-  std::ranges::sort(rows, {}, [](const auto* row) { return row->first.view(); });
-  const auto body = [&rows](db::Tx& tx) -> Result<> {
-    int64_t day = rows.front()->first.day;
-    std::string name = DayOf(UnixMs(day * kDayMs));
-    for (const auto* row : rows) {
-      const Line& line = row->first;
-      if (std::exchange(day, line.day) != line.day) name = DayOf(UnixMs(day * kDayMs));
-      PTG_RUN(tx.Run(kAddCalls, line.license, name, line.route, row->second));
-    }
-    return {};
-  };
-  const Result<> written = co_await database_.Write(body, by);
-  if (!written) {
-    const std::lock_guard lock(mutex_);
-    for (const auto& [line, n] : calls) Add(line.view(), n);
-  }
-  co_return written;
 }
 
 }  // namespace pontage::license

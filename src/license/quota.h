@@ -6,7 +6,6 @@
 #include <mutex>
 #include <optional>
 #include <string>
-#include <string_view>
 #include <unordered_map>
 #include <vector>
 
@@ -85,51 +84,6 @@ class Quota {
   const Clock& clock_;
   std::mutex mutex_;
   std::unordered_map<std::string, Kinds> held_;
-};
-
-// Calls that licenses opened, counted here and written down in batches.
-class UsageBook {
- public:
-  UsageBook(db::Database& database, const Clock& clock) : database_(database), clock_(clock) {}
-  // From any loop.
-  void Note(const std::string& license, const std::string& route);
-  // Writes what was noted; what cannot be written is kept for the next time.
-  Task<> Flush(Deadline by);
-
- private:
-  struct View {
-    std::string_view license;
-    std::string_view route;
-    int64_t day = 0;  // since 1970
-    auto operator<=>(const View&) const = default;
-  };
-  struct Line {
-    std::string license;
-    std::string route;
-    int64_t day = 0;
-    View view() const { return {.license = license, .route = route, .day = day}; }
-  };
-  // Lines are found by what a request has, without a copy of it.
-  struct Hash {
-    using is_transparent = void;
-    size_t operator()(const View& view) const;
-    size_t operator()(const Line& line) const { return (*this)(line.view()); }
-  };
-  struct Same {
-    using is_transparent = void;
-    bool operator()(const Line& a, const Line& b) const { return a.view() == b.view(); }
-    bool operator()(const View& a, const Line& b) const { return a == b.view(); }
-    bool operator()(const Line& a, const View& b) const { return a.view() == b; }
-  };
-  using Calls = std::unordered_map<Line, int64_t, Hash, Same>;
-  void Add(const View& view, int64_t n);
-  // Lines that wait while the store is away; of more only the sum of a license is kept.
-  static constexpr size_t kMostLines = 100'000;
-
-  db::Database& database_;
-  const Clock& clock_;
-  std::mutex mutex_;
-  Calls calls_;
 };
 
 }  // namespace pontage::license

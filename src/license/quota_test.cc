@@ -136,26 +136,5 @@ TEST_P(QuotaTest, ANewPeriodBeginsAnew) {
   EXPECT_EQ(next.left, 1);
 }
 
-TEST_P(QuotaTest, UsageIsAddedUp) {
-  UsageBook book(*database_, Clock::System());
-  const auto flush = [&] { return loop_.RunUntilDone(book.Flush(By())); };
-  for (int i = 0; i < 5; ++i) book.Note("lic_1", "GET /a");
-  book.Note("lic_1", "GET /b");
-  ASSERT_THAT(flush(), IsOk());
-  book.Note("lic_1", "GET /a");
-  ASSERT_THAT(flush(), IsOk());
-  ASSERT_THAT(flush(), IsOk());
-  const auto body = [](db::Tx& tx) -> Result<std::string> {
-    constexpr db::Statement kAll{"test.all",
-                                 "SELECT route, CAST(SUM(calls) AS BIGINT) FROM license_usage "
-                                 "GROUP BY route ORDER BY route"};
-    PTG_TRY(const db::Rows rows, tx.Run(kAll));
-    std::string text;
-    for (const db::Row& row : rows) text += row.Text(0) + "=" + std::to_string(row.Int(1)) + " ";
-    return text;
-  };
-  EXPECT_EQ(database_->ReadNow(body).value_or(""), "GET /a=6 GET /b=1 ");
-}
-
 }  // namespace
 }  // namespace pontage::license
