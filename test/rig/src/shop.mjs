@@ -100,7 +100,7 @@ ${sections}
   const keys = { STRIPE_SECRET_KEY: "sk_test_x", STRIPE_WEBHOOK_SECRET: hook.secret, RESEND_API_KEY: "re_x" };
 
   const shop = {
-    sandbox, dir, store, url, toml, keys, api, prices, server: undefined, secret: hook.secret, hook,
+    sandbox, dir, url, toml, keys, api, prices, server: undefined, secret: hook.secret, hook,
     action: (name, form = {}) => api("POST", `/_test/${name}`, form),
     async start(env = {}, args = []) {
       shop.server = await startPontage(toml, { dir, env: { ...keys, ...env }, args });
