@@ -50,6 +50,8 @@ Task<> House::Impl::DrainLoop(size_t loop, Deadline by) {
   // Who waits for a question that the store has begun and does not end is not told in between.
   const CloseWatch watch(kEndTimeout);
   if (gateway_role()) PTG_CO_RUN(co_await shared->WriteLicenses(true));
+  // What is not given back runs out by itself.
+  for (const auto& other : others) (void)co_await other->End();
   if (sweeper) sweeper->Stop();
   co_return co_await chains->Stop();
 }

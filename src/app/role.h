@@ -13,6 +13,7 @@
 #include "base/time.h"
 #include "db/db.h"
 #include "io/runtime.h"
+#include "io/task.h"
 #include "obs/metrics.h"
 
 namespace pontage::app {
@@ -39,6 +40,9 @@ class Role {
   virtual void Start(Loop& loop) = 0;
   // Nobody is kept waiting any more. From any thread.
   virtual void Stop() = 0;
+  // On the loop of Start, once every loop has served: gives back what its next start, or another
+  // process, would wait for.
+  virtual Task<> End() { co_return {}; }
   // What the books of signing keys say, each time somebody has looked. On the first loop.
   virtual void UseBooks(const std::vector<license::SigningKey>& books) = 0;
 };

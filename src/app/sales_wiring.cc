@@ -112,6 +112,10 @@ class Sales : public SalesRole {
   void Stop() override {
     if (licenses_) licenses_->Stop();
   }
+  Task<> End() override {
+    if (reconciler_) PTG_CO_RUN(co_await reconciler_->GiveBack());
+    co_return {};
+  }
   void UseBooks(const std::vector<license::SigningKey>& books) override;
   sales::Reconciler* reconciler() override { return reconciler_.get(); }
   sales::Worker* patient_worker() override { return patient_worker_.get(); }

@@ -6,6 +6,7 @@
 #include "base/id.h"
 #include "base/log.h"
 #include "base/try.h"
+#include "io/fork.h"
 #include "io/timer.h"
 #include "sales/inbox.h"
 #include "sales/setup.h"
@@ -15,7 +16,8 @@ namespace {
 
 constexpr Millis kStoreTimeout{10'000};
 constexpr Millis kLookTimeout{45'000};  // a look asks some six times
-constexpr Millis kLease{120'000};       // longer than one look and what it waits for
+constexpr Millis kLease{30'000};
+constexpr Millis kKeepEvery{10'000};
 constexpr Millis kTick{15'000};
 constexpr Millis kHour{3'600'000};
 constexpr Millis kDay{86'400'000};
@@ -80,9 +82,8 @@ Reconciler::Reconciler(Parts parts)
 Deadline Reconciler::StoreBy() const { return Deadline::In(parts_.clock, kStoreTimeout); }
 Deadline Reconciler::StripeBy() const { return Deadline::In(parts_.clock, kLookTimeout); }
 
-Task<LoopReport> Reconciler::RunLoop(LoopKind loop, std::string owner) {
+Task<LoopReport> Reconciler::RunLoop(LoopKind loop) {
   Run run;
-  run.owner = std::move(owner);
   run.report.loop = loop;
   run.report.began = parts_.clock.Now();
   Result<> done;
@@ -155,7 +156,7 @@ Task<> Reconciler::Follow(LoopKind loop) {
   // What was never delivered to a house that was closed is asked for as soon as it opens.
   bool at_once = loop == LoopKind::kEvents;
   const UnixMs first = parts_.clock.Now() + EveryOf(loop);
-  while (true) {
+  while (!stopped_) {
     const std::string owner = NewIdText("rec", parts_.clock, parts_.rng);
     const UnixMs now = parts_.clock.Now();
     const UnixMs due = at_once ? std::max(first, now + EveryOf(loop)) : now;
@@ -166,7 +167,10 @@ Task<> Reconciler::Follow(LoopKind loop) {
     const Result<bool> ours = co_await parts_.database.Write(begin, StoreBy());
     at_once = at_once && !ours;
     if (ours && *ours) {
-      const Result<LoopReport> report = co_await RunLoop(loop, owner);
+      held_[loop] = owner;
+      const Fork keeping(KeepRound(loop, owner));
+      const Result<LoopReport> report = co_await RunLoop(loop);
+      held_.erase(loop);
       if (!report) {
         Log(LogLevel::kWarn, "sales.reconcile_failed",
             {{"loop", ToString(loop)}, {"detail", report.error().detail()}});
@@ -179,6 +183,27 @@ Task<> Reconciler::Follow(LoopKind loop) {
     }
     PTG_CO_RUN(co_await Sleep(kTick));
   }
+  co_return {};
+}
+
+Task<> Reconciler::KeepRound(LoopKind loop, std::string owner) {
+  while (true) {
+    PTG_CO_RUN(co_await Sleep(kKeepEvery));
+    const UnixMs until = parts_.clock.Now() + kLease;
+    const auto keep = [loop, owner, until](db::Tx& tx) { return KeepLoop(tx, loop, owner, until); };
+    (void)co_await parts_.database.Write(keep, StoreBy());
+  }
+}
+
+Task<> Reconciler::GiveBack() {
+  stopped_ = true;
+  if (held_.empty()) co_return {};
+  const UnixMs now = parts_.clock.Now();
+  const auto write = [this, now](db::Tx& tx) -> Result<> {
+    for (const auto& [loop, owner] : held_) PTG_RUN(KeepLoop(tx, loop, owner, now));
+    return {};
+  };
+  co_return co_await parts_.database.Write(write, StoreBy());
 }
 
 Task<> Reconciler::TellPrices() {
@@ -199,15 +224,6 @@ Task<> Reconciler::TellPrices() {
   }
 }
 
-Task<> Reconciler::Keep(const Run& run) {
-  if (run.owner.empty()) co_return {};
-  const LoopKind loop = run.report.loop;
-  const std::string owner = run.owner;
-  const UnixMs until = parts_.clock.Now() + kLease;
-  const auto write = [loop, owner, until](db::Tx& tx) { return KeepLoop(tx, loop, owner, until); };
-  co_return co_await parts_.database.Write(write, StoreBy());
-}
-
 // ------------------------------------------------------------------------------------- events
 
 Task<> Reconciler::RunEvents(Run& run) {
@@ -222,14 +238,12 @@ Task<> Reconciler::RunEvents(Run& run) {
   do {
     PTG_CO_TRY(page, co_await parts_.stripe.ListEvents(query, cursor, StripeBy()));
     cursor.after = page.oldest;
-    PTG_CO_RUN(co_await Keep(run));
   } while (page.has_more && !page.oldest.empty());
   UnixMs watermark = from;
   bool held = false;
   while (!page.newest.empty()) {
     cursor = {.after = "", .before = page.newest};
     PTG_CO_RUN(co_await TakeIn(run, std::move(page), watermark, held));
-    PTG_CO_RUN(co_await Keep(run));
     PTG_CO_TRY(page, co_await parts_.stripe.ListEvents(query, cursor, StripeBy()));
     // What answers for Stripe does not know the parameter.
     if (page.newest == cursor.before) co_return {};
@@ -291,7 +305,6 @@ Task<Picture> Reconciler::PictureNow(std::string purchase) {
 }
 
 Task<> Reconciler::LookAgain(Run& run, std::string purchase) {
-  PTG_CO_RUN(co_await Keep(run));
   ++run.report.looked_at;
   PTG_CO_TRY(const Picture before, co_await PictureNow(purchase));
   Result<Fulfilled> done = co_await parts_.worker.Look(purchase, std::nullopt, StripeBy());

@@ -41,12 +41,14 @@ class Reconciler {
   //            inbox's worker's affair
   //   kRows    looks again at purchases that are due
   //   kWalk    subscriptions of both sides, sales, refunds, disputes, mails, prices
-  // `owner`: who holds the loop (BeginLoop), or "".
-  Task<LoopReport> RunLoop(LoopKind loop, std::string owner);
+  Task<LoopReport> RunLoop(LoopKind loop);
 
   // Runs a loop whenever it is due and no other process of the store is at it, until the event loop
   // ends.
   Task<> Follow(LoopKind loop);
+  // Follow begins nothing any more, and what it is at may be begun anew at once, by whoever asks
+  // next: a run that the end of the process breaks off is not waited for. On the loop of Follow.
+  Task<> GiveBack();
   // Says which plans cost something else at Stripe, once Stripe answers.
   Task<> TellPrices();
 
@@ -56,7 +58,6 @@ class Reconciler {
   // One run. Its functions fail with what ends it: Stripe's fault or the store's.
   struct Run {
     LoopReport report;
-    std::string owner;
     int failures = 0;  // in a row
   };
   Task<> RunEvents(Run& run);
@@ -77,13 +78,16 @@ class Reconciler {
   Task<> CouldNotLook(Run& run, std::string purchase, Error why);
   Task<std::string> PurchaseOf(std::string payment);
   Task<Picture> PictureNow(std::string purchase);
-  Task<> Keep(const Run& run);
+  // As long as a run is at it, so that nobody has to wait long for one that a crash has ended.
+  Task<> KeepRound(LoopKind loop, std::string owner);
   void Tell(const LoopReport& report, int64_t drifted);
   Deadline StoreBy() const;
   Deadline StripeBy() const;
 
   Parts parts_;
   obs::Gauge& mispriced_;
+  std::map<LoopKind, std::string> held_;  // what Follow is at, and as whom
+  bool stopped_ = false;
 };
 
 }  // namespace pontage::sales

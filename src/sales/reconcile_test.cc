@@ -103,7 +103,7 @@ class ReconcileTest : public ::testing::TestWithParam<pontage::testing::EngineKi
               n + R"(","subscription_item":"si_)" + n + R"(","proration":false}}}]}})"));
   }
   LoopReport Run(LoopKind loop) {
-    Result<LoopReport> report = loop_.RunUntilDone(reconciler_->RunLoop(loop, ""));
+    Result<LoopReport> report = loop_.RunUntilDone(reconciler_->RunLoop(loop));
     EXPECT_THAT(report, IsOk());
     return report ? *std::move(report) : LoopReport();
   }

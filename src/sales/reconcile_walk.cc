@@ -66,7 +66,6 @@ Task<> Reconciler::WalkSubscriptions(Run& run, std::set<std::string>& seen) {
     const stripe::CustomerId everybody;
     PTG_CO_TRY(const StripePage<stripe::Subscription> page,
                co_await parts_.stripe.ListSubscriptions(everybody, cursor, StripeBy()));
-    PTG_CO_RUN(co_await Keep(run));
     run.report.looked_at += static_cast<int64_t>(page.items.size());
     for (const stripe::Subscription& one : page.items) seen.insert(one.id.str());
     for (size_t i = 0; i < page.unreadable; ++i) {
@@ -117,7 +116,6 @@ Task<> Reconciler::WalkSales(Run& run) {
   while (true) {
     PTG_CO_TRY(const StripePage<stripe::CheckoutSession> page,
                co_await parts_.stripe.CheckoutsSince(since, cursor, StripeBy()));
-    PTG_CO_RUN(co_await Keep(run));
     run.report.looked_at += static_cast<int64_t>(page.items.size());
     for (const stripe::CheckoutSession& one : page.items) {
       const bool once = one.mode.value == stripe::SessionMode::kPayment;
@@ -145,7 +143,6 @@ Task<> Reconciler::WalkRefunds(Run& run) {
   while (true) {
     PTG_CO_TRY(const StripePage<stripe::Refund> page,
                co_await parts_.stripe.RefundsSince(since, cursor, StripeBy()));
-    PTG_CO_RUN(co_await Keep(run));
     run.report.looked_at += static_cast<int64_t>(page.items.size());
     for (const stripe::Refund& one : page.items) {
       PTG_CO_TRY(const std::string purchase, co_await PurchaseOf(one.payment_intent.str()));
@@ -167,7 +164,6 @@ Task<> Reconciler::WalkDisputes(Run& run) {
   while (true) {
     PTG_CO_TRY(const StripePage<stripe::Dispute> page,
                co_await parts_.stripe.DisputesSince(since, cursor, StripeBy()));
-    PTG_CO_RUN(co_await Keep(run));
     run.report.looked_at += static_cast<int64_t>(page.items.size());
     for (const stripe::Dispute& one : page.items) {
       const std::string payment = one.payment_intent.str();

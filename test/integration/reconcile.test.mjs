@@ -262,6 +262,18 @@ describe("alone", () => {
     await shop.stop();
   });
 
+  test("billing 15: a comparison that a stop breaks off is made at the next start, not when its lease has run out", async () => {
+    // The prices and the events: both are asked for at the start.
+    await shop.action("faults", { hang: "2" });
+    await shop.start();
+    await until("both wait for an answer", async () => (await shop.api("GET", "/_test/faults")).hang === 0);
+    assert.equal(shop.rows("SELECT lease FROM reconcile_loop WHERE loop = 'events' AND lease_until_ms > 0")[0].lease.startsWith("rec_"), true);
+    await shop.stop();
+    await shop.start();
+    await until("it is made", () => shop.server.events("sales.reconciled").some((one) => one.loop === "events"), 5_000);
+    await shop.stop();
+  });
+
   test("billing 15: a server that was away asks at its start for what it missed", async () => {
     await shop.action("faults", { drop: "1000" });
     await shop.buy("pro", "late@example.com");

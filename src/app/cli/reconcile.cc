@@ -56,7 +56,7 @@ Task<size_t> DealWith(sales::Worker& worker, db::Database& database, const LoopR
 Task<Outcome> RunAll(SalesRole& role, db::Database& database) {
   Outcome outcome;
   for (const LoopKind kind : sales::kLoops) {
-    PTG_CO_TRY(LoopReport report, co_await role.reconciler()->RunLoop(kind, ""));
+    PTG_CO_TRY(LoopReport report, co_await role.reconciler()->RunLoop(kind));
     outcome.loops.push_back(std::move(report));
     if (outcome.fault()) break;
     if (kind != LoopKind::kEvents) continue;
