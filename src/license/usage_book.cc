@@ -1,7 +1,12 @@
 #include "license/usage_book.h"
 
 #include <algorithm>
+#include <compare>
+#include <deque>
 #include <functional>
+#include <span>
+
+#include <boost/unordered/unordered_flat_map.hpp>
 
 #include "base/try.h"
 #include "license/period.h"
@@ -9,76 +14,156 @@
 namespace pontage::license {
 namespace {
 
-constexpr db::Statement kAddCalls{
-    "license_usage.add",
-    "INSERT INTO license_usage (license, day, route, calls) VALUES ($1, $2, $3, $4)"
-    " ON CONFLICT (license, day, route) DO UPDATE SET calls = license_usage.calls + "
-    "excluded.calls"};
-
 constexpr int64_t kDayMs = 86'400'000;
+// Rows that one statement writes: what a statement costs by itself is shared by so many.
+constexpr size_t kAtOnce = 32;
+
+std::string AddCalls(size_t rows) {
+  std::string sql = "INSERT INTO license_usage (license, day, route, calls) VALUES ";
+  for (size_t i = 0; i < rows; ++i) {
+    sql.append(i == 0 ? "(" : ", (");
+    for (size_t column = 1; column <= 4; ++column) {
+      sql.append(column == 1 ? "$" : ", $").append(std::to_string(i * 4 + column));
+    }
+    sql.append(")");
+  }
+  return sql +
+         " ON CONFLICT (license, day, route) DO UPDATE SET calls = license_usage.calls + "
+         "excluded.calls";
+}
 
 }  // namespace
 
-void UsageBook::Note(const std::string& license, const std::string& route) {
+// Lines in the order of their coming, so that they are taken over, and forgotten, as one thing: a
+// loop that frees a hundred thousand pieces serves nobody meanwhile.
+struct UsageBook::Lines {
+  // Licenses differ soon after "lic_": what comes first is compared without going to the line.
+  struct Place {
+    uint64_t front;
+    Line* line;
+  };
+  struct Hash {
+    size_t operator()(const View& view) const {
+      return std::hash<std::string_view>()(view.license) * 31 +
+             std::hash<const void*>()(view.route) + static_cast<size_t>(view.day);
+    }
+  };
+
+  void Add(const View& view, int64_t n) {
+    if (const auto known = found.find(view); known != found.end()) {
+      known->second->calls += n;
+      return;
+    }
+    Line& line = lines.emplace_back(std::string(view.license), view.route, view.day, n);
+    found.emplace(ViewOf(line), &line);
+    places.push_back({.front = FrontOf(line.license), .line = &line});
+  }
+
+  static uint64_t FrontOf(std::string_view license) {
+    uint64_t front = 0;
+    for (size_t i = 4; i < 12; ++i) {
+      front = front << 8 | (i < license.size() ? static_cast<uint8_t>(license[i]) : 0U);
+    }
+    return front;
+  }
+
+  // One order for all gateways: two that add to the same rows must not wait for each other.
+  static bool Before(const Place& a, const Place& b) {
+    if (a.front != b.front) return a.front < b.front;
+    if (a.line->license != b.line->license) return a.line->license < b.line->license;
+    if (*a.line->route != *b.line->route) return *a.line->route < *b.line->route;
+    return a.line->day < b.line->day;
+  }
+
+  std::deque<Line> lines;  // stay where they are
+  boost::unordered_flat_map<View, Line*, Hash> found;
+  std::vector<Place> places;
+  size_t taken = 0;  // of the places
+};
+
+UsageBook::UsageBook(db::Database& database, const Clock& clock)
+    : database_(database),
+      clock_(clock),
+      calls_(std::make_unique<Lines>()),
+      leaving_(std::make_unique<Lines>()) {}
+
+UsageBook::~UsageBook() = default;
+
+size_t UsageBook::waiting() const { return calls_->lines.size() + left_; }
+
+void UsageBook::Note(std::string_view license, std::string_view route) {
   const int64_t day = clock_.Now().ms() / kDayMs;
   const std::lock_guard lock(mutex_);
-  const bool full = calls_.size() + leaving_.size() >= kMostLines;
-  Add({.license = license, .route = full ? std::string_view() : route, .day = day}, 1);
+  if (waiting() >= kMostLines) route = "";
+  auto known = routes_.find(route);
+  if (known == routes_.end()) known = routes_.emplace(route).first;
+  calls_->Add({.license = license, .route = &*known, .day = day}, 1);
 }
 
-size_t UsageBook::Hash::operator()(const View& view) const {
-  constexpr std::hash<std::string_view> kText;
-  return kText(view.license) * 31 + kText(view.route) + static_cast<size_t>(view.day);
-}
-
-void UsageBook::Add(const View& view, int64_t n) {
-  auto found = calls_.find(view);
-  if (found == calls_.end()) {
-    Line line{std::string(view.license), std::string(view.route), view.day};
-    found = calls_.emplace(std::move(line), 0).first;
-  }
-  found->second += n;
-}
-
-std::vector<UsageBook::Row> UsageBook::TakePart() {
-  std::vector<Row> rows;
-  {
+// The parts go through the licenses from the first to the last, and not through them all each time:
+// rows that lie on one page of the store are written together.
+std::vector<UsageBook::Line> UsageBook::TakePart() {
+  if (leaving_->taken == leaving_->places.size()) {
+    leaving_ = std::make_unique<Lines>();
     const std::lock_guard lock(mutex_);
-    if (leaving_.empty()) {
-      leaving_.swap(calls_);
-      part_ = std::max(kLeastPart, leaving_.size() / kParts + 1);
-    }
-    rows.reserve(std::min(part_, leaving_.size()));
-    while (rows.size() < part_ && !leaving_.empty()) {
-      auto node = leaving_.extract(leaving_.begin());
-      rows.emplace_back(std::move(node.key()), node.mapped());
-    }
+    leaving_.swap(calls_);
+    left_ = leaving_->places.size();
+    part_ = std::max(kLeastPart, left_ / kParts + 1);
   }
-  // In one order everywhere: two gateways that add to the same rows must not wait for each other.
-  std::ranges::sort(rows, {}, [](const Row& row) { return row.first.view(); });
+  Lines& lines = *leaving_;
+  const std::span<Lines::Place> rest = std::span(lines.places).subspan(lines.taken);
+  const size_t count = std::min(part_, rest.size());
+  const auto end = rest.begin() + static_cast<ptrdiff_t>(count);
+  if (end != rest.end()) std::ranges::nth_element(rest, end, Lines::Before);
+  std::sort(rest.begin(), end, Lines::Before);
+  std::vector<Line> rows;
+  rows.reserve(count);
+  for (const Lines::Place& place : rest.first(count)) rows.push_back(std::move(*place.line));
+  lines.taken += count;
+  const std::lock_guard lock(mutex_);
+  left_ -= count;
   return rows;
 }
 
-Result<> UsageBook::Write(db::Tx& tx, const std::vector<Row>& rows) const {
+Result<> UsageBook::Write(db::Tx& tx, const std::vector<Line>& rows) {
+  static const std::string one = AddCalls(1);
+  static const std::string many = AddCalls(kAtOnce);
   int64_t day = -1;
   std::string name;
-  for (const auto& [line, calls] : rows) {
-    if (line.day != day) name = DayOf(UnixMs(line.day * kDayMs));
-    day = line.day;
-    PTG_RUN(tx.Run(kAddCalls, line.license, name, line.route, calls));
+  const auto values_of = [&](std::span<const Line> some) {
+    std::vector<db::Value> values;
+    values.reserve(some.size() * 4);
+    for (const Line& line : some) {
+      if (line.day != day) name = DayOf(UnixMs(line.day * kDayMs));
+      day = line.day;
+      values.emplace_back(line.license);
+      values.emplace_back(name);
+      values.emplace_back(*line.route);
+      values.emplace_back(line.calls);
+    }
+    return values;
+  };
+  const std::span<const Line> all(rows);
+  for (size_t at = 0; at < all.size();) {
+    const bool full = all.size() - at >= kAtOnce;
+    const std::span<const Line> some = all.subspan(at, full ? kAtOnce : 1);
+    PTG_RUN(tx.Execute(full ? db::Statement{"license_usage.add_many", many}
+                            : db::Statement{"license_usage.add", one},
+                       values_of(some)));
+    at += some.size();
   }
   return {};
 }
 
 Task<> UsageBook::Flush(bool all, Deadline by) {
   while (true) {
-    const std::vector<Row> rows = TakePart();
+    const std::vector<Line> rows = TakePart();
     if (rows.empty()) co_return {};
-    const auto body = [this, &rows](db::Tx& tx) { return Write(tx, rows); };
+    const auto body = [&rows](db::Tx& tx) { return Write(tx, rows); };
     const Result<> written = co_await database_.Write(body, by);
     if (!written) {
       const std::lock_guard lock(mutex_);
-      for (const auto& [line, calls] : rows) Add(line.view(), calls);
+      for (const Line& line : rows) calls_->Add(ViewOf(line), line.calls);
       co_return written;
     }
     if (!all) co_return {};

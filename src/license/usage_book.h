@@ -2,11 +2,11 @@
 
 #include <cstddef>
 #include <cstdint>
+#include <memory>
 #include <mutex>
+#include <set>
 #include <string>
 #include <string_view>
-#include <unordered_map>
-#include <utility>
 #include <vector>
 
 #include "base/error.h"
@@ -20,49 +20,40 @@ namespace pontage::license {
 // route and day. Serves all loops.
 class UsageBook {
  public:
-  UsageBook(db::Database& database, const Clock& clock) : database_(database), clock_(clock) {}
+  UsageBook(db::Database& database, const Clock& clock);
+  ~UsageBook();
 
-  void Note(const std::string& license, const std::string& route);
+  void Note(std::string_view license, std::string_view route);
 
   // Writes some of what was noted, for a task that runs every few seconds: all of it where few
   // licenses call, and of a crowd a part, so that those who pay do not wait behind it and a row is
   // written once for many calls. What is noted now is written within 24 steps. `all`: everything,
-  // for the end. kStore and kTimeout; what cannot be written is kept for the next time.
+  // for the end. Always on the same loop. kStore and kTimeout; what cannot be written is kept for
+  // the next time.
   Task<> Flush(bool all, Deadline by);
 
  private:
-  struct View {
-    std::string_view license;
-    std::string_view route;
-    int64_t day = 0;  // since 1970
-    auto operator<=>(const View&) const = default;
-  };
   struct Line {
     std::string license;
-    std::string route;
-    int64_t day = 0;
-    View view() const { return {.license = license, .route = route, .day = day}; }
+    const std::string* route;  // one of routes_
+    int64_t day;               // since 1970
+    int64_t calls;
   };
-  // Lines are found by what a request has, without a copy of it.
-  struct Hash {
-    using is_transparent = void;
-    size_t operator()(const View& view) const;
-    size_t operator()(const Line& line) const { return (*this)(line.view()); }
+  // What a line is found by.
+  struct View {
+    std::string_view license;
+    const std::string* route;
+    int64_t day;
+    friend bool operator==(const View&, const View&) = default;
   };
-  struct Same {
-    using is_transparent = void;
-    bool operator()(const Line& a, const Line& b) const { return a.view() == b.view(); }
-    bool operator()(const View& a, const Line& b) const { return a == b.view(); }
-    bool operator()(const Line& a, const View& b) const { return a.view() == b; }
-  };
-  using Calls = std::unordered_map<Line, int64_t, Hash, Same>;
-  using Row = std::pair<Line, int64_t>;
+  struct Lines;
 
+  static View ViewOf(const Line& line) { return {line.license, line.route, line.day}; }
   // Under the mutex.
-  void Add(const View& view, int64_t n);
-  // What the next transaction writes, in the order of View; nothing is left when it is empty.
-  std::vector<Row> TakePart();
-  Result<> Write(db::Tx& tx, const std::vector<Row>& rows) const;
+  size_t waiting() const;
+  // What the next transaction writes, in order; nothing is left when it is empty.
+  std::vector<Line> TakePart();
+  static Result<> Write(db::Tx& tx, const std::vector<Line>& rows);
 
   // Lines that wait while the store is away; of more only the sum of a license is kept.
   static constexpr size_t kMostLines = 100'000;
@@ -73,9 +64,12 @@ class UsageBook {
   db::Database& database_;
   const Clock& clock_;
   std::mutex mutex_;
-  Calls calls_;
-  // What was noted before those, and is being written in parts of this size.
-  Calls leaving_;
+  std::set<std::string, std::less<>> routes_;  // as many as configurations have named
+  std::unique_ptr<Lines> calls_;
+  // What was noted before those, and is being written in parts of this size. Of Flush's loop, but
+  // for how many are left.
+  std::unique_ptr<Lines> leaving_;
+  size_t left_ = 0;
   size_t part_ = kLeastPart;
 };
 
