@@ -5,7 +5,6 @@
 #include <cstdint>
 #include <memory>
 #include <string_view>
-#include <unordered_map>
 
 #include "base/error.h"
 #include "base/time.h"
@@ -20,8 +19,8 @@ namespace pontage::license {
 class Gate {
  public:
   // Keeps so many texts that it has found good; at least one.
-  explicit Gate(size_t most = kMost)
-      : most_(most), words_(std::make_shared<const Entitlements>()) {}
+  explicit Gate(size_t most = kMost);
+  ~Gate();
 
   struct Passed {
     std::shared_ptr<const Claims> claims;
@@ -35,7 +34,7 @@ class Gate {
   // From the next call on.
   void Use(std::shared_ptr<const Entitlements> words) { words_ = std::move(words); }
   const Entitlements& words() const { return *words_; }
-  size_t kept() const { return seen_.size(); }
+  size_t kept() const;
 
   // Some hundred bytes each; whoever has more customers at once on one loop has some of them
   // verified again.
@@ -49,18 +48,12 @@ class Gate {
   };
   // By the SHA-256 of the text.
   using Digest = std::array<uint8_t, 32>;
-  struct DigestHash {
-    size_t operator()(const Digest& digest) const;
-  };
+  struct Table;
 
-  // Takes away one of all, whichever lies next to the place of the one that comes.
-  void MakeRoom(const Digest& coming);
-
-  const size_t most_;
+  std::unique_ptr<Table> table_;
   // Held, so that another one cannot come to lie at its address.
   std::shared_ptr<const Verifier> verifier_;
   uint64_t version_ = 0;  // of its keys
-  std::unordered_map<Digest, Seen, DigestHash> seen_;
   std::shared_ptr<const Entitlements> words_;
 };
 
