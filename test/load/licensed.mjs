@@ -116,16 +116,20 @@ request = function() i = i % n + 1; return made[i] end
 
 let asked = 0;
 let strangers;
-// Gives what tells, as often as it is asked, the CPU time for each of these requests until then.
-async function load(server, where, how = [], refused = false) {
-  const before = cpuNs(server.pid);
+// CPU time of `server` since now: what tells it, as often as it is asked, in nanoseconds.
+const since = (server, before = cpuNs(server.pid)) => () => cpuNs(server.pid) - before;
+// Gives what tells, as often as it is asked, the CPU time for each of these requests until then, without that which the
+// process needs when nobody asks: `idle` of it in a millisecond that is not one of the load's.
+async function load(server, where, how = [], { refused = false, idle = 0 } = {}) {
+  const used = since(server);
   const env = { ...process.env, START: String(asked % kStrangers) };
   const { stdout } = await run("taskset", ["-c", "1", "wrk", "-t", "1", "-c", "64", "-d", `${values.seconds}s`, ...how, server.url + where], { env });
   const count = Number(/(\d+) requests in/.exec(stdout)?.[1]);
   // The next run goes on with those that came longest ago; some were asked for and not answered.
   if (how === strangers) asked += count + 64;
   if (!count || /Non-2xx/.test(stdout) !== refused || /Socket errors/.test(stdout)) throw new Error(`${where}:\n${stdout}`);
-  return () => (cpuNs(server.pid) - before) / 1000 / count;
+  const ended = Date.now();
+  return () => (used() - (Date.now() - ended) * idle) / 1000 / count;
 }
 
 // Microseconds of one verification by libsodium, and of nothing else.
@@ -179,9 +183,12 @@ try {
     free: () => load(a, "/free/x"),
     seen: () => load(a, "/paid/x", known.a),
     crowd: () => load(b, "/paid/x", known.b),
-    unsigned: () => load(d, "/paid/x", refused.unsigned, true),
-    forged: () => load(d, "/paid/x", refused.forged, true),
+    unsigned: () => load(d, "/paid/x", refused.unsigned, { refused: true }),
+    forged: () => load(d, "/paid/x", refused.forged, { refused: true }),
   };
+  const waking = since(c);
+  await sleep(10_000);
+  const idle = waking() / 10_000;
   const names = [...Object.keys(kinds), "first"];
   const us = Object.fromEntries(names.map((kind) => [kind, []]));
   const verify = [];
@@ -192,7 +199,7 @@ try {
   const round = async (turned) => {
     const turn = (order) => (turned ? order.reverse() : order);
     await measure(turn(["unsigned", "forged"]));
-    const first = await load(c, "/paid/x", strangers);
+    const first = await load(c, "/paid/x", strangers, { idle });
     await measure(turn(["seen", "free", "crowd", "seen", "free", "crowd"]));
     verify.push(await verification());
     // Calls are written down every five seconds, a part of them at a time: what of it came meanwhile is in the account.
