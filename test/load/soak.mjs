@@ -32,7 +32,7 @@ const kOutstandingPaid = 500; // held back until their block: half of what the l
 const kTickMs = 2;
 // What 100 requests are. Paid ones cost the chain and this machine's signing most, so there are few.
 const kMix = { free: 55, free_h2: 20, unpaid: 15, unpaid_h2: 9, paid: 1 };
-// Answers that are late because of an outage: a second's block and the gateway's own patience, not the buyer's.
+// Answers that are late because of an outage: a block and the gateway's own patience, not the buyer's.
 const kGraceMs = { cheap: 3_000, paid: 20_000 };
 // Memory and descriptors at the end.
 const kFlat = { share: 0.03, bytes: 2 << 20 };
@@ -258,13 +258,14 @@ const mib = (bytes) => (bytes / (1 << 20)).toFixed(1);
 // Looks at the process every ten seconds and says so every minute.
 function watch(around, gateway, load, watcher) {
   const samples = [];
-  let last = { at: Date.now(), cpu: proc.cpuSeconds(gateway.pid), machine: proc.machineSeconds(), done: load.done };
-  said("  min   req/s  gateway %  machine %  private MiB   fds   held  doubt   owed  paid     slowest ms");
+  const used = () => ({ at: Date.now(), cpu: proc.cpuSeconds(gateway.pid), node: proc.cpuSeconds(around.chain.pid), machine: proc.machineSeconds(), done: load.done });
+  let last = used();
+  said("  min   req/s  gateway %  node %  machine %  private MiB   fds   held  doubt   owed  paid     slowest ms");
   const look = async () => {
     if (gateway.ended) return;
     await watcher.read();
     const rows = await proc.openRows(around.metrics).catch(() => ({}));
-    const now = { at: Date.now(), cpu: proc.cpuSeconds(gateway.pid), machine: proc.machineSeconds(), done: load.done };
+    const now = used();
     samples.push({ at: now.at, memory: proc.privateBytes(gateway.pid), fds: proc.descriptors(gateway.pid), ...rows });
     if (samples.length % kLooksAMinute !== 0) return;
     const seconds = (now.at - last.at) / 1000;
@@ -273,6 +274,7 @@ function watch(around, gateway, load, watcher) {
       [samples.length / kLooksAMinute, 5],
       [Math.round((now.done - last.done) / seconds), 7],
       [Math.round(((now.cpu - last.cpu) * 100) / seconds), 10],
+      [Math.round(((now.node - last.node) * 100) / seconds), 7],
       [Math.round(((now.machine - last.machine) * 100) / seconds / os.cpus().length), 10],
       [mib(memory), 12],
       [fds, 5],
