@@ -1,7 +1,6 @@
 #include "license/usage_book.h"
 
 #include <algorithm>
-#include <compare>
 #include <deque>
 #include <functional>
 #include <span>
