@@ -63,24 +63,28 @@ inline std::string EncodeDigits(const Base64Alphabet& alphabet, ByteView bytes, 
 
 enum class DigitsFault : uint8_t { kNone, kForeign, kLength, kTrailingBits };
 
-struct DecodedDigits {
-  std::string bytes;
+// How many bytes so many digits are; not for a length that has a fault.
+constexpr size_t BytesOf(size_t digits) {
+  return digits / 4 * 3 + (digits % 4 == 0 ? 0 : digits % 4 - 1);
+}
+
+struct DigitsRead {
   DigitsFault fault = DigitsFault::kNone;
   size_t at = 0;  // Where the foreign character stands.
 };
 
-// `text` without its padding.
-inline DecodedDigits DecodeDigits(const Base64Alphabet& alphabet, std::string_view text) {
-  DecodedDigits d;
+// `text` without its padding, into `out` with room for BytesOf(text.size()).
+inline DigitsRead DecodeDigitsInto(const Base64Alphabet& alphabet, std::string_view text,
+                                   char* out) {
+  DigitsRead d;
   if (text.size() % 4 == 1) {
     d.fault = DigitsFault::kLength;
     return d;
   }
-  d.bytes.resize(text.size() / 4 * 3 + (text.size() % 4 == 0 ? 0 : text.size() % 4 - 1));
   // Plain pointers: every place is inside by the loop's own bound, and each value is below 256.
   const auto* const in = reinterpret_cast<const uint8_t*>(text.data());
   const uint8_t* const values = alphabet.value.data();
-  char* o = d.bytes.data();
+  char* o = out;
   uint32_t seen = 0;  // Foreign characters raise bit 7.
   size_t i = 0;
   for (; i + 4 <= text.size(); i += 4) {
@@ -108,6 +112,24 @@ inline DecodedDigits DecodeDigits(const Base64Alphabet& alphabet, std::string_vi
   } else if (unused != 0) {
     d.fault = DigitsFault::kTrailingBits;
   }
+  return d;
+}
+
+struct DecodedDigits {
+  std::string bytes;
+  DigitsFault fault = DigitsFault::kNone;
+  size_t at = 0;
+};
+
+inline DecodedDigits DecodeDigits(const Base64Alphabet& alphabet, std::string_view text) {
+  DecodedDigits d;
+  const size_t bytes = BytesOf(text.size());
+  d.bytes.resize_and_overwrite(bytes, [&](char* out, size_t /*room*/) {
+    const DigitsRead read = DecodeDigitsInto(alphabet, text, out);
+    d.fault = read.fault;
+    d.at = read.at;
+    return read.fault == DigitsFault::kLength ? 0 : bytes;
+  });
   return d;
 }
 

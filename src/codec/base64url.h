@@ -1,5 +1,7 @@
 #pragma once
 
+#include <cstdint>
+#include <span>
 #include <string>
 #include <string_view>
 
@@ -15,5 +17,8 @@ std::string EncodeBase64Url(ByteView bytes);
 // Exactly what EncodeBase64Url writes and nothing else: no padding, no '+' or '/', no white space,
 // zero bits at the end. Fails with kBadRequest.
 Result<std::string> DecodeBase64Url(std::string_view text);
+// The same where the number of bytes is known: kBadRequest, too, when they are more or fewer than
+// `out` has. A fault may leave something in `out`.
+Result<> DecodeBase64UrlInto(std::string_view text, std::span<uint8_t> out);
 
 }  // namespace pontage::codec

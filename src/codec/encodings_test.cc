@@ -101,7 +101,15 @@ TEST(Base64Url, RefusesPaddingAndTheStandardAlphabet) {
   EXPECT_EQ(DecodeBase64Url("Zg").value(), "f");
   for (const char* bad : {"Zg==", "Zm8=", "+//+", "Z", "Zh", "Zm 9"}) {
     EXPECT_THAT(DecodeBase64Url(bad), FailsWith(Code::kBadRequest)) << bad;
+    Bytes two(2);
+    EXPECT_THAT(DecodeBase64UrlInto(bad, two), FailsWith(Code::kBadRequest)) << bad;
   }
+  Bytes three(3);
+  ASSERT_THAT(DecodeBase64UrlInto("-__-", three), IsOk());
+  EXPECT_EQ(AsText(three), std::string_view("\xfb\xff\xfe", 3));
+  EXPECT_THAT(DecodeBase64UrlInto("-__", three), FailsWith(Code::kBadRequest));
+  EXPECT_THAT(DecodeBase64UrlInto("-__--_", three), FailsWith(Code::kBadRequest));
+  EXPECT_THAT(DecodeBase64UrlInto("", {}), IsOk());
 }
 
 TEST(Base58, KnownKeys) {

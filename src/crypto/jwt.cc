@@ -2,7 +2,6 @@
 
 #include <algorithm>
 #include <array>
-#include <cstring>
 #include <utility>
 
 #include "base/try.h"
@@ -55,13 +54,11 @@ Result<std::optional<Jwk>> ReadJwk(const JsonReader& one) {
     return Fail(one.Bad("kid", "a name of this length", "1 to 128 characters"));
   }
   PTG_TRY(const std::string_view x, one.String("x"));
-  Result<std::string> bytes = codec::DecodeBase64Url(x);
-  if (!bytes || bytes->size() != 32) {
-    return Fail(one.Bad("x", "no Ed25519 key", "32 bytes in base64url"));
-  }
   Jwk jwk;
   jwk.kid = kid;
-  std::memcpy(jwk.key.data(), bytes->data(), jwk.key.size());
+  if (!codec::DecodeBase64UrlInto(x, jwk.key)) {
+    return Fail(one.Bad("x", "no Ed25519 key", "32 bytes in base64url"));
+  }
   PTG_TRY(const auto exp, one.MaybeInt("exp"));
   if (exp) jwk.not_after = UnixMs::FromSeconds(*exp);
   return jwk;
@@ -171,11 +168,9 @@ Result<Jws> ReadJwsBehind(std::string_view token, size_t head) {
   Result<std::string> payload = codec::DecodeBase64Url(token.substr(head, dot - head));
   if (!payload) return Fail(Unreadable("the token's content is not base64url"));
   jws.payload = *std::move(payload);
-  const Result<std::string> signature = codec::DecodeBase64Url(token.substr(dot + 1));
-  if (!signature || signature->size() != jws.signature.size()) {
+  if (!codec::DecodeBase64UrlInto(token.substr(dot + 1), jws.signature)) {
     return Fail(Unreadable("the token's signature is not 64 bytes in base64url"));
   }
-  std::memcpy(jws.signature.data(), signature->data(), jws.signature.size());
   jws.signed_part = token.substr(0, dot);
   return jws;
 }
