@@ -140,6 +140,9 @@ Result<Json> ParseJson(std::string_view text, const JsonLimits& limits = {});
 // (RFC 8259 §7). The same document gives the same bytes. Strings we built must be valid UTF-8.
 std::string ToString(const Json& json);
 
+// "a string", "an object": for the words of a fault.
+std::string_view NameOf(Json::Kind kind);
+
 // "/accepts/0" + '/' + key, with '~' and '/' escaped (RFC 6901 §3).
 std::string ChildPointer(std::string_view pointer, std::string_view key);
 

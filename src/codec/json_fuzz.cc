@@ -4,7 +4,9 @@
 #include "base/check.h"
 #include "codec/jcs.h"
 #include "codec/json.h"
+#include "codec/json_visit.h"
 #include "testing/fuzz.h"
+#include "testing/rebuild_json.h"
 
 namespace pontage::codec {
 namespace {
@@ -25,9 +27,17 @@ void CheckNoMemberTwice(const Json& json) {
 }  // namespace
 
 // What was read is written so that it reads as the same again, in a form that no longer changes; no
-// document with a member twice is read; the canonical form is a form of the same document.
+// document with a member twice is read; the canonical form is a form of the same document. A
+// visitor is told of the same document, and of no other.
 FUZZ_TARGET(json) {
   const auto json = ParseJson(input);
+  testing::RebuildJson rebuilt;
+  const bool visited = VisitJson(input, {}, rebuilt).has_value();
+  PTG_CHECK(!json || (visited && rebuilt.root == *json));
+  if (!json && visited) {
+    const std::set<std::string_view> names(rebuilt.names.begin(), rebuilt.names.end());
+    PTG_CHECK(names.size() < rebuilt.names.size());
+  }
   if (!json) return;
   CheckNoMemberTwice(*json);
   const std::string text = ToString(*json);

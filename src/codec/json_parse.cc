@@ -10,6 +10,7 @@
 #include <boost/json/src.hpp>
 
 #include "codec/json.h"
+#include "codec/json_visit.h"
 
 namespace pontage::codec {
 
@@ -148,6 +149,68 @@ class JsonBuilder {
   bool twice_ = false;
 };
 
+// Hands what the parser finds to a visitor. Text that has escapes comes in parts.
+class JsonGuide {
+ public:
+  static constexpr size_t max_object_size = static_cast<size_t>(-1);
+  static constexpr size_t max_array_size = static_cast<size_t>(-1);
+  static constexpr size_t max_key_size = static_cast<size_t>(-1);
+  static constexpr size_t max_string_size = static_cast<size_t>(-1);
+
+  explicit JsonGuide(JsonVisitor& visitor) : visitor_(visitor) {}
+
+  bool on_document_begin(bj::error_code&) { return true; }
+  bool on_document_end(bj::error_code&) { return true; }
+  bool on_array_begin(bj::error_code& ec) { return Go(visitor_.Open(Json::Kind::kArray), ec); }
+  bool on_array_end(size_t, bj::error_code& ec) { return Go(visitor_.Close(), ec); }
+  bool on_object_begin(bj::error_code& ec) { return Go(visitor_.Open(Json::Kind::kObject), ec); }
+  bool on_object_end(size_t, bj::error_code& ec) { return Go(visitor_.Close(), ec); }
+  bool on_string_part(bj::string_view s, size_t, bj::error_code&) { return AddPart(s); }
+  bool on_string(bj::string_view s, size_t, bj::error_code& ec) {
+    return Value(Json::Kind::kString, s, ec);
+  }
+  bool on_key_part(bj::string_view s, size_t, bj::error_code&) { return AddPart(s); }
+  bool on_key(bj::string_view s, size_t, bj::error_code& ec) {
+    const bool go_on = visitor_.Name(Whole(s));
+    parts_.clear();
+    return Go(go_on, ec);
+  }
+  bool on_number_part(bj::string_view s, bj::error_code&) { return AddPart(s); }
+  bool on_int64(int64_t, bj::string_view s, bj::error_code& ec) { return Number(s, ec); }
+  bool on_uint64(uint64_t, bj::string_view s, bj::error_code& ec) { return Number(s, ec); }
+  bool on_double(double, bj::string_view s, bj::error_code& ec) { return Number(s, ec); }
+  bool on_bool(bool b, bj::error_code& ec) {
+    return Value(Json::Kind::kBool, b ? "true" : "false", ec);
+  }
+  bool on_null(bj::error_code& ec) { return Value(Json::Kind::kNull, "null", ec); }
+  bool on_comment_part(bj::string_view, bj::error_code&) { return true; }
+  bool on_comment(bj::string_view, bj::error_code&) { return true; }
+
+ private:
+  bool AddPart(bj::string_view s) {
+    parts_.append(s.data(), s.size());
+    return true;
+  }
+  std::string_view Whole(bj::string_view end) {
+    if (parts_.empty()) return {end.data(), end.size()};
+    AddPart(end);
+    return parts_;
+  }
+  bool Number(bj::string_view s, bj::error_code& ec) { return Value(Json::Kind::kNumber, s, ec); }
+  bool Value(Json::Kind kind, bj::string_view s, bj::error_code& ec) {
+    const bool go_on = visitor_.Value(kind, Whole(s));
+    parts_.clear();
+    return Go(go_on, ec);
+  }
+  static bool Go(bool on, bj::error_code& ec) {
+    if (!on) ec = bj::make_error_code(bj::error::exception);
+    return on;
+  }
+
+  JsonVisitor& visitor_;
+  std::string parts_;
+};
+
 namespace {
 
 std::string Describe(const bj::error_code& ec, std::string_view text, size_t at,
@@ -169,28 +232,51 @@ std::string Describe(const bj::error_code& ec, std::string_view text, size_t at,
   return "a syntax error" + where;
 }
 
-}  // namespace
+std::unexpected<Error> Fault(const JsonLimits& limits, const std::string& why) {
+  return Fail(Error(limits.fault, "not the JSON we read: " + why)
+                  .Want("one JSON document (RFC 8259), no member twice"));
+}
 
-Result<Json> ParseJson(std::string_view text, const JsonLimits& limits) {
-  const auto fault = [&](const std::string& why) {
-    return Fail(Error(limits.fault, "not the JSON we read: " + why)
-                    .Want("one JSON document (RFC 8259), no member twice"));
-  };
-  if (text.size() > limits.max_bytes) {
-    return fault("longer than " + std::to_string(limits.max_bytes) + " bytes");
-  }
-  bj::parse_options options;
-  options.max_depth = limits.max_depth;
-  bj::basic_parser<JsonBuilder> parser(options);
+std::unexpected<Error> TooLong(const JsonLimits& limits) {
+  return Fault(limits, "longer than " + std::to_string(limits.max_bytes) + " bytes");
+}
+
+// The whole of `text`, as what the parser has for a handler sees it; a fault's words, or nothing.
+template <class Handler>
+std::string Lead(bj::basic_parser<Handler>& parser, std::string_view text,
+                 const JsonLimits& limits) {
   bj::error_code ec;
   const size_t read = parser.write_some(false, text.data(), text.size(), ec);
+  if (!ec && read < text.size()) ec = bj::make_error_code(bj::error::extra_data);
+  return ec ? Describe(ec, text, read, limits) : std::string();
+}
+
+bj::parse_options OptionsOf(const JsonLimits& limits) {
+  bj::parse_options options;
+  options.max_depth = limits.max_depth;
+  return options;
+}
+
+}  // namespace
+
+Result<> VisitJson(std::string_view text, const JsonLimits& limits, JsonVisitor& visitor) {
+  if (text.size() > limits.max_bytes) return TooLong(limits);
+  bj::basic_parser<JsonGuide> parser(OptionsOf(limits), visitor);
+  const std::string why = Lead(parser, text, limits);
+  if (!why.empty()) return Fault(limits, why);
+  return {};
+}
+
+Result<Json> ParseJson(std::string_view text, const JsonLimits& limits) {
+  if (text.size() > limits.max_bytes) return TooLong(limits);
+  bj::basic_parser<JsonBuilder> parser(OptionsOf(limits));
+  const std::string why = Lead(parser, text, limits);
   JsonBuilder& built = parser.handler();
   if (built.twice()) {
-    return fault("the member \"" + built.duplicate().substr(0, kMaxNameInText) +
-                 "\" appears twice");
+    return Fault(
+        limits, "the member \"" + built.duplicate().substr(0, kMaxNameInText) + "\" appears twice");
   }
-  if (!ec && read < text.size()) ec = bj::make_error_code(bj::error::extra_data);
-  if (ec) return fault(Describe(ec, text, read, limits));
+  if (!why.empty()) return Fault(limits, why);
   return built.TakeRoot();
 }
 

@@ -4,7 +4,15 @@
 namespace pontage::codec {
 namespace {
 
-std::string_view KindName(Json::Kind kind) {
+constexpr char kString[] = "a string";
+constexpr char kInt[] = "a whole number";
+constexpr char kBool[] = "true or false";
+constexpr char kObject[] = "an object";
+constexpr char kArray[] = "an array";
+
+}  // namespace
+
+std::string_view NameOf(Json::Kind kind) {
   switch (kind) {
     case Json::Kind::kNull:
       return "null";
@@ -22,17 +30,9 @@ std::string_view KindName(Json::Kind kind) {
   return "nothing";
 }
 
-constexpr char kString[] = "a string";
-constexpr char kInt[] = "a whole number";
-constexpr char kBool[] = "true or false";
-constexpr char kObject[] = "an object";
-constexpr char kArray[] = "an array";
-
-}  // namespace
-
 Result<JsonReader> JsonReader::Of(const Json& json, Code fault, std::string pointer) {
   if (!json.IsObject()) {
-    return Fail(Error(fault, "is " + std::string(KindName(json.kind())) + ", not an object")
+    return Fail(Error(fault, "is " + std::string(NameOf(json.kind())) + ", not an object")
                     .At(std::move(pointer))
                     .Want(kObject));
   }
@@ -52,7 +52,7 @@ Error JsonReader::Missing(std::string_view key, std::string want) const {
 }
 
 Error JsonReader::WrongKind(std::string_view key, const Json& found, std::string want) const {
-  return Bad(key, std::string(key) + " is " + std::string(KindName(found.kind())) + ", not " + want,
+  return Bad(key, std::string(key) + " is " + std::string(NameOf(found.kind())) + ", not " + want,
              want);
 }
 

@@ -4,7 +4,9 @@
 #include <gtest/gtest.h>
 
 #include "codec/jcs.h"
+#include "codec/json_visit.h"
 #include "testing/expect.h"
+#include "testing/rebuild_json.h"
 #include "testing/seeds.h"
 
 namespace pontage::codec {
@@ -69,6 +71,52 @@ TEST(Json, RefusesWhatCouldBeReadInTwoWays) {
     const Result<Json> got = ParseJson(text);
     ASSERT_THAT(got, FailsWith(Code::kBadRequest)) << text;
     EXPECT_THAT(got.error().detail(), HasSubstr(std::string(why))) << text;
+  }
+}
+
+TEST(VisitJson, TellsWhatATreeHas) {
+  for (const char* text :
+       {"null", "true", "-0", "1.50", "[]", "{}", "[1,[2,[3]],{}]", R"("\u0063af\u00e9\n")",
+        R"({"b":1,"a":{"y":[null,true,false],"x":"z"},"\u0063":[{"":""}]})",
+        "12345678901234567890123456789", " { \"a\" : [ 1 , 2e3 ] }\n"}) {
+    testing::RebuildJson rebuilt;
+    ASSERT_THAT(VisitJson(text, {}, rebuilt), IsOk()) << text;
+    EXPECT_EQ(rebuilt.root, Parsed(text)) << text;
+  }
+  testing::RebuildJson twice;
+  ASSERT_THAT(VisitJson(R"({"a":1,"\u0061":2})", {}, twice), IsOk());
+  EXPECT_EQ(twice.names, (std::vector<std::string>{"a", "a"}));
+}
+
+TEST(VisitJson, RefusesWhatATreeRefuses) {
+  for (const char* text :
+       {"", "{", "{} {}", "[1,]", "01", "\"\xff\"", "[[[1]]]", "[1,2,3,4,5,6]"}) {
+    const JsonLimits limits{.max_bytes = 10, .max_depth = 2, .fault = Code::kPaymentMalformed};
+    testing::RebuildJson rebuilt;
+    const Result<> got = VisitJson(text, limits, rebuilt);
+    ASSERT_THAT(got, FailsWith(Code::kPaymentMalformed)) << text;
+    EXPECT_EQ(got.error().detail(), ParseJson(text, limits).error().detail());
+  }
+}
+
+// Whatever it does not want to hear of ends it.
+TEST(VisitJson, AVisitorEndsIt) {
+  struct Leaves : testing::RebuildJson {
+    explicit Leaves(int left) : left(left) {}
+    bool Stays() { return left-- > 0; }
+    bool Name(std::string_view name) override { return Stays() && RebuildJson::Name(name); }
+    bool Open(Json::Kind kind) override { return Stays() && RebuildJson::Open(kind); }
+    bool Close() override { return Stays() && RebuildJson::Close(); }
+    bool Value(Json::Kind kind, std::string_view text) override {
+      return Stays() && RebuildJson::Value(kind, text);
+    }
+    int left;
+  };
+  constexpr std::string_view kText = R"({"a":[1,"x",true,null,1.5],"b":{}})";
+  for (int calls = 0; calls < 14; ++calls) {
+    Leaves visitor(calls);
+    EXPECT_EQ(VisitJson(kText, {}, visitor).has_value(), calls == 13) << calls;
+    EXPECT_EQ(visitor.left, calls == 13 ? 0 : -1) << "is told nothing more";
   }
 }
 
