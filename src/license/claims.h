@@ -48,8 +48,9 @@ inline constexpr std::string_view kAudience = "gw";
 // The claims of a JWT (RFC 7519): iss, aud, sub, jti, iat, nbf, exp, and ours under "lic". Times in
 // whole seconds; the token's exp is `expires` rounded down.
 codec::Json ToJson(const Claims& claims);
-// Members that are not known are passed over. kBadRequest, naming the claim, for one that is
-// missing or of the wrong form, and for another audience.
-Result<Claims> ReadClaims(const codec::Json& json);
+// What ToJson gave, as text. Members that are not known are passed over. kBadRequest, naming the
+// claim, for one that is missing, there twice or of the wrong form, and for another audience;
+// without a name for what is no JSON.
+Result<Claims> ReadClaims(std::string_view text);
 
 }  // namespace pontage::license
