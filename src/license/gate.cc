@@ -1,10 +1,11 @@
 #include "license/gate.h"
 
+#include <algorithm>
+#include <array>
+#include <bit>
 #include <cstring>
 #include <utility>
 #include <vector>
-
-#include <boost/unordered/unordered_flat_map.hpp>
 
 #include "base/try.h"
 #include "crypto/hash.h"
@@ -12,42 +13,106 @@
 namespace pontage::license {
 
 // What was found good. Whoever is new finds everything in memory that nobody has touched for long,
-// so there is little to touch: what is kept lies in one table, and who leaves is known by a place.
+// so there is little to touch: a digest has eight places, which lie together, and one leaves one of
+// them for one that comes.
 struct Gate::Table {
-  // A digest is mixed as well as anything.
-  struct Hash {
-    using is_avalanching = void;
-    size_t operator()(const Digest& digest) const noexcept { return WordOf(digest); }
+  static constexpr size_t kPlaces = 8;
+  static constexpr size_t kLine = 64;    // of a cache
+  static constexpr size_t kCounts = 16;  // of a shared_ptr's block
+  struct Entry {
+    Digest digest{};
+    Seen seen{};
   };
-  static size_t WordOf(const Digest& digest) {
-    size_t word = 0;
-    std::memcpy(&word, digest.data(), sizeof word);
-    return word;
+  struct Set {
+    std::array<uint64_t, kPlaces> fronts{};  // of the digests; 0: nobody is there
+    std::array<Entry, kPlaces> entries{};
+  };
+
+  explicit Table(size_t most) : most_sets(std::bit_ceil(std::max<size_t>(1, most / kPlaces))) {}
+
+  static uint64_t FrontOf(const Digest& digest) {
+    uint64_t front = 0;
+    std::memcpy(&front, digest.data(), sizeof front);
+    return std::max<uint64_t>(front, 1);
+  }
+  // Digests are as good as drawn: so are their sets, and which of eight one takes.
+  Set& SetOf(uint64_t front) { return sets[front & (sets.size() - 1)]; }
+
+  static size_t PlaceOf(const Digest& digest) { return digest[sizeof(uint64_t)] % kPlaces; }
+  static bool IsFull(const Set& set) {
+    return std::ranges::find(set.fronts, 0U) == set.fronts.end();
   }
 
-  explicit Table(size_t most) : most(most) {}
-
-  // One leaves for one that comes once it is full, whichever has its place: to forget all of them
-  // at once would hold up everybody on this loop, now and while they are verified again. Digests
-  // are as good as drawn, so each that is kept has the same chance to stay.
-  const Seen& Keep(const Digest& digest, Seen seen) {
-    if (places.size() < most) {
-      places.push_back(digest);
-    } else {
-      Digest& place = places[WordOf(digest) % most];
-      kept.erase(place);
-      place = digest;
+  const Seen* Find(const Digest& digest) {
+    const uint64_t front = FrontOf(digest);
+    Set& set = SetOf(front);
+    for (size_t i = 0; i < kPlaces; ++i) {
+      if (set.fronts[i] == front && set.entries[i].digest == digest) return &set.entries[i].seen;
     }
-    return kept.insert_or_assign(digest, std::move(seen)).first->second;
-  }
-  void Clear() {
-    kept.clear();
-    places.clear();
+    return nullptr;
   }
 
-  const size_t most;
-  boost::unordered_flat_map<Digest, Seen, Hash> kept;
-  std::vector<Digest> places;  // has each that is kept, and some that are no longer
+  // Before a signature is verified, which takes long: what would leave for this one lies in memory
+  // that nobody has touched for long, and comes meanwhile.
+  void Expect(const Digest& digest) {
+    if (sets.size() < most_sets) return;
+    const Entry& old = SetOf(FrontOf(digest)).entries[PlaceOf(digest)];
+    const auto claims = reinterpret_cast<uintptr_t>(old.seen.claims.get());
+    if (claims == 0) return;
+    // With the counts of its owners, which lie before it.
+    for (size_t at = 0; at < sizeof(Claims) + kCounts; at += kLine) {
+      __builtin_prefetch(reinterpret_cast<const void*>(claims - kCounts + at), 1);
+    }
+  }
+
+  // Once there is no more room than these sets, one leaves for each that comes: to forget all of
+  // them at once would hold up everybody on this loop, now and while they are verified again.
+  const Seen& Keep(const Digest& digest, Seen seen) {
+    const uint64_t front = FrontOf(digest);
+    while (sets.size() < most_sets && IsFull(SetOf(front))) Grow();
+    Set& set = SetOf(front);
+    const auto free = std::ranges::find(set.fronts, 0U);
+    const size_t place = free != set.fronts.end() ? static_cast<size_t>(free - set.fronts.begin())
+                                                  : digest[sizeof front] % kPlaces;
+    if (free != set.fronts.end()) ++kept;
+    set.fronts[place] = front;
+    set.entries[place] = {.digest = digest, .seen = std::move(seen)};
+    return set.entries[place].seen;
+  }
+
+  void Forget(const Digest& digest) {
+    const uint64_t front = FrontOf(digest);
+    Set& set = SetOf(front);
+    for (size_t i = 0; i < kPlaces; ++i) {
+      if (set.fronts[i] != front || set.entries[i].digest != digest) continue;
+      set.fronts[i] = 0;
+      set.entries[i] = {};
+      --kept;
+    }
+  }
+
+  // Each set becomes two, between which those in it are divided.
+  void Grow() {
+    std::vector<Set> before(sets.size() * 2);
+    before.swap(sets);
+    for (Set& set : before) {
+      for (size_t i = 0; i < kPlaces; ++i) {
+        if (set.fronts[i] == 0) continue;
+        Set& to = SetOf(set.fronts[i]);
+        to.fronts[i] = set.fronts[i];
+        to.entries[i] = std::move(set.entries[i]);
+      }
+    }
+  }
+
+  void Clear() {
+    sets = std::vector<Set>(1);
+    kept = 0;
+  }
+
+  const size_t most_sets;
+  std::vector<Set> sets{1};  // a power of two of them
+  size_t kept = 0;
 };
 
 Gate::Gate(size_t most)
@@ -55,7 +120,7 @@ Gate::Gate(size_t most)
 
 Gate::~Gate() = default;
 
-size_t Gate::kept() const { return table_->kept.size(); }
+size_t Gate::kept() const { return table_->kept; }
 
 Result<Gate::Passed> Gate::Judge(const std::shared_ptr<const Verifier>& verifier,
                                  std::string_view token, const Demand& demand, UnixMs now) {
@@ -70,11 +135,12 @@ Result<Gate::Passed> Gate::Judge(const std::shared_ptr<const Verifier>& verifier
     return Fail(Code::kLicenseInvalid, "this is too long for a license");
   }
   const Digest digest = crypto::Sha256(codec::AsBytes(token));
-  const auto known = table_->kept.find(digest);
-  const Seen* seen = known == table_->kept.end() ? nullptr : &known->second;
+  const Seen* seen = table_->Find(digest);
   if (seen == nullptr || now >= seen->key_until) {
-    if (seen != nullptr) table_->kept.erase(known);
+    if (seen != nullptr) table_->Forget(digest);
+    table_->Expect(digest);
     PTG_TRY(Verified verified, verifier->Read(token, now));
+    verified.claims.issuer = {};  // the verifier's, of all of them
     const Entitlements::Key key = Entitlements::KeyOf(verified.claims.id);
     seen =
         &table_->Keep(digest, {.claims = std::make_shared<const Claims>(std::move(verified.claims)),

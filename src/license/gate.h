@@ -18,13 +18,13 @@ namespace pontage::license {
 // its loop.
 class Gate {
  public:
-  // Keeps so many texts that it has found good; at least one.
+  // Keeps so many texts that it has found good, or somewhat more.
   explicit Gate(size_t most = kMost);
   ~Gate();
 
   struct Passed {
-    std::shared_ptr<const Claims> claims;
-    Limits limits;  // in force
+    std::shared_ptr<const Claims> claims;  // without the issuer, who is the verifier's
+    Limits limits;                         // in force
   };
   // The license, when it opens what `demand` asks for; else why not. `verifier` is the current
   // configuration's.
@@ -38,7 +38,7 @@ class Gate {
 
   // Some hundred bytes each; whoever has more customers at once on one loop has some of them
   // verified again.
-  static constexpr size_t kMost = 20'000;
+  static constexpr size_t kMost = 32'768;
 
  private:
   struct Seen {
