@@ -3,9 +3,10 @@
 #include <algorithm>
 #include <deque>
 #include <functional>
+#include <memory_resource>
 #include <span>
 
-#include <boost/unordered/unordered_flat_map.hpp>
+#include <boost/unordered/unordered_flat_set.hpp>
 
 #include "base/try.h"
 #include "license/period.h"
@@ -33,29 +34,50 @@ std::string AddCalls(size_t rows) {
 
 }  // namespace
 
-// Lines in the order of their coming, so that they are taken over, and forgotten, as one thing: a
-// loop that frees a hundred thousand pieces serves nobody meanwhile.
+// Lines in the order of their coming, and what they say, in a few pieces of memory, so that they
+// are taken over, and forgotten, as one thing: a loop that frees a hundred thousand pieces serves
+// nobody meanwhile.
 struct UsageBook::Lines {
+  // With room for so many at once: a crowd is as large as the one before it.
+  explicit Lines(size_t expected = 0) {
+    found.reserve(expected);
+    places.reserve(expected);
+  }
+
   // Licenses differ soon after "lic_": what comes first is compared without going to the line.
   struct Place {
     uint64_t front;
     Line* line;
   };
   struct Hash {
+    using is_transparent = void;
     size_t operator()(const View& view) const {
       return std::hash<std::string_view>()(view.license) * 31 +
              std::hash<const void*>()(view.route) + static_cast<size_t>(view.day);
     }
+    size_t operator()(const Line* line) const { return (*this)(ViewOf(*line)); }
+  };
+  struct Same {
+    using is_transparent = void;
+    bool operator()(const Line* a, const Line* b) const { return a == b; }
+    bool operator()(const View& a, const Line* b) const { return a == ViewOf(*b); }
+    bool operator()(const Line* a, const View& b) const { return ViewOf(*a) == b; }
   };
 
   void Add(const View& view, int64_t n) {
     if (const auto known = found.find(view); known != found.end()) {
-      known->second->calls += n;
+      (*known)->calls += n;
       return;
     }
-    Line& line = lines.emplace_back(std::string(view.license), view.route, view.day, n);
-    found.emplace(ViewOf(line), &line);
+    Line& line = lines.emplace_back(Kept(view.license), view.route, view.day, n);
+    found.insert(&line);
     places.push_back({.front = FrontOf(line.license), .line = &line});
+  }
+
+  std::string_view Kept(std::string_view text) {
+    char* const room = static_cast<char*>(memory.allocate(text.size(), 1));
+    std::ranges::copy(text, room);
+    return {room, text.size()};
   }
 
   static uint64_t FrontOf(std::string_view license) {
@@ -74,8 +96,10 @@ struct UsageBook::Lines {
     return a.line->day < b.line->day;
   }
 
-  std::deque<Line> lines;  // stay where they are
-  boost::unordered_flat_map<View, Line*, Hash> found;
+  std::pmr::monotonic_buffer_resource memory;  // of the lines, and of the names in them
+  std::pmr::deque<Line> lines{&memory};        // stay where they are
+  // Small, because of a crowd each finds its place in it cold.
+  boost::unordered_flat_set<Line*, Hash, Same> found;
   std::vector<Place> places;
   size_t taken = 0;  // of the places
 };
@@ -101,9 +125,9 @@ void UsageBook::Note(std::string_view license, std::string_view route) {
 
 // The parts go through the licenses from the first to the last, and not through them all each time:
 // rows that lie on one page of the store are written together.
-std::vector<UsageBook::Line> UsageBook::TakePart() {
+std::vector<const UsageBook::Line*> UsageBook::TakePart() {
   if (leaving_->taken == leaving_->places.size()) {
-    leaving_ = std::make_unique<Lines>();
+    leaving_ = std::make_unique<Lines>(leaving_->places.size());
     const std::lock_guard lock(mutex_);
     leaving_.swap(calls_);
     left_ = leaving_->places.size();
@@ -115,37 +139,36 @@ std::vector<UsageBook::Line> UsageBook::TakePart() {
   const auto end = rest.begin() + static_cast<ptrdiff_t>(count);
   if (end != rest.end()) std::ranges::nth_element(rest, end, Lines::Before);
   std::sort(rest.begin(), end, Lines::Before);
-  std::vector<Line> rows;
+  std::vector<const Line*> rows;
   rows.reserve(count);
-  for (const Lines::Place& place : rest.first(count)) rows.push_back(std::move(*place.line));
+  for (const Lines::Place& place : rest.first(count)) rows.push_back(place.line);
   lines.taken += count;
   const std::lock_guard lock(mutex_);
   left_ -= count;
   return rows;
 }
 
-Result<> UsageBook::Write(db::Tx& tx, const std::vector<Line>& rows) {
+Result<> UsageBook::Write(db::Tx& tx, std::span<const Line* const> all) {
   static const std::string one = AddCalls(1);
   static const std::string many = AddCalls(kAtOnce);
   int64_t day = -1;
   std::string name;
-  const auto values_of = [&](std::span<const Line> some) {
+  const auto values_of = [&](std::span<const Line* const> some) {
     std::vector<db::Value> values;
     values.reserve(some.size() * 4);
-    for (const Line& line : some) {
-      if (line.day != day) name = DayOf(UnixMs(line.day * kDayMs));
-      day = line.day;
-      values.emplace_back(line.license);
+    for (const Line* line : some) {
+      if (line->day != day) name = DayOf(UnixMs(line->day * kDayMs));
+      day = line->day;
+      values.emplace_back(std::string(line->license));
       values.emplace_back(name);
-      values.emplace_back(*line.route);
-      values.emplace_back(line.calls);
+      values.emplace_back(*line->route);
+      values.emplace_back(line->calls);
     }
     return values;
   };
-  const std::span<const Line> all(rows);
   for (size_t at = 0; at < all.size();) {
     const bool full = all.size() - at >= kAtOnce;
-    const std::span<const Line> some = all.subspan(at, full ? kAtOnce : 1);
+    const std::span<const Line* const> some = all.subspan(at, full ? kAtOnce : 1);
     PTG_RUN(tx.Execute(full ? db::Statement{"license_usage.add_many", many}
                             : db::Statement{"license_usage.add", one},
                        values_of(some)));
@@ -156,13 +179,14 @@ Result<> UsageBook::Write(db::Tx& tx, const std::vector<Line>& rows) {
 
 Task<> UsageBook::Flush(bool all, Deadline by) {
   while (true) {
-    const std::vector<Line> rows = TakePart();
+    // They stay where they are until the next part is taken.
+    const std::vector<const Line*> rows = TakePart();
     if (rows.empty()) co_return {};
     const auto body = [&rows](db::Tx& tx) { return Write(tx, rows); };
     const Result<> written = co_await database_.Write(body, by);
     if (!written) {
       const std::lock_guard lock(mutex_);
-      for (const Line& line : rows) calls_->Add(ViewOf(line), line.calls);
+      for (const Line* line : rows) calls_->Add(ViewOf(*line), line->calls);
       co_return written;
     }
     if (!all) co_return {};

@@ -5,6 +5,7 @@
 #include <memory>
 #include <mutex>
 #include <set>
+#include <span>
 #include <string>
 #include <string_view>
 #include <vector>
@@ -34,7 +35,7 @@ class UsageBook {
 
  private:
   struct Line {
-    std::string license;
+    std::string_view license;
     const std::string* route;  // one of routes_
     int64_t day;               // since 1970
     int64_t calls;
@@ -52,8 +53,8 @@ class UsageBook {
   // Under the mutex.
   size_t waiting() const;
   // What the next transaction writes, in order; nothing is left when it is empty.
-  std::vector<Line> TakePart();
-  static Result<> Write(db::Tx& tx, const std::vector<Line>& rows);
+  std::vector<const Line*> TakePart();
+  static Result<> Write(db::Tx& tx, std::span<const Line* const> all);
 
   // Lines that wait while the store is away; of more only the sum of a license is kept.
   static constexpr size_t kMostLines = 100'000;
