@@ -94,7 +94,11 @@ Html State(const Viewer& viewer, const LicenseWhole& whole) {
   Html who;
   who << "<a href=\"" << Text(Url({"admin", "customers", license.customer})) << "\"><bdi>"
       << Text(Short(license.email.empty() ? license.customer : license.email, 80)) << "</bdi></a>";
+  Html calls;
+  calls << whole.usage.today << " today, " << whole.usage.month << " this month";
+  if (license.limits.monthly > 0) calls << " of " << license.limits.monthly;
   facts.Add("Customer", who)
+      .Add("Calls", calls)
       .Add("Plan", Short(license.plan, 60))
       .Add("Tier", Short(license.tier, 60))
       .Add("Reason", Short(license.reason, 500))

@@ -305,6 +305,7 @@ Task<Answer> OperatorApi::License(Call call) {
   PTG_CO_RUN(call.Knows({}));
   PTG_CO_TRY(const LicenseWhole whole, co_await parts_.queries.License(call.id, call.by));
   Json json = license::ToJson(whole.license, parts_.queries.Now());
+  json.Set("usage", license::ToJson(whole.usage));
   json.Set("purchase", whole.purchase ? console::ToJson(*whole.purchase) : Json(nullptr));
   json.Set("refunds",
            ListJson(whole.refunds, [](const license::Refund& r) { return license::ToJson(r); }));

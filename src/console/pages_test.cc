@@ -120,6 +120,17 @@ TEST(CustomerPageTest, FirstOfAllWhetherTheLastPaymentWentThrough) {
   EXPECT_THAT(first(ann), Not(HasSubstr("Refund")));
 }
 
+TEST(LicensePageTest, SaysWhatItCalled) {
+  LicenseWhole whole = AnnsLicense();
+  whole.usage.today = 12;
+  whole.usage.month = 340;
+  whole.license.limits.monthly = 0;
+  EXPECT_THAT(LicensePage(Owner(), whole, std::nullopt), HasSubstr("12 today, 340 this month<"));
+  whole.license.limits.monthly = 1'000;
+  EXPECT_THAT(LicensePage(Owner(), whole, std::nullopt),
+              HasSubstr("12 today, 340 this month of 1000<"));
+}
+
 TEST(LicensePageTest, AKeyHasTheButtonsOfItsScopes) {
   const LicenseWhole whole = AnnsLicense();
   const std::optional<license::InvoiceRow> last = Invoice("paid", 2900, 2900);

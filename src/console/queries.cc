@@ -228,7 +228,10 @@ Task<LicenseWhole> Queries::License(std::string id, Deadline by) {
     PTG_TRY(out.audit, ledger::ListAudit(tx, audit));
     return out;
   };
-  co_return co_await parts_.sales.Read(read, by);
+  PTG_CO_TRY(LicenseWhole whole, co_await parts_.sales.Read(read, by));
+  const auto count = [&](db::Tx& tx) { return license::ReadUsage(tx, id, now); };
+  PTG_CO_TRY(whole.usage, co_await parts_.ledger.Read(count, by));
+  co_return whole;
 }
 
 Task<Page<PaymentRow>> Queries::Payments(PaymentAsk ask, PageAsk page, Deadline by) {

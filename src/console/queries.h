@@ -19,6 +19,7 @@
 #include "license/license_store.h"
 #include "license/refund_store.h"
 #include "license/sales_books.h"
+#include "license/usage_store.h"
 
 // What an operator sees: read models over the store of the gateways (the ledger) and that of
 // `sales`, which are one store by default. Every list is paged and bounded, newest first.
@@ -72,6 +73,7 @@ struct LicenseAsk {
 struct LicenseWhole {
   license::License license;
   license::Status status = license::Status::kActive;  // as of now
+  license::Usage usage{};                             // of the gateways on the ledger's store
   std::optional<license::PurchaseRow> purchase;
   std::vector<license::Refund> refunds;
   std::vector<license::MailRow> mails;

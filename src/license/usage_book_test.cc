@@ -8,8 +8,10 @@
 
 #include "base/try.h"
 #include "io/runtime.h"
+#include "license/usage_store.h"
 #include "testing/engines.h"
 #include "testing/expect.h"
+#include "testing/stepped_clock.h"
 
 namespace pontage::license {
 namespace {
@@ -93,6 +95,35 @@ TEST_P(UsageBookTest, WhatCannotBeWrittenIsKept) {
   NoteMany(book, 0, 10);
   ASSERT_THAT(Flush(book, true), IsOk());
   EXPECT_EQ(Written(), "GET /a=1510 ");
+}
+
+TEST_P(UsageBookTest, SaysWhatOneLicenseHasCalledOfLate) {
+  pontage::testing::SteppedClock clock;  // 2023-11-14
+  UsageBook book(*database_, clock);
+  const auto note = [&](std::string_view license, std::string_view route, int calls) {
+    for (int i = 0; i < calls; ++i) book.Note(license, route);
+  };
+  const auto days = [](int n) { return Millis(std::chrono::days(n)); };
+  note("lic_1", "GET /long-ago", 9);
+  clock.Advance(days(31));  // 2023-12-15: the first of its 31 days is 2023-11-15
+  note("lic_1", "GET /a", 2);
+  note("lic_1", "GET /b", 3);
+  note("lic_2", "GET /a", 50);
+  clock.Advance(days(-15));  // 2023-11-30
+  note("lic_1", "GET /a", 4);
+  clock.Advance(days(14));  // 2023-12-14
+  note("lic_1", "GET /b", 5);
+  clock.Advance(days(1));
+  ASSERT_THAT(Flush(book), IsOk());
+  const auto read = [&](const std::string& license) {
+    const auto body = [&](db::Tx& tx) { return ReadUsage(tx, license, clock.Now()); };
+    return codec::ToString(ToJson(database_->ReadNow(body).value()));
+  };
+  EXPECT_EQ(read("lic_1"),
+            R"({"today":5,"month":10,"days":[{"day":"2023-12-15","calls":5},)"
+            R"({"day":"2023-12-14","calls":5},{"day":"2023-11-30","calls":4}],)"
+            R"("routes":[{"route":"GET /b","calls":8},{"route":"GET /a","calls":6}]})");
+  EXPECT_EQ(read("lic_3"), R"({"today":0,"month":0,"days":[],"routes":[]})");
 }
 
 }  // namespace

@@ -187,6 +187,7 @@ describe("licenses by hand", () => {
     assert.equal((await admin("POST", `/licenses/${id}/refund`, { body: { reason: "x" } })).status, 409, "nothing was paid");
 
     const whole = (await admin("GET", `/licenses/${id}`)).json;
+    assert.deepEqual(Object.keys(whole.usage), ["today", "month", "days", "routes"]);
     const verbs = whole.audit.map((row) => row.verb).reverse();
     assert.deepEqual(verbs, ["license.issue", "license.issue.done", "license.extend", "license.extend.done", "license.reissue", "license.reissue.done", "license.reissue", "license.reissue.done", "license.revoke"]);
     assert.ok(whole.audit.every((row) => row.actor === "operator" && row.request_id));

@@ -236,6 +236,21 @@ describe("the command", () => {
     assert.match(plan.stderr, /nope[^]*pro, all/);
   });
 
+  test("says what a license has called", async () => {
+    const { license, id } = await issue("all");
+    const show = async (...how) => (await cli("license", "show", id, ...how)).stdout;
+    assert.equal(JSON.parse(await show("--json")).usage, undefined, "nothing yet");
+    for (const where of ["/docs/a", "/docs/b", "/yield/a"]) assert.equal((await get(where, bearer(license))).status, 200);
+    const usage = await until("its calls", async () => {
+      const { usage } = JSON.parse(await show("--json"));
+      return usage?.today === 3 ? usage : undefined;
+    }, 15_000);
+    assert.equal(usage.month, 3);
+    const today = new Date().toISOString().slice(0, 10);
+    assert.deepEqual(usage.days, [{ day: today, calls: 3 }]);
+    assert.deepEqual(usage.routes, [{ route: "GET /docs/*", calls: 2 }, { route: "GET /yield/*", calls: 1 }]);
+  });
+
   test("signs what others can check with the published key", async () => {
     const { license } = await issue("pro");
     const [head, body, signature] = license.split(".");

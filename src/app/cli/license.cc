@@ -9,6 +9,7 @@
 #include "ledger/audit.h"
 #include "license/decision.h"
 #include "license/license_store.h"
+#include "license/usage_store.h"
 #include "license/verifier.h"
 
 // Licenses by hand: what the role `sales` does for those who buy, for whoever runs the house.
@@ -152,9 +153,24 @@ int LicenseShow(const CommonOptions& common, const LicenseNameOptions& options) 
   if (!database) return FailWith(common, database.error());
   const auto id = IdOf(*config, **database, options.name);
   if (!id) return FailWith(common, id.error());
-  const auto found = (*database)->ReadNow([&](db::Tx& tx) { return Find(tx, *id); });
-  if (!found) return FailWith(common, found.error());
-  return Print(common, license::ToJson(*found, Clock::System().Now()));
+  const UnixMs now = Clock::System().Now();
+  const auto read = [&](db::Tx& tx) -> Result<Json> {
+    PTG_TRY(const License found, Find(tx, *id));
+    Json json = license::ToJson(found, now);
+    PTG_TRY(const license::Usage usage, license::ReadUsage(tx, *id, now));
+    // Gateways apart write theirs in a store of their own.
+    if (usage.days.empty()) return json;
+    if (WantsJson(common)) {
+      json.Set("usage", license::ToJson(usage));
+    } else {
+      json.Set("calls", std::to_string(usage.today) + " today, " + std::to_string(usage.month) +
+                            " this month");
+    }
+    return json;
+  };
+  const Result<Json> shown = (*database)->ReadNow(read);
+  if (!shown) return FailWith(common, shown.error());
+  return Print(common, *shown);
 }
 
 int LicenseVerify(const CommonOptions& common, const LicenseNameOptions& options) {
