@@ -113,6 +113,9 @@ class Sales : public SalesRole {
     if (licenses_) licenses_->Stop();
   }
   Task<> End() override {
+    // What cannot be given back runs out by itself.
+    if (worker_) (void)co_await worker_->GiveBack();
+    if (patient_worker_) (void)co_await patient_worker_->GiveBack();
     if (reconciler_) PTG_CO_RUN(co_await reconciler_->GiveBack());
     co_return {};
   }

@@ -164,18 +164,19 @@ Task<> Reconciler::Follow(LoopKind loop) {
     const auto begin = [loop, owner, terms](db::Tx& tx) {
       return BeginLoop(tx, loop, owner, terms);
     };
+    // Before it is leased: a stop may come while the store is asked.
+    held_[loop] = owner;
     const Result<bool> ours = co_await parts_.database.Write(begin, StoreBy());
     at_once = at_once && !ours;
     if (ours && *ours) {
-      held_[loop] = owner;
       const Fork keeping(KeepRound(loop, owner));
       const Result<LoopReport> report = co_await RunLoop(loop);
-      held_.erase(loop);
       if (!report) {
         Log(LogLevel::kWarn, "sales.reconcile_failed",
             {{"loop", ToString(loop)}, {"detail", report.error().detail()}});
       }
     }
+    held_.erase(loop);
     const auto read = [](db::Tx& tx) { return ReadLoops(tx); };
     const Result<std::vector<LoopState>> loops = co_await parts_.database.Read(read, StoreBy());
     for (const LoopState& one : loops.value_or(std::vector<LoopState>())) {

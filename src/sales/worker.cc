@@ -1,7 +1,9 @@
 #include "sales/worker.h"
 
 #include <algorithm>
+#include <map>
 #include <memory>
+#include <utility>
 
 #include "base/fault.h"
 #include "base/id.h"
@@ -18,6 +20,21 @@ constexpr Millis kEventTimeout{45'000};  // Stripe is asked some six times
 constexpr size_t kAtOnce = 100;
 // Purchases that are looked at beside each other: a look is five journeys to Stripe in a row.
 constexpr size_t kLanes = 8;
+
+// Has a line in a map as long as it lives; a loop that ends may outlive the map's owner.
+class Noted {
+ public:
+  using Map = std::map<std::string, std::string>;
+  Noted(std::shared_ptr<Map> in, std::string key, std::string value)
+      : in_(std::move(in)), at_(in_->emplace(std::move(key), std::move(value)).first) {}
+  Noted(const Noted&) = delete;
+  Noted& operator=(const Noted&) = delete;
+  ~Noted() { in_->erase(at_); }
+
+ private:
+  std::shared_ptr<Map> in_;
+  Map::iterator at_;
+};
 
 }  // namespace
 
@@ -44,6 +61,7 @@ Task<> Worker::Run() {
 Task<size_t> Worker::RunOnce() {
   // Shared: a loop that ends destroys those beside us in any order.
   const auto round = std::make_shared<Round>();
+  round_ = round;
   PTG_CO_RUN(co_await Take(*round));
   if (round->told.empty()) co_return 0;
   const Fork keeping(KeepRound(*round));
@@ -120,13 +138,34 @@ Task<> Worker::LookFor(const Visit& visit) {
   co_return {};
 }
 
+std::vector<std::string> Worker::OpenIn(const Round& round) {
+  std::vector<std::string> ids;
+  for (const Told& told : round.told) {
+    if (!told.closed) ids.push_back(told.stored.id);
+  }
+  return ids;
+}
+
+Task<> Worker::GiveBack() {
+  stopped_ = true;
+  const std::shared_ptr<const Round> round = round_.lock();
+  const std::vector<std::string> ids = round ? OpenIn(*round) : std::vector<std::string>();
+  const std::map<std::string, std::string> looked_at = *looked_at_;
+  if (ids.empty() && looked_at.empty()) co_return {};
+  const UnixMs now = parts_.clock.Now();
+  const auto give = [&ids, &looked_at, now](db::Tx& tx) -> Result<> {
+    for (const std::string& id : ids) PTG_RUN(KeepEvent(tx, id, now));
+    for (const auto& [owner, id] : looked_at) PTG_RUN(ReleasePurchase(tx, id, owner));
+    return {};
+  };
+  co_return co_await parts_.database.Write(give, Deadline::In(parts_.clock, kStoreTimeout));
+}
+
 Task<> Worker::KeepRound(const Round& round) {
   while (true) {
     PTG_CO_RUN(co_await Sleep(parts_.keep_every));
-    std::vector<std::string> ids;
-    for (const Told& told : round.told) {
-      if (!told.closed) ids.push_back(told.stored.id);
-    }
+    if (stopped_) co_return {};
+    const std::vector<std::string> ids = OpenIn(round);
     const UnixMs until = parts_.clock.Now() + parts_.lease;
     const auto keep = [ids, until](db::Tx& tx) -> Result<> {
       for (const std::string& id : ids) PTG_RUN(KeepEvent(tx, id, until));
@@ -194,6 +233,8 @@ Task<Fulfilled> Worker::Look(std::string id, std::optional<FailedInvoice> failed
 Task<Fulfilled> Worker::LookAt(std::string id, std::optional<FailedInvoice> failed, Deadline by) {
   const UnixMs now = parts_.clock.Now();
   const std::string owner = name_ + ":" + NewIdText("look", parts_.clock, parts_.rng);
+  // Before it is leased: a stop may come while the store is asked.
+  const Noted noted(looked_at_, owner, id);
   const auto lease = [this, id, owner, now](db::Tx& tx) {
     return LeasePurchase(tx, id, owner, now, parts_.lease);
   };
@@ -228,6 +269,7 @@ Task<Fulfilled> Worker::LookAt(std::string id, std::optional<FailedInvoice> fail
 Task<> Worker::KeepPurchaseOf(std::string id, std::string owner) {
   while (true) {
     PTG_CO_RUN(co_await Sleep(parts_.keep_every));
+    if (stopped_) co_return {};
     const UnixMs until = parts_.clock.Now() + parts_.lease;
     const auto keep = [id, owner, until](db::Tx& tx) { return KeepPurchase(tx, id, owner, until); };
     const Deadline by = Deadline::In(parts_.clock, kStoreTimeout);

@@ -1,5 +1,6 @@
 #pragma once
 
+#include <map>
 #include <memory>
 #include <optional>
 #include <string>
@@ -46,6 +47,10 @@ class Worker {
   // that were.
   Task<size_t> RunOnce();
 
+  // For a stop: what is leased here and not done is due at once, for whoever comes next. What is
+  // under way changes nothing any more.
+  Task<> GiveBack();
+
   // Looks at one purchase now ("sub_…", or "cs_…" of either mode): also what the success page does
   // when the event is late. kConflict when somebody else is at it; otherwise what Stripe's client
   // and the store say, and nothing is changed then.
@@ -78,6 +83,7 @@ class Worker {
   Task<> LookFor(const Visit& visit);
   Task<Fulfilled> LookAt(std::string id, std::optional<FailedInvoice> failed, Deadline by);
   Task<> Close(Told& told);
+  static std::vector<std::string> OpenIn(const Round& round);
   // Until they are destroyed.
   Task<> KeepRound(const Round& round);
   Task<> KeepPurchaseOf(std::string id, std::string owner);
@@ -87,6 +93,11 @@ class Worker {
   EventReader events_;
   FactsReader facts_;
   std::string name_;  // of leases
+  std::weak_ptr<const Round> round_;
+  // Purchases by who has the lease.
+  std::shared_ptr<std::map<std::string, std::string>> looked_at_ =
+      std::make_shared<std::map<std::string, std::string>>();
+  bool stopped_ = false;
   obs::Counter& done_;
   obs::Counter& failed_;
   obs::Gauge& parked_;

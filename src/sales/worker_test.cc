@@ -412,6 +412,35 @@ TEST_F(WorkerTest, TheRoundsOthersAreKeptWhileStripeIsSlow) {
   EXPECT_EQ(Asked(peer_, "/v1/subscriptions/"), 1U);
 }
 
+// Whoever comes next need not wait until the leases run out, and what comes back from Stripe after
+// that is not written.
+TEST_F(WorkerTest, AStopGivesBackWhatIsNotDone) {
+  const Sale sale = SaleOf("1");
+  Serve(sale, kBurst.size() - 1);
+  ASSERT_TRUE(Deliver(sale, 4));
+  peer_.faults.push_back({.late = Millis(300)});
+  Worker stopping(PartsOf());
+  std::optional<Result<size_t>> done;
+  const auto work = [&]() -> Task<> {
+    done.emplace(co_await stopping.RunOnce());
+    co_return {};
+  };
+  loop_.Spawn(work(), "test.stopping");
+  const auto next = [&]() -> Task<size_t> {
+    while (peer_.calls.empty()) PTG_CO_RUN(co_await Sleep(Millis(1)));
+    PTG_CO_TRY(const size_t before, co_await worker_->RunOnce());
+    EXPECT_EQ(before, 0U) << "it is the other's";
+    PTG_CO_RUN(co_await stopping.GiveBack());
+    EXPECT_FALSE(done.has_value());
+    PTG_CO_TRY(const size_t taken, co_await worker_->RunOnce());
+    EXPECT_FALSE(done.has_value()) << "the next one did not wait";
+    while (!done) PTG_CO_RUN(co_await Sleep(Millis(5)));
+    co_return taken;
+  };
+  EXPECT_EQ(loop_.RunUntilDone(next()).value_or(99), 1U);
+  EXPECT_THAT(BooksOf(sale), ::testing::HasSubstr("license"));
+}
+
 TEST_F(WorkerTest, WhatWasAskedBeforeSomebodyElseWroteIsNotWritten) {
   const Sale sale = SaleOf("1");
   Serve(sale, kBurst.size() - 1);
