@@ -57,11 +57,11 @@ struct Gate::Table {
   void Expect(const Digest& digest) {
     if (sets.size() < most_sets) return;
     const Entry& old = SetOf(FrontOf(digest)).entries[PlaceOf(digest)];
-    const auto claims = reinterpret_cast<uintptr_t>(old.seen.claims.get());
-    if (claims == 0) return;
-    // With the counts of its owners, which lie before it.
-    for (size_t at = 0; at < sizeof(Claims) + kCounts; at += kLine) {
-      __builtin_prefetch(reinterpret_cast<const void*>(claims - kCounts + at), 1);
+    if (old.seen.claims == nullptr) return;
+    // With the counts of its owners, which lie before it in the same piece.
+    const char* const piece = reinterpret_cast<const char*>(old.seen.claims.get()) - kCounts;
+    for (size_t at = 0; at < kCounts + sizeof(Claims); at += kLine) {
+      __builtin_prefetch(piece + at, 1);
     }
   }
 
