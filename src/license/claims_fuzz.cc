@@ -28,7 +28,7 @@ FUZZ_TARGET(claims) {
   if (!tree) return;
   PTG_CHECK(TextAt(*tree, "iss") == plain.issuer && TextAt(*tree, "sub") == plain.customer &&
             TextAt(*tree, "jti") == plain.id);
-  PTG_CHECK(tree->Find("exp")->AsInt64() == plain.expires.seconds());
+  PTG_CHECK(UnixMs::FromSeconds(tree->Find("exp")->AsInt64().value()) == plain.expires);
   const codec::Json& lic = *tree->Find("lic");
   PTG_CHECK(TextAt(lic, "plan") == plain.plan && TextAt(lic, "tier") == plain.tier &&
             TextAt(lic, "sub") == plain.subscription);
