@@ -19,7 +19,7 @@ std::string TextAt(const codec::Json& in, std::string_view name) {
 FUZZ_TARGET(claims) {
   const Result<Claims> claims = ReadClaims(input);
   if (!claims) return;
-  Claims plain = *claims;
+  const Claims& plain = *claims;
   const Result<Claims> again = ReadClaims(codec::ToString(ToJson(plain)));
   PTG_CHECK(!plain.products.empty() || again.has_value());
   if (again) PTG_CHECK(*again == plain);
