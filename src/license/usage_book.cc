@@ -5,6 +5,7 @@
 #include <functional>
 #include <memory_resource>
 #include <span>
+#include <utility>
 
 #include <boost/unordered/unordered_flat_set.hpp>
 
@@ -39,7 +40,8 @@ std::string AddCalls(size_t rows) {
 // nobody meanwhile.
 struct UsageBook::Lines {
   // With room for so many at once: a crowd is as large as the one before it.
-  explicit Lines(size_t expected = 0) {
+  explicit Lines(std::shared_ptr<const Routes> routes, size_t expected = 0)
+      : names(std::move(routes)) {
     found.reserve(expected);
     places.reserve(expected);
   }
@@ -61,7 +63,6 @@ struct UsageBook::Lines {
     using is_transparent = void;
     bool operator()(const Line* a, const Line* b) const { return a == b; }
     bool operator()(const View& a, const Line* b) const { return a == ViewOf(*b); }
-    bool operator()(const Line* a, const View& b) const { return ViewOf(*a) == b; }
   };
 
   void Add(const View& view, int64_t n) {
@@ -96,6 +97,7 @@ struct UsageBook::Lines {
     return a.line->day < b.line->day;
   }
 
+  const std::shared_ptr<const Routes> names;   // of the routes in the lines
   std::pmr::monotonic_buffer_resource memory;  // of the lines, and of the names in them
   std::pmr::deque<Line> lines{&memory};        // stay where they are
   // Small, because of a crowd each finds its place in it cold.
@@ -107,8 +109,9 @@ struct UsageBook::Lines {
 UsageBook::UsageBook(db::Database& database, const Clock& clock)
     : database_(database),
       clock_(clock),
-      calls_(std::make_unique<Lines>()),
-      leaving_(std::make_unique<Lines>()) {}
+      routes_(std::make_shared<Routes>()),
+      calls_(std::make_unique<Lines>(routes_)),
+      leaving_(std::make_shared<Lines>(routes_)) {}
 
 UsageBook::~UsageBook() = default;
 
@@ -118,18 +121,20 @@ void UsageBook::Note(std::string_view license, std::string_view route) {
   const int64_t day = clock_.Now().ms() / kDayMs;
   const std::lock_guard lock(mutex_);
   if (waiting() >= kMostLines) route = "";
-  auto known = routes_.find(route);
-  if (known == routes_.end()) known = routes_.emplace(route).first;
+  auto known = routes_->find(route);
+  if (known == routes_->end()) known = routes_->emplace(route).first;
   calls_->Add({.license = license, .route = &*known, .day = day}, 1);
 }
 
 // The parts go through the licenses from the first to the last, and not through them all each time:
 // rows that lie on one page of the store are written together.
-std::vector<const UsageBook::Line*> UsageBook::TakePart() {
+UsageBook::Part UsageBook::TakePart() {
   if (leaving_->taken == leaving_->places.size()) {
-    leaving_ = std::make_unique<Lines>(leaving_->places.size());
+    auto next = std::make_unique<Lines>(routes_, leaving_->places.size());
+    const std::shared_ptr<const Lines> before = leaving_;  // freed without the lock
     const std::lock_guard lock(mutex_);
-    leaving_.swap(calls_);
+    next.swap(calls_);
+    leaving_ = std::move(next);
     left_ = leaving_->places.size();
     part_ = std::max(kLeastPart, left_ / kParts + 1);
   }
@@ -139,13 +144,13 @@ std::vector<const UsageBook::Line*> UsageBook::TakePart() {
   const auto end = rest.begin() + static_cast<ptrdiff_t>(count);
   if (end != rest.end()) std::ranges::nth_element(rest, end, Lines::Before);
   std::sort(rest.begin(), end, Lines::Before);
-  std::vector<const Line*> rows;
-  rows.reserve(count);
-  for (const Lines::Place& place : rest.first(count)) rows.push_back(place.line);
+  Part part{.of = leaving_, .rows = {}};
+  part.rows.reserve(count);
+  for (const Lines::Place& place : rest.first(count)) part.rows.push_back(place.line);
   lines.taken += count;
   const std::lock_guard lock(mutex_);
   left_ -= count;
-  return rows;
+  return part;
 }
 
 Result<> UsageBook::Write(db::Tx& tx, std::span<const Line* const> all) {
@@ -179,14 +184,13 @@ Result<> UsageBook::Write(db::Tx& tx, std::span<const Line* const> all) {
 
 Task<> UsageBook::Flush(bool all, Deadline by) {
   while (true) {
-    // They stay where they are until the next part is taken.
-    const std::vector<const Line*> rows = TakePart();
-    if (rows.empty()) co_return {};
-    const auto body = [&rows](db::Tx& tx) { return Write(tx, rows); };
+    const auto part = std::make_shared<const Part>(TakePart());
+    if (part->rows.empty()) co_return {};
+    const auto body = [part](db::Tx& tx) { return Write(tx, part->rows); };
     const Result<> written = co_await database_.Write(body, by);
     if (!written) {
       const std::lock_guard lock(mutex_);
-      for (const Line* line : rows) calls_->Add(ViewOf(*line), line->calls);
+      for (const Line* line : part->rows) calls_->Add(ViewOf(*line), line->calls);
       co_return written;
     }
     if (!all) co_return {};

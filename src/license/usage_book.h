@@ -52,8 +52,13 @@ class UsageBook {
   static View ViewOf(const Line& line) { return {line.license, line.route, line.day}; }
   // Under the mutex.
   size_t waiting() const;
-  // What the next transaction writes, in order; nothing is left when it is empty.
-  std::vector<const Line*> TakePart();
+  // What the next transaction writes, in order. It keeps its lines itself: another flush may go on,
+  // or the book may end, while the store still reads them.
+  struct Part {
+    std::shared_ptr<const Lines> of;
+    std::vector<const Line*> rows;  // none: nothing is left
+  };
+  Part TakePart();
   static Result<> Write(db::Tx& tx, std::span<const Line* const> all);
 
   // Lines that wait while the store is away; of more only the sum of a license is kept.
@@ -65,11 +70,12 @@ class UsageBook {
   db::Database& database_;
   const Clock& clock_;
   std::mutex mutex_;
-  std::set<std::string, std::less<>> routes_;  // as many as configurations have named
+  using Routes = std::set<std::string, std::less<>>;
+  std::shared_ptr<Routes> routes_;  // as many as configurations have named
   std::unique_ptr<Lines> calls_;
   // What was noted before those, and is being written in parts of this size. Of Flush's loop, but
   // for how many are left.
-  std::unique_ptr<Lines> leaving_;
+  std::shared_ptr<Lines> leaving_;
   size_t left_ = 0;
   size_t part_ = kLeastPart;
 };

@@ -1,6 +1,7 @@
 #include "license/usage_book.h"
 
 #include <memory>
+#include <optional>
 #include <string>
 #include <utility>
 
@@ -8,6 +9,7 @@
 
 #include "base/try.h"
 #include "io/runtime.h"
+#include "io/timer.h"
 #include "license/usage_store.h"
 #include "testing/engines.h"
 #include "testing/expect.h"
@@ -95,6 +97,32 @@ TEST_P(UsageBookTest, WhatCannotBeWrittenIsKept) {
   NoteMany(book, 0, 10);
   ASSERT_THAT(Flush(book, true), IsOk());
   EXPECT_EQ(Written(), "GET /a=1510 ");
+}
+
+// The one of the end finds the one before it at work; what that one writes stays until it is
+// written.
+TEST_P(UsageBookTest, TwoAtOnceLoseNothing) {
+  for (int i = 0; i < 20; ++i) {
+    UsageBook book(*database_, Clock::System());
+    NoteMany(book, 0, 900);
+    std::optional<Result<>> first;
+    const auto flush = [&]() -> Task<> {
+      const Deadline by = Deadline::In(Clock::System(), Millis(30'000));
+      first.emplace(co_await book.Flush(false, by));
+      co_return {};
+    };
+    loop_.Spawn(flush(), "test.first");
+    const auto both = [&]() -> Task<> {
+      PTG_CO_RUN(co_await Sleep(Millis(0)));
+      NoteMany(book, 900, 1'000);
+      const Deadline by = Deadline::In(Clock::System(), Millis(30'000));
+      PTG_CO_RUN(co_await book.Flush(true, by));
+      while (!first) PTG_CO_RUN(co_await Sleep(Millis(1)));
+      co_return *first;
+    };
+    ASSERT_THAT(loop_.RunUntilDone(both()), IsOk());
+  }
+  EXPECT_EQ(Written(), "GET /a=20000 ");
 }
 
 TEST_P(UsageBookTest, SaysWhatOneLicenseHasCalledOfLate) {
