@@ -51,19 +51,23 @@ Worker::Worker(Parts parts)
                                     "Events given up since the start; they wait for a person.")) {}
 
 Task<> Worker::Run() {
-  while (true) {
+  while (!stopped_) {
     const Result<size_t> done = co_await RunOnce();
     if (!done) Log(LogLevel::kWarn, "sales.inbox_unread", {{"detail", done.error().detail()}});
     if (!done || *done == 0) PTG_CO_RUN(co_await Sleep(kLook));
   }
+  co_return {};
 }
 
 Task<size_t> Worker::RunOnce() {
   // Shared: a loop that ends destroys those beside us in any order.
+  if (stopped_) co_return 0;
   const auto round = std::make_shared<Round>();
   round_ = round;
   PTG_CO_RUN(co_await Take(*round));
-  if (round->told.empty()) co_return 0;
+  // The stop came while they were being taken.
+  if (stopped_) PTG_CO_RUN(co_await GiveBack());
+  if (stopped_ || round->told.empty()) co_return 0;
   const Fork keeping(KeepRound(*round));
   PTG_CO_RUN(co_await Sort(*round));
   round->lanes = std::min(round->visits.size(), kLanes);
@@ -108,7 +112,7 @@ Task<> Worker::Sort(Round& round) {
 }
 
 Task<> Worker::WorkOff(std::shared_ptr<Round> round) {
-  while (round->next < round->visits.size()) {
+  while (!stopped_ && round->next < round->visits.size()) {
     const Result<> closed = co_await Go(round->visits[round->next++]);
     // They are due again when their lease ends.
     if (!closed) Log(LogLevel::kWarn, "sales.inbox_unread", {{"detail", closed.error().detail()}});
@@ -178,9 +182,11 @@ Task<> Worker::KeepRound(const Round& round) {
 }
 
 Task<> Worker::Close(Told& told) {
-  told.closed = true;
   const StoredEvent& stored = told.stored;
   const Result<>& done = told.done;
+  // It is given back, and may be another's by now.
+  if (stopped_ && !done) co_return {};
+  told.closed = true;
   const UnixMs now = parts_.clock.Now();
   const bool parked = !done && stored.attempts >= kMostAttempts;
   if (done) {

@@ -432,6 +432,8 @@ TEST_F(WorkerTest, AStopGivesBackWhatIsNotDone) {
     EXPECT_EQ(before, 0U) << "it is the other's";
     PTG_CO_RUN(co_await stopping.GiveBack());
     EXPECT_FALSE(done.has_value());
+    PTG_CO_TRY(const size_t again, co_await stopping.RunOnce());
+    EXPECT_EQ(again, 0U) << "who stops takes nothing any more";
     PTG_CO_TRY(const size_t taken, co_await worker_->RunOnce());
     EXPECT_FALSE(done.has_value()) << "the next one did not wait";
     while (!done) PTG_CO_RUN(co_await Sleep(Millis(5)));
@@ -439,6 +441,8 @@ TEST_F(WorkerTest, AStopGivesBackWhatIsNotDone) {
   };
   EXPECT_EQ(loop_.RunUntilDone(next()).value_or(99), 1U);
   EXPECT_THAT(BooksOf(sale), ::testing::HasSubstr("license"));
+  const auto waiting = database_->ReadNow([](db::Tx& tx) { return CountWaiting(tx, {"evt_1x4"}); });
+  EXPECT_EQ(waiting.value_or(99), 0U) << "and is not opened again by the one that stopped";
 }
 
 TEST_F(WorkerTest, WhatWasAskedBeforeSomebodyElseWroteIsNotWritten) {
