@@ -23,22 +23,30 @@ constexpr size_t kUsualMembers = 8;
 // How much of a member's name an error repeats.
 constexpr size_t kMaxNameInText = 64;
 
-// Builds the tree in place. The pointers to the open containers stay good, because a container's
-// elements move only when a sibling is added, and by then it is closed.
-class JsonBuilder {
+// What Boost.JSON asks of every handler, and ours have no use for: sizes are bounded by that of the
+// text, and a comment is a syntax error.
+class JsonHandler {
  public:
   static constexpr size_t max_object_size = static_cast<size_t>(-1);
   static constexpr size_t max_array_size = static_cast<size_t>(-1);
   static constexpr size_t max_key_size = static_cast<size_t>(-1);
   static constexpr size_t max_string_size = static_cast<size_t>(-1);
 
+  static bool on_document_begin(bj::error_code&) { return true; }
+  static bool on_document_end(bj::error_code&) { return true; }
+  static bool on_comment_part(bj::string_view, bj::error_code&) { return true; }
+  static bool on_comment(bj::string_view, bj::error_code&) { return true; }
+};
+
+// Builds the tree in place. The pointers to the open containers stay good, because a container's
+// elements move only when a sibling is added, and by then it is closed.
+class JsonBuilder : public JsonHandler {
+ public:
   Json TakeRoot() { return std::move(root_); }
   // The member that appeared twice; empty text with `twice()` false when none did.
   const std::string& duplicate() const { return key_; }
   bool twice() const { return twice_; }
 
-  bool on_document_begin(bj::error_code&) { return true; }
-  bool on_document_end(bj::error_code&) { return true; }
   bool on_array_begin(bj::error_code&) {
     Json& made = Add();
     made.value_.emplace<std::vector<Json>>();
@@ -96,8 +104,6 @@ class JsonBuilder {
     Add();
     return true;
   }
-  bool on_comment_part(bj::string_view, bj::error_code&) { return true; }
-  bool on_comment(bj::string_view, bj::error_code&) { return true; }
 
  private:
   bool AddNumber(bj::string_view s) {
@@ -150,17 +156,10 @@ class JsonBuilder {
 };
 
 // Hands what the parser finds to a visitor. Text that has escapes comes in parts.
-class JsonGuide {
+class JsonGuide : public JsonHandler {
  public:
-  static constexpr size_t max_object_size = static_cast<size_t>(-1);
-  static constexpr size_t max_array_size = static_cast<size_t>(-1);
-  static constexpr size_t max_key_size = static_cast<size_t>(-1);
-  static constexpr size_t max_string_size = static_cast<size_t>(-1);
-
   explicit JsonGuide(JsonVisitor& visitor) : visitor_(visitor) {}
 
-  bool on_document_begin(bj::error_code&) { return true; }
-  bool on_document_end(bj::error_code&) { return true; }
   bool on_array_begin(bj::error_code& ec) { return Go(visitor_.Open(Json::Kind::kArray), ec); }
   bool on_array_end(size_t, bj::error_code& ec) { return Go(visitor_.Close(), ec); }
   bool on_object_begin(bj::error_code& ec) { return Go(visitor_.Open(Json::Kind::kObject), ec); }
@@ -183,8 +182,6 @@ class JsonGuide {
     return Value(Json::Kind::kBool, b ? "true" : "false", ec);
   }
   bool on_null(bj::error_code& ec) { return Value(Json::Kind::kNull, "null", ec); }
-  bool on_comment_part(bj::string_view, bj::error_code&) { return true; }
-  bool on_comment(bj::string_view, bj::error_code&) { return true; }
 
  private:
   bool AddPart(bj::string_view s) {
