@@ -23,6 +23,7 @@ constexpr size_t kMaxDepth = 6;
 // How much of a wrong value an error repeats.
 constexpr size_t kMaxShown = 32;
 
+// In the order of where they stand: up to kLic at the top, from kMonthly on in the limits.
 enum class Claim : uint8_t {
   kOther,
   kIssuer,
@@ -229,9 +230,9 @@ class ClaimsVisitor : public codec::JsonVisitor {
     return false;
   }
   bool Refuse(const Known& known, std::string detail, std::string want) {
-    const bool limit = known.claim == Claim::kMonthly || known.claim == Claim::kRpm;
-    const bool top = &known >= kTop.begin() && &known < kTop.end();
-    std::string pointer = limit ? "/lic/limits/" : top ? "/" : "/lic/";
+    std::string pointer = known.claim <= Claim::kLic      ? "/"
+                          : known.claim < Claim::kMonthly ? "/lic/"
+                                                          : "/lic/limits/";
     return Refuse(pointer.append(known.name), std::move(detail), std::move(want));
   }
   bool RefuseKind(Json::Kind kind) {
@@ -243,9 +244,9 @@ class ClaimsVisitor : public codec::JsonVisitor {
   }
 
   bool AddProduct(std::string_view name) {
-    if (name.empty()) return Refuse(kLic[0], "a product without a name", "names");
+    if (name.empty()) return Refuse(*known_, "a product without a name", "names");
     if (claims_.products.size() == kMostProducts) {
-      return Refuse(kLic[0], "no list of products", "a name or up to 64 names");
+      return Refuse(*known_, "no list of products", "a name or up to 64 names");
     }
     claims_.products.emplace_back(name);
     return true;

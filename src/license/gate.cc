@@ -38,25 +38,31 @@ struct Gate::Table {
   // Digests are as good as drawn: so are their sets, and which of eight one takes.
   Set& SetOf(uint64_t front) { return sets[front & (sets.size() - 1)]; }
 
-  static size_t PlaceOf(const Digest& digest) { return digest[sizeof(uint64_t)] % kPlaces; }
-  static bool IsFull(const Set& set) {
-    return std::ranges::find(set.fronts, 0U) == set.fronts.end();
+  // Of whoever leaves for this digest when its set is full.
+  static size_t LeaverOf(const Digest& digest) { return digest[sizeof(uint64_t)] % kPlaces; }
+  // kPlaces when there is none.
+  static size_t FreeIn(const Set& set) {
+    const auto free = std::ranges::find(set.fronts, 0U);
+    return static_cast<size_t>(free - set.fronts.begin());
+  }
+  static size_t Find(const Set& set, uint64_t front, const Digest& digest) {
+    size_t i = 0;
+    while (i < kPlaces && (set.fronts[i] != front || set.entries[i].digest != digest)) ++i;
+    return i;
   }
 
   const Seen* Find(const Digest& digest) {
     const uint64_t front = FrontOf(digest);
-    Set& set = SetOf(front);
-    for (size_t i = 0; i < kPlaces; ++i) {
-      if (set.fronts[i] == front && set.entries[i].digest == digest) return &set.entries[i].seen;
-    }
-    return nullptr;
+    const Set& set = SetOf(front);
+    const size_t place = Find(set, front, digest);
+    return place < kPlaces ? &set.entries[place].seen : nullptr;
   }
 
   // Before a signature is verified, which takes long: what would leave for this one lies in memory
   // that nobody has touched for long, and comes meanwhile.
   void Expect(const Digest& digest) {
     if (sets.size() < most_sets) return;
-    const Entry& old = SetOf(FrontOf(digest)).entries[PlaceOf(digest)];
+    const Entry& old = SetOf(FrontOf(digest)).entries[LeaverOf(digest)];
     if (old.seen.claims == nullptr) return;
     // With the counts of its owners, which lie before it in the same piece.
     const char* const piece = reinterpret_cast<const char*>(old.seen.claims.get()) - kCounts;
@@ -69,12 +75,14 @@ struct Gate::Table {
   // them at once would hold up everybody on this loop, now and while they are verified again.
   const Seen& Keep(const Digest& digest, Seen seen) {
     const uint64_t front = FrontOf(digest);
-    while (sets.size() < most_sets && IsFull(SetOf(front))) Grow();
+    while (sets.size() < most_sets && FreeIn(SetOf(front)) == kPlaces) Grow();
     Set& set = SetOf(front);
-    const auto free = std::ranges::find(set.fronts, 0U);
-    const size_t place = free != set.fronts.end() ? static_cast<size_t>(free - set.fronts.begin())
-                                                  : digest[sizeof front] % kPlaces;
-    if (free != set.fronts.end()) ++kept;
+    size_t place = FreeIn(set);
+    if (place == kPlaces) {
+      place = LeaverOf(digest);
+    } else {
+      ++kept;
+    }
     set.fronts[place] = front;
     set.entries[place] = {.digest = digest, .seen = std::move(seen)};
     return set.entries[place].seen;
@@ -83,12 +91,11 @@ struct Gate::Table {
   void Forget(const Digest& digest) {
     const uint64_t front = FrontOf(digest);
     Set& set = SetOf(front);
-    for (size_t i = 0; i < kPlaces; ++i) {
-      if (set.fronts[i] != front || set.entries[i].digest != digest) continue;
-      set.fronts[i] = 0;
-      set.entries[i] = {};
-      --kept;
-    }
+    const size_t place = Find(set, front, digest);
+    if (place == kPlaces) return;
+    set.fronts[place] = 0;
+    set.entries[place] = {};
+    --kept;
   }
 
   // Each set becomes two, between which those in it are divided.

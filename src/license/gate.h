@@ -18,7 +18,8 @@ namespace pontage::license {
 // its loop.
 class Gate {
  public:
-  // Keeps so many texts that it has found good, or somewhat more.
+  // With room for about so many texts that it has found good, at most twice as many. Each has a few
+  // places that it can take, so some leave before the last place is taken.
   explicit Gate(size_t most = kMost);
   ~Gate();
 

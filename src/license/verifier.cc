@@ -69,11 +69,11 @@ Result<Verified> Verifier::Read(std::string_view token, UnixMs now) const {
   }
   PTG_TRY(const Signed checked, Check(token, kMaxToken, kLicenseType, now));
   Result<Claims> claims = ReadClaims(checked.payload);
-  if (!claims && claims.error().pointer().empty()) {
-    return Invalid("the license's content is no JSON object");
-  }
   if (!claims) {
-    return Invalid("the license's " + claims.error().pointer() + ": " + claims.error().detail());
+    const Error& error = claims.error();
+    return Invalid(error.pointer().empty()
+                       ? "the license's content is no JSON object"
+                       : "the license's " + error.pointer() + ": " + error.detail());
   }
   if (claims->issuer != issuer_) return Invalid("the license was issued by somebody else");
   return Verified{.claims = *std::move(claims), .key_until = checked.key_until};
