@@ -100,6 +100,8 @@ namespace {
 constexpr Millis kTendEvery{60'000};
 constexpr Millis kStoreTimeout{10'000};
 constexpr size_t kBatch = 200;
+// At a stop; a provider that is there answers sooner.
+constexpr Millis kMailTimeout{5'000};
 
 class Sales : public SalesRole {
  public:
@@ -114,9 +116,12 @@ class Sales : public SalesRole {
   }
   Task<> End() override {
     // What cannot be given back runs out by itself.
+    if (commands_) (void)co_await commands_->GiveBack();
     if (worker_) (void)co_await worker_->GiveBack();
     if (patient_worker_) (void)co_await patient_worker_->GiveBack();
-    if (reconciler_) PTG_CO_RUN(co_await reconciler_->GiveBack());
+    if (reconciler_) (void)co_await reconciler_->GiveBack();
+    const Deadline by = Deadline::In(Loop::Current()->clock(), kMailTimeout);
+    if (outbox_) (void)co_await outbox_->Finish(by);
     co_return {};
   }
   void UseBooks(const std::vector<license::SigningKey>& books) override;

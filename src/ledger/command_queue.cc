@@ -41,6 +41,8 @@ constexpr db::Statement kTake{"command.take",
                               " WHERE " PTG_COMMAND_OPEN
                               " AND next_ms <= $1 ORDER BY next_ms, id LIMIT $3)"
                               " RETURNING " PTG_COMMAND_COLUMNS};
+constexpr db::Statement kKeep{
+    "command.keep", "UPDATE command SET next_ms = $2 WHERE id = $1 AND " PTG_COMMAND_OPEN};
 constexpr db::Statement kEnded{"command.ended",
                                "UPDATE command SET state = $2, outcome = $3, secret = $4,"
                                " last_error = '', updated_ms = $5"
@@ -147,6 +149,11 @@ Result<std::vector<Command>> TakeCommands(db::Tx& tx, UnixMs now, Millis lease, 
   // RETURNING has no order.
   std::ranges::sort(out, {}, [](const Command& c) { return std::pair(c.created, c.id); });
   return out;
+}
+
+Result<> KeepCommand(db::Tx& tx, const std::string& id, UnixMs until) {
+  PTG_RUN(tx.Run(kKeep, id, until.ms()));
+  return {};
 }
 
 Result<bool> CommandEnded(db::Tx& tx, const std::string& id, CommandState state,

@@ -82,6 +82,8 @@ Result<std::vector<Command>> ListCommands(db::Tx& tx, const CommandFilter& filte
 // For whoever does them. Those that are due, oldest first, at most `limit`. Each is the caller's
 // until `now` + `lease`; then it is due again.
 Result<std::vector<Command>> TakeCommands(db::Tx& tx, UnixMs now, Millis lease, size_t limit);
+// Who took it is still at it: it is his until then. Nothing changes when it has ended.
+Result<> KeepCommand(db::Tx& tx, const std::string& id, UnixMs until);
 // An end, or that it is pending and due again at `next`. False, with nothing changed, when it had
 // ended already.
 Result<bool> CommandEnded(db::Tx& tx, const std::string& id, CommandState state,

@@ -7,6 +7,7 @@
 #include "base/id.h"
 #include "base/log.h"
 #include "base/try.h"
+#include "io/fork.h"
 #include "io/timer.h"
 #include "ledger/audit.h"
 #include "sales/command_parts.h"
@@ -26,7 +27,6 @@ using license::Status;
 constexpr Millis kLook{200};  // somebody waits for the answer
 constexpr Millis kStoreTimeout{10'000};
 constexpr Millis kCommandTimeout{45'000};  // Stripe is asked some five times
-constexpr Millis kLease{60'000};           // longer than that
 constexpr size_t kAtOnce = 10;
 constexpr int64_t kMostTries = 60;  // a day and a half of them
 constexpr int kLeaseTries = 10;     // looks at a purchase are short
@@ -88,9 +88,9 @@ CommandWorker::CommandWorker(Parts parts)
                                       "Commands of the operator that could not be done.")) {}
 
 Task<> CommandWorker::Run() {
-  for (int n = 0;; ++n) {
-    const Result<size_t> done = co_await RunOnce();
-    if (!done) Log(LogLevel::kWarn, "sales.commands_unread", {{"detail", done.error().detail()}});
+  for (int n = 0; !stopped_; ++n) {
+    const Result<size_t> begun = co_await Begin();
+    if (!begun) Log(LogLevel::kWarn, "sales.commands_unread", {{"detail", begun.error().detail()}});
     if (n % kForgetEach == 0) {
       const UnixMs now = parts_.clock.Now();
       const auto forget = [now](db::Tx& tx) {
@@ -99,22 +99,73 @@ Task<> CommandWorker::Run() {
       const Deadline by = Deadline::In(parts_.clock, kStoreTimeout);
       (void)co_await parts_.database.Write(forget, by);
     }
-    if (!done || *done == 0) PTG_CO_RUN(co_await Sleep(kLook));
+    if (!begun || *begun == 0) PTG_CO_RUN(co_await Sleep(kLook));
   }
+  co_return {};
 }
 
 Task<size_t> CommandWorker::RunOnce() {
+  PTG_CO_TRY(const size_t begun, co_await Begin());
+  while (!under_way_.empty()) {
+    ended_.Clear();
+    PTG_CO_RUN(co_await ended_.Wait(Deadline::Never()));
+  }
+  co_return begun;
+}
+
+Task<size_t> CommandWorker::Begin() {
+  const size_t room = kAtOnce - under_way_.size();
+  if (stopped_ || room == 0) co_return 0;
   const UnixMs now = parts_.clock.Now();
-  const auto take = [now](db::Tx& tx) { return ledger::TakeCommands(tx, now, kLease, kAtOnce); };
-  const Deadline take_by = Deadline::In(parts_.clock, kStoreTimeout);
-  PTG_CO_TRY(const std::vector<Command> commands, co_await parts_.database.Write(take, take_by));
-  for (const Command& command : commands) {
+  const auto take = [this, now, room](db::Tx& tx) {
+    return ledger::TakeCommands(tx, now, parts_.lease.lease, room);
+  };
+  const Deadline by = Deadline::In(parts_.clock, kStoreTimeout);
+  PTG_CO_TRY(std::vector<Command> commands, co_await parts_.database.Write(take, by));
+  for (const Command& command : commands) under_way_.insert(command.id);
+  // The stop came while they were being taken.
+  if (stopped_) PTG_CO_RUN(co_await GiveBack());
+  for (Command& command : commands) {
+    if (stopped_) {
+      under_way_.erase(command.id);
+    } else {
+      Loop::Current()->Spawn(Do(std::move(command)), "sales.command");
+    }
+  }
+  co_return stopped_ ? 0 : commands.size();
+}
+
+Task<> CommandWorker::Do(Command command) {
+  const Keep keep = [id = command.id](db::Tx& tx, UnixMs until) {
+    return ledger::KeepCommand(tx, id, until);
+  };
+  {
+    const Fork keeping(
+        KeepLease(parts_.database, parts_.clock, parts_.lease, stopped_, [&keep] { return keep; }));
     PTG_KILL_POINT("command_taken");
     const Deadline by = Deadline::In(parts_.clock, kCommandTimeout);
-    const Result<> done = co_await Handle(command, by);
-    if (!done) PTG_CO_RUN(co_await Failed(command, done.error()));
+    Result<> done = co_await Handle(command, by);
+    // What is given back is tried again by another one.
+    if (!done && !stopped_) done = co_await Failed(command, done.error());
+    // It is due again when its lease ends.
+    if (!done && !stopped_)
+      Log(LogLevel::kWarn, "sales.commands_unread", {{"detail", done.error().detail()}});
   }
-  co_return commands.size();
+  under_way_.erase(command.id);
+  ended_.Set();
+  co_return {};
+}
+
+Task<> CommandWorker::GiveBack() {
+  stopped_ = true;
+  const std::set<std::string> ids = under_way_;
+  if (ids.empty()) co_return {};
+  const UnixMs now = parts_.clock.Now();
+  const auto give = [&ids, now](db::Tx& tx) -> Result<> {
+    for (const std::string& id : ids) PTG_RUN(ledger::KeepCommand(tx, id, now));
+    return {};
+  };
+  co_return co_await parts_.database.Write(give, Deadline::In(parts_.clock, kStoreTimeout));
 }
 
 Task<> CommandWorker::Handle(const Command& command, Deadline by) {
@@ -217,8 +268,8 @@ Task<> CommandWorker::ChangeLicense(const Command& command, Change change, Deadl
     for (int i = 0; i < kLeaseTries && !ours; ++i) {
       if (i > 0) PTG_CO_RUN(co_await Sleep(kLook));
       const UnixMs now = parts_.clock.Now();
-      const auto lease = [purchase, owner, now](db::Tx& tx) {
-        return LeasePurchase(tx, purchase, owner, now, kLease);
+      const auto lease = [this, purchase, owner, now](db::Tx& tx) {
+        return LeasePurchase(tx, purchase, owner, now, parts_.lease.lease);
       };
       PTG_CO_TRY(ours, co_await parts_.database.Write(lease, by));
     }

@@ -2,6 +2,7 @@
 
 #include <functional>
 #include <optional>
+#include <set>
 #include <string>
 #include <string_view>
 #include <vector>
@@ -11,10 +12,12 @@
 #include "codec/json.h"
 #include "db/db.h"
 #include "io/task.h"
+#include "io/timer.h"
 #include "ledger/command_queue.h"
 #include "license/license_store.h"
 #include "license/refund_store.h"
 #include "obs/metrics.h"
+#include "sales/lease.h"
 #include "sales/purchase.h"
 #include "sales/stripe_client.h"
 #include "sales/worker.h"
@@ -38,13 +41,19 @@ class CommandWorker {
     obs::Registry& metrics;
     const Clock& clock;
     Rng& rng;
+    LeaseTerms lease = {};  // of commands, and of purchases that they change
   };
   explicit CommandWorker(Parts parts);
 
-  // Takes commands until the loop ends; never fails by itself.
+  // Takes commands until the loop ends, or GiveBack; never fails by itself. One that waits for
+  // Stripe holds up no other.
   Task<> Run();
   // Does what is due now; how many commands that were.
   Task<size_t> RunOnce();
+
+  // For a stop: what is not done is due at once, for whoever comes next. What is under way may
+  // still take effect, and then the next one finds it done.
+  Task<> GiveBack();
 
  private:
   // What a command comes to.
@@ -55,6 +64,9 @@ class CommandWorker {
   // The change of one license inside a transaction.
   using Change = std::function<Result<Effect>(db::Tx& tx, license::License& license, UnixMs now)>;
 
+  // As many as are due and there is room for.
+  Task<size_t> Begin();
+  Task<> Do(ledger::Command command);
   Task<> Handle(const ledger::Command& command, Deadline by);
   Task<> Issue(const ledger::Command& command, Deadline by);
   Task<> ChangeLicense(const ledger::Command& command, Change change, Deadline by);
@@ -78,6 +90,9 @@ class CommandWorker {
   Task<> Failed(const ledger::Command& command, const Error& error);
 
   Parts parts_;
+  std::set<std::string> under_way_;  // ids
+  Event ended_;                      // one of them
+  bool stopped_ = false;
   obs::Counter& done_;
   obs::Counter& failed_;
 };

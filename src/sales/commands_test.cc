@@ -178,6 +178,43 @@ TEST_P(CommandsTest, WhoeverLooksAtThePurchaseIsWaitedFor) {
   EXPECT_EQ(Get(id).state, CommandState::kDone);
 }
 
+// One that waits, for Stripe or for a purchase, holds up no other, and a stop gives it back.
+TEST_P(CommandsTest, WhatWaitsHoldsUpNobodyAndIsGivenBack) {
+  License l;
+  l.id = "lic_9";
+  l.origin = "sub:sub_1:si_1";
+  l.plan = "pro";
+  l.subscription = "sub_1";
+  l.expires = clock_.Now() + kDay;
+  const auto insert = [&](db::Tx& tx) -> Result<> {
+    PTG_RUN(license::InsertLicense(tx, l, clock_.Now()));
+    PTG_RUN(LeasePurchase(tx, "sub_1", "somebody", clock_.Now(), Millis(60'000)));
+    return {};
+  };
+  ASSERT_THAT(database_->WriteNow(insert), IsOk());
+  const std::string waits = Order("license.extend", "lic_9", R"({"days":5,"reason":"sorry"})");
+  const std::string quick = Order("license.issue", "lic_2", R"({"plan":"pro","reason":"gift"})");
+  loop_.Spawn(worker_.Run(), "test.commands");
+  const auto watch = [&]() -> Task<> {
+    while (!Get(quick).over()) PTG_CO_RUN(co_await Sleep(Millis(5)));
+    EXPECT_EQ(Get(waits).attempts, 1);
+    EXPECT_FALSE(Get(waits).over());
+    PTG_CO_RUN(co_await worker_.GiveBack());
+    const auto release = [](db::Tx& tx) { return ReleasePurchase(tx, "sub_1", "somebody"); };
+    const auto take = [&](db::Tx& tx) {
+      return ledger::TakeCommands(tx, clock_.Now(), Millis(60'000), 10);
+    };
+    const Deadline by = Deadline::In(Clock::System(), Millis(10'000));
+    PTG_CO_TRY(const std::vector<Command> taken, co_await database_->Write(take, by));
+    EXPECT_EQ(taken.size(), 1u) << "due at once";
+    PTG_CO_RUN(co_await database_->Write(release, by));
+    PTG_CO_TRY(const size_t more, co_await worker_.RunOnce());
+    EXPECT_EQ(more, 0u) << "who stops takes nothing any more";
+    co_return {};
+  };
+  EXPECT_THAT(loop_.RunUntilDone(watch()), IsOk());
+}
+
 // A refund that Stripe has made, and of which its answer was lost: its id in the metadata says so.
 TEST_P(CommandsTest, ARefundIsKnownByItsIdAndEndsWithItsCommand) {
   const std::string id = Order("license.refund", "lic_1", "{}");

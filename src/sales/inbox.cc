@@ -27,6 +27,9 @@ constexpr db::Statement kDone{
 constexpr db::Statement kLater{"stripe_event.later",
                                "UPDATE stripe_event SET state = $2, next_ms = $3, last_error = $4"
                                " WHERE id = $1 AND state = 'new'"};
+constexpr db::Statement kPutOff{"stripe_event.put_off",
+                                "UPDATE stripe_event SET next_ms = $2, attempts = attempts - 1"
+                                " WHERE id = $1 AND state = 'new'"};
 constexpr db::Statement kKeep{
     "stripe_event.keep", "UPDATE stripe_event SET next_ms = $2 WHERE id = $1 AND state = 'new'"};
 constexpr db::Statement kAgain{"stripe_event.again",
@@ -125,6 +128,11 @@ Result<> EventLater(db::Tx& tx, const std::string& id, std::string_view error, U
                     bool parked) {
   PTG_RUN(tx.Run(kLater, id, std::string(parked ? "parked" : "new"), next.ms(),
                  std::string(error.substr(0, kMaxError))));
+  return {};
+}
+
+Result<> EventPutOff(db::Tx& tx, const std::string& id, UnixMs next) {
+  PTG_RUN(tx.Run(kPutOff, id, next.ms()));
   return {};
 }
 

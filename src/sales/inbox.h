@@ -37,6 +37,8 @@ Result<> EventDone(db::Tx& tx, const std::string& id, std::string_view state, Un
 // It could not be dealt with: due again at `next`, or (`parked`) only when a person says so.
 Result<> EventLater(db::Tx& tx, const std::string& id, std::string_view error, UnixMs next,
                     bool parked);
+// Not its turn yet, and no fault of its own: due at `next`, and this try does not count.
+Result<> EventPutOff(db::Tx& tx, const std::string& id, UnixMs next);
 // Who took it is still at it: it is his until then.
 Result<> KeepEvent(db::Tx& tx, const std::string& id, UnixMs until);
 

@@ -9,6 +9,7 @@
 #include "io/fork.h"
 #include "io/timer.h"
 #include "sales/inbox.h"
+#include "sales/lease.h"
 #include "sales/setup.h"
 
 namespace pontage::sales {
@@ -16,8 +17,8 @@ namespace {
 
 constexpr Millis kStoreTimeout{10'000};
 constexpr Millis kLookTimeout{45'000};  // a look asks some six times
-constexpr Millis kLease{30'000};
-constexpr Millis kKeepEvery{10'000};
+// Nobody has to wait long for a run that a crash has ended.
+constexpr LeaseTerms kRoundLease{.lease = Millis(30'000), .every = Millis(10'000)};
 constexpr Millis kTick{15'000};
 constexpr Millis kHour{3'600'000};
 constexpr Millis kDay{86'400'000};
@@ -160,7 +161,7 @@ Task<> Reconciler::Follow(LoopKind loop) {
     const std::string owner = NewIdText("rec", parts_.clock, parts_.rng);
     const UnixMs now = parts_.clock.Now();
     const UnixMs due = at_once ? std::max(first, now + EveryOf(loop)) : now;
-    const LoopTerms terms{.now = now, .due = due, .first = first, .lease = kLease};
+    const LoopTerms terms{.now = now, .due = due, .first = first, .lease = kRoundLease.lease};
     const auto begin = [loop, owner, terms](db::Tx& tx) {
       return BeginLoop(tx, loop, owner, terms);
     };
@@ -169,7 +170,11 @@ Task<> Reconciler::Follow(LoopKind loop) {
     const Result<bool> ours = co_await parts_.database.Write(begin, StoreBy());
     at_once = at_once && !ours;
     if (ours && *ours) {
-      const Fork keeping(KeepRound(loop, owner));
+      const Keep keep = [loop, owner](db::Tx& tx, UnixMs until) {
+        return KeepLoop(tx, loop, owner, until);
+      };
+      const Fork keeping(KeepLease(parts_.database, parts_.clock, kRoundLease, stopped_,
+                                   [&keep] { return keep; }));
       const Result<LoopReport> report = co_await RunLoop(loop);
       if (!report) {
         Log(LogLevel::kWarn, "sales.reconcile_failed",
@@ -185,15 +190,6 @@ Task<> Reconciler::Follow(LoopKind loop) {
     PTG_CO_RUN(co_await Sleep(kTick));
   }
   co_return {};
-}
-
-Task<> Reconciler::KeepRound(LoopKind loop, std::string owner) {
-  while (true) {
-    PTG_CO_RUN(co_await Sleep(kKeepEvery));
-    const UnixMs until = parts_.clock.Now() + kLease;
-    const auto keep = [loop, owner, until](db::Tx& tx) { return KeepLoop(tx, loop, owner, until); };
-    (void)co_await parts_.database.Write(keep, StoreBy());
-  }
 }
 
 Task<> Reconciler::GiveBack() {

@@ -78,8 +78,6 @@ class Reconciler {
   Task<> CouldNotLook(Run& run, std::string purchase, Error why);
   Task<std::string> PurchaseOf(std::string payment);
   Task<Picture> PictureNow(std::string purchase);
-  // As long as a run is at it, so that nobody has to wait long for one that a crash has ended.
-  Task<> KeepRound(LoopKind loop, std::string owner);
   void Tell(const LoopReport& report, int64_t drifted);
   Deadline StoreBy() const;
   Deadline StripeBy() const;

@@ -1,6 +1,7 @@
 #include "sales/worker.h"
 
 #include <algorithm>
+#include <iterator>
 #include <map>
 #include <memory>
 #include <utility>
@@ -18,8 +19,18 @@ constexpr Millis kLook{500};  // between two looks at the inbox
 constexpr Millis kStoreTimeout{10'000};
 constexpr Millis kEventTimeout{45'000};  // Stripe is asked some six times
 constexpr size_t kAtOnce = 100;
+// Rounds that wait for a slow one of theirs; by then Stripe is away for all.
+constexpr size_t kMostRounds = 8;
+// Before an event is tried again whose purchase somebody else looks at: a look is short.
+constexpr Millis kBusyPause{1'000};
 // Purchases that are looked at beside each other: a look is five journeys to Stripe in a row.
 constexpr size_t kLanes = 8;
+
+// Passes by itself: no fault of the event's.
+constexpr std::string_view kPurchaseBusy = "purchase_busy";
+Error Busy(std::string detail) {
+  return Error(Code::kConflict, std::move(detail)).Because(std::string(kPurchaseBusy));
+}
 
 // Has a line in a map as long as it lives; a loop that ends may outlive the map's owner.
 class Noted {
@@ -52,33 +63,60 @@ Worker::Worker(Parts parts)
 
 Task<> Worker::Run() {
   while (!stopped_) {
-    const Result<size_t> done = co_await RunOnce();
-    if (!done) Log(LogLevel::kWarn, "sales.inbox_unread", {{"detail", done.error().detail()}});
-    if (!done || *done == 0) PTG_CO_RUN(co_await Sleep(kLook));
+    const Result<std::shared_ptr<Round>> round = co_await Begin();
+    if (!round) Log(LogLevel::kWarn, "sales.inbox_unread", {{"detail", round.error().detail()}});
+    if (!round || *round == nullptr) {
+      PTG_CO_RUN(co_await Sleep(kLook));
+      continue;
+    }
+    const Deadline patience = Deadline::In(parts_.clock, parts_.patience);
+    (void)co_await (*round)->done.Wait(patience);
   }
   co_return {};
 }
 
 Task<size_t> Worker::RunOnce() {
+  PTG_CO_TRY(const std::shared_ptr<Round> round, co_await Begin());
+  if (round == nullptr) co_return 0;
+  PTG_CO_RUN(co_await round->done.Wait(Deadline::Never()));
+  PTG_CO_RUN(round->sorted);
+  co_return round->told.size();
+}
+
+Task<std::shared_ptr<Worker::Round>> Worker::Begin() {
+  std::erase_if(rounds_, [](const std::weak_ptr<const Round>& one) { return one.expired(); });
+  if (stopped_ || rounds_.size() >= kMostRounds) co_return nullptr;
   // Shared: a loop that ends destroys those beside us in any order.
-  if (stopped_) co_return 0;
-  const auto round = std::make_shared<Round>();
-  round_ = round;
+  auto round = std::make_shared<Round>();
+  rounds_.push_back(round);
   PTG_CO_RUN(co_await Take(*round));
   // The stop came while they were being taken.
   if (stopped_) PTG_CO_RUN(co_await GiveBack());
-  if (stopped_ || round->told.empty()) co_return 0;
+  if (stopped_ || round->told.empty()) co_return nullptr;
+  Loop::Current()->Spawn(Deal(round), "sales.round");
+  co_return round;
+}
+
+Task<> Worker::Deal(std::shared_ptr<Round> round) {
   const Fork keeping(KeepRound(*round));
-  PTG_CO_RUN(co_await Sort(*round));
+  round->sorted = co_await Sort(*round);
+  if (!round->sorted) {
+    const Error& error = round->sorted.error();
+    Log(LogLevel::kWarn, "sales.inbox_unread", {{"detail", error.detail()}});
+  }
+  // What could be sorted is looked at all the same; the rest is due again when its lease ends.
   round->lanes = std::min(round->visits.size(), kLanes);
   for (size_t i = 0; i < round->lanes; ++i) Loop::Current()->Spawn(WorkOff(round), "sales.look");
-  if (round->lanes > 0) PTG_CO_RUN(co_await round->done.Wait(Deadline::Never()));
-  co_return round->told.size();
+  if (round->lanes > 0) PTG_CO_RUN(co_await round->worked_off.Wait(Deadline::Never()));
+  round->done.Set();
+  co_return {};
 }
 
 Task<> Worker::Take(Round& round) {
   const UnixMs now = parts_.clock.Now();
-  const auto take = [this, now](db::Tx& tx) { return TakeEvents(tx, now, parts_.lease, kAtOnce); };
+  const auto take = [this, now](db::Tx& tx) {
+    return TakeEvents(tx, now, parts_.lease.lease, kAtOnce);
+  };
   const Deadline by = Deadline::In(parts_.clock, kStoreTimeout);
   PTG_CO_TRY(std::vector<StoredEvent> events, co_await parts_.database.Write(take, by));
   for (StoredEvent& event : events) round.told.emplace_back().stored = std::move(event);
@@ -117,7 +155,7 @@ Task<> Worker::WorkOff(std::shared_ptr<Round> round) {
     // They are due again when their lease ends.
     if (!closed) Log(LogLevel::kWarn, "sales.inbox_unread", {{"detail", closed.error().detail()}});
   }
-  if (--round->lanes == 0) round->done.Set();
+  if (--round->lanes == 0) round->worked_off.Set();
   co_return {};
 }
 
@@ -152,8 +190,11 @@ std::vector<std::string> Worker::OpenIn(const Round& round) {
 
 Task<> Worker::GiveBack() {
   stopped_ = true;
-  const std::shared_ptr<const Round> round = round_.lock();
-  const std::vector<std::string> ids = round ? OpenIn(*round) : std::vector<std::string>();
+  std::vector<std::string> ids;
+  for (const std::weak_ptr<const Round>& one : rounds_) {
+    const std::shared_ptr<const Round> round = one.lock();
+    if (round) std::ranges::copy(OpenIn(*round), std::back_inserter(ids));
+  }
   const std::map<std::string, std::string> looked_at = *looked_at_;
   if (ids.empty() && looked_at.empty()) co_return {};
   const UnixMs now = parts_.clock.Now();
@@ -166,19 +207,12 @@ Task<> Worker::GiveBack() {
 }
 
 Task<> Worker::KeepRound(const Round& round) {
-  while (true) {
-    PTG_CO_RUN(co_await Sleep(parts_.keep_every));
-    if (stopped_) co_return {};
-    const std::vector<std::string> ids = OpenIn(round);
-    const UnixMs until = parts_.clock.Now() + parts_.lease;
-    const auto keep = [ids, until](db::Tx& tx) -> Result<> {
+  return KeepLease(parts_.database, parts_.clock, parts_.lease, stopped_, [&round]() -> Keep {
+    return [ids = OpenIn(round)](db::Tx& tx, UnixMs until) -> Result<> {
       for (const std::string& id : ids) PTG_RUN(KeepEvent(tx, id, until));
       return {};
     };
-    const Deadline by = Deadline::In(parts_.clock, kStoreTimeout);
-    // They are looked at twice where this fails for long.
-    (void)co_await parts_.database.Write(keep, by);
-  }
+  });
 }
 
 Task<> Worker::Close(Told& told) {
@@ -188,14 +222,14 @@ Task<> Worker::Close(Told& told) {
   if (stopped_ && !done) co_return {};
   told.closed = true;
   const UnixMs now = parts_.clock.Now();
-  const bool parked = !done && stored.attempts >= kMostAttempts;
+  // Somebody else looks at the same purchase, a buyer's page most likely: nothing is wrong.
+  const bool busy = !done && done.error().reason() == kPurchaseBusy;
+  const bool parked = !done && !busy && stored.attempts >= kMostAttempts;
   if (done) {
     done_.Add();
   } else {
     failed_.Add();
     if (parked) parked_.Add(1);
-    // Somebody else looks at the same purchase, a buyer's page most likely: nothing is wrong.
-    const bool busy = done.error().code() == Code::kConflict;
     const LogLevel level = parked ? LogLevel::kError : busy ? LogLevel::kInfo : LogLevel::kWarn;
     Log(level, "sales.event_failed",
         {{"stripe_event", stored.id},
@@ -207,8 +241,10 @@ Task<> Worker::Close(Told& told) {
   const std::string why = done ? "" : done.error().detail();
   const UnixMs next = now + PauseAfter(stored.attempts);
   const std::string id = stored.id;
-  const auto write = [good, id, why, next, parked, now](db::Tx& tx) {
-    return good ? EventDone(tx, id, "done", now) : EventLater(tx, id, why, next, parked);
+  const auto write = [good, id, why, next, busy, parked, now](db::Tx& tx) {
+    if (good) return EventDone(tx, id, "done", now);
+    if (busy) return EventPutOff(tx, id, now + kBusyPause);
+    return EventLater(tx, id, why, next, parked);
   };
   const Deadline by = Deadline::In(parts_.clock, kStoreTimeout);
   PTG_CO_RUN(co_await parts_.database.Write(write, by));
@@ -242,21 +278,26 @@ Task<Fulfilled> Worker::LookAt(std::string id, std::optional<FailedInvoice> fail
   // Before it is leased: a stop may come while the store is asked.
   const Noted noted(looked_at_, owner, id);
   const auto lease = [this, id, owner, now](db::Tx& tx) {
-    return LeasePurchase(tx, id, owner, now, parts_.lease);
+    return LeasePurchase(tx, id, owner, now, parts_.lease.lease);
   };
   PTG_CO_TRY(const bool ours, co_await parts_.database.Write(lease, by));
-  if (!ours) co_return Fail(Code::kConflict, "somebody else looks at this purchase");
-  const Fork keeping(KeepPurchaseOf(id, owner));
+  if (!ours) co_return Fail(Busy("somebody else looks at this purchase"));
+  const Keep keep = [id, owner](db::Tx& tx, UnixMs until) -> Result<> {
+    PTG_RUN(KeepPurchase(tx, id, owner, until));
+    return {};
+  };
+  const Fork keeping(
+      KeepLease(parts_.database, parts_.clock, parts_.lease, stopped_, [&keep] { return keep; }));
   PTG_KILL_POINT("purchase_leased");
   Result<PurchaseFacts> facts = co_await facts_.Read(id, by);
   PTG_KILL_POINT("purchase_asked");
   Result<Fulfilled> done = Fulfilled{};
   if (facts) {
     const auto apply = [&](db::Tx& tx) -> Result<Fulfilled> {
-      const UnixMs until = parts_.clock.Now() + parts_.lease;
+      const UnixMs until = parts_.clock.Now() + parts_.lease.lease;
       PTG_TRY(const bool still, KeepPurchase(tx, id, owner, until));
       // What somebody else has written since is newer than what was asked here.
-      if (!still) return Fail(Code::kConflict, "somebody else has looked at this purchase");
+      if (!still) return Fail(Busy("somebody else has looked at this purchase"));
       return parts_.fulfilment.Apply(tx, *facts, failed);
     };
     done = co_await parts_.database.Write(apply, by);
@@ -270,17 +311,6 @@ Task<Fulfilled> Worker::LookAt(std::string id, std::optional<FailedInvoice> fail
   // It runs out by itself where this fails.
   (void)co_await parts_.database.Write(release, release_by);
   co_return done;
-}
-
-Task<> Worker::KeepPurchaseOf(std::string id, std::string owner) {
-  while (true) {
-    PTG_CO_RUN(co_await Sleep(parts_.keep_every));
-    if (stopped_) co_return {};
-    const UnixMs until = parts_.clock.Now() + parts_.lease;
-    const auto keep = [id, owner, until](db::Tx& tx) { return KeepPurchase(tx, id, owner, until); };
-    const Deadline by = Deadline::In(parts_.clock, kStoreTimeout);
-    (void)co_await parts_.database.Write(keep, by);
-  }
 }
 
 }  // namespace pontage::sales

@@ -15,6 +15,7 @@
 #include "sales/event_reader.h"
 #include "sales/facts_reader.h"
 #include "sales/inbox.h"
+#include "sales/lease.h"
 #include "sales/purchase.h"
 #include "sales/stripe_client.h"
 
@@ -34,17 +35,17 @@ class Worker {
     obs::Registry& metrics;
     const Clock& clock;
     Rng& rng;
-    // Of events and purchases, kept as long as one is at them: what a dead process had is soon
-    // another's.
-    Millis lease{15'000};
-    Millis keep_every{4'000};
+    LeaseTerms lease = {};  // of events and purchases
+    // So long what comes meanwhile waits for a round: mostly it is about the same purchases. A look
+    // that takes longer holds up nobody else.
+    Millis patience{3'000};
   };
   explicit Worker(Parts parts);
 
-  // Takes events until the loop ends; never fails by itself.
+  // Takes events until the loop ends, or GiveBack; never fails by itself.
   Task<> Run();
   // Deals with what is due now, each purchase once for all that its events say; how many events
-  // that were.
+  // that were, none also when too many rounds are open.
   Task<size_t> RunOnce();
 
   // For a stop: what is leased here and not done is due at once, for whoever comes next. What is
@@ -74,8 +75,13 @@ class Worker {
     std::vector<Visit> visits;
     size_t next = 0;
     size_t lanes = 0;
+    Event worked_off;
+    Result<> sorted;
     Event done;
   };
+  // Nothing: no event is due, or enough is begun.
+  Task<std::shared_ptr<Round>> Begin();
+  Task<> Deal(std::shared_ptr<Round> round);
   Task<> Take(Round& round);
   Task<> Sort(Round& round);
   Task<> WorkOff(std::shared_ptr<Round> round);
@@ -84,16 +90,14 @@ class Worker {
   Task<Fulfilled> LookAt(std::string id, std::optional<FailedInvoice> failed, Deadline by);
   Task<> Close(Told& told);
   static std::vector<std::string> OpenIn(const Round& round);
-  // Until they are destroyed.
   Task<> KeepRound(const Round& round);
-  Task<> KeepPurchaseOf(std::string id, std::string owner);
   void Raise(const std::string& purchase, const Fulfilled& done);
 
   Parts parts_;
   EventReader events_;
   FactsReader facts_;
-  std::string name_;  // of leases
-  std::weak_ptr<const Round> round_;
+  std::string name_;                                // of leases
+  std::vector<std::weak_ptr<const Round>> rounds_;  // that are under way
   // Purchases by who has the lease.
   std::shared_ptr<std::map<std::string, std::string>> looked_at_ =
       std::make_shared<std::map<std::string, std::string>>();

@@ -386,8 +386,7 @@ TEST_F(WorkerTest, TheRoundsOthersAreKeptWhileStripeIsSlow) {
   Serve(sale, kBurst.size() - 1);
   ASSERT_TRUE(Deliver(sale, 4));
   Worker::Parts parts = PartsOf();
-  parts.lease = Millis(60);
-  parts.keep_every = Millis(15);
+  parts.lease = {.lease = Millis(60), .every = Millis(15)};
   Worker slow(parts);
   Worker other(parts);
   peer_.faults.push_back({.late = Millis(400)});
@@ -443,6 +442,79 @@ TEST_F(WorkerTest, AStopGivesBackWhatIsNotDone) {
   EXPECT_THAT(BooksOf(sale), ::testing::HasSubstr("license"));
   const auto waiting = database_->ReadNow([](db::Tx& tx) { return CountWaiting(tx, {"evt_1x4"}); });
   EXPECT_EQ(waiting.value_or(99), 0U) << "and is not opened again by the one that stopped";
+}
+
+// Stripe is slow about one purchase; the buyer of another does not wait for that.
+TEST_F(WorkerTest, ASlowLookHoldsUpNobodyElse) {
+  const Sale slow = SaleOf("1");
+  const Sale quick = SaleOf("2");
+  Serve(slow, kBurst.size() - 1);
+  ASSERT_TRUE(Deliver(slow, 4));
+  Worker::Parts parts = PartsOf();
+  parts.patience = Millis(20);
+  Worker worker(parts);
+  peer_.faults.push_back({.late = Millis(3'000)});
+  loop_.Spawn(worker.Run(), "test.worker");
+  const auto watch = [&]() -> Task<> {
+    while (peer_.calls.empty()) PTG_CO_RUN(co_await Sleep(Millis(1)));
+    Serve(quick, kBurst.size() - 1);
+    EXPECT_TRUE(Deliver(quick, 4));
+    const auto wait = [](db::Tx& tx) { return CountWaiting(tx, {"evt_2x4"}); };
+    size_t waiting = 1;
+    while (waiting > 0) {
+      PTG_CO_RUN(co_await Sleep(Millis(10)));
+      const Deadline by = Deadline::In(Clock::System(), Millis(2'500));
+      PTG_CO_TRY(waiting, co_await database_->Read(wait, by));
+    }
+    co_return {};
+  };
+  EXPECT_THAT(loop_.RunUntilDone(watch()), IsOk());
+  EXPECT_THAT(BooksOf(quick), ::testing::HasSubstr("license"));
+  EXPECT_THAT(BooksOf(slow), ::testing::Not(::testing::HasSubstr("license")));
+  EXPECT_THAT(loop_.RunUntilDone(worker.GiveBack()), IsOk());
+}
+
+// A buyer has ten seconds, whatever becomes of the process that has his event.
+TEST_F(WorkerTest, WhatADeadProcessHadIsSoonAnothers) {
+  const Sale sale = SaleOf("1");
+  Serve(sale, kBurst.size() - 1);
+  ASSERT_TRUE(Deliver(sale, 4));
+  const UnixMs began = clock_.Now();
+  const Millis lease = LeaseTerms().lease;
+  const auto take = [&](db::Tx& tx) -> Result<> {
+    PTG_TRY(const auto taken, TakeEvents(tx, began, lease, 100));
+    EXPECT_EQ(taken.size(), 1U);
+    // It lived to be at the purchase a little later.
+    PTG_TRY(const bool ours, LeasePurchase(tx, sale.Id("sub"), "dead", began + Millis(700), lease));
+    EXPECT_TRUE(ours);
+    return {};
+  };
+  ASSERT_THAT(database_->WriteNow(take), IsOk());
+  while (BooksOf(sale).find(" done") == std::string::npos) {
+    Work();
+    clock_.shift += Millis(500);
+    ASSERT_LT(clock_.Now() - began, Millis(9'000));
+  }
+  EXPECT_THAT(BooksOf(sale), ::testing::HasSubstr("license"));
+}
+
+// Somebody else may look at a purchase for long; that is no fault of its events.
+TEST_F(WorkerTest, WaitingForSomebodyElseIsNoTry) {
+  const Sale sale = SaleOf("1");
+  Serve(sale, kBurst.size() - 1);
+  ASSERT_TRUE(Deliver(sale, 4));
+  const auto lease = [&](db::Tx& tx) {
+    return LeasePurchase(tx, sale.Id("sub"), "other", clock_.Now(), Millis(3'600'000));
+  };
+  ASSERT_THAT(database_->WriteNow(lease), IsOk());
+  for (int64_t i = 0; i < kMostAttempts + 5; ++i) {
+    ASSERT_EQ(Work(), 1U) << i;
+    clock_.shift += Millis(1'000);
+  }
+  const auto release = [&](db::Tx& tx) { return ReleasePurchase(tx, sale.Id("sub"), "other"); };
+  ASSERT_THAT(database_->WriteNow(release), IsOk());
+  EXPECT_EQ(Work(), 1U);
+  EXPECT_THAT(BooksOf(sale), ::testing::HasSubstr("license"));
 }
 
 TEST_F(WorkerTest, WhatWasAskedBeforeSomebodyElseWroteIsNotWritten) {

@@ -24,6 +24,7 @@ namespace pontage::testing {
 // What a provider does with a call.
 enum class Does : uint8_t {
   kTake,
+  kTakeSlowly,  // within half a second
   kTakeAndLoseTheAnswer,
   kTakeAndHang,   // whoever asked dies before it hears of it
   kFail,          // 500: it does not have it, but who could tell
@@ -48,7 +49,7 @@ class FakeProvider final : public mail::Provider {
     calls.push_back(one.dedup_key);
     const Does does = Next();
     if (Takes(does)) Deliver(one.dedup_key, {one});
-    if (does == Does::kTakeAndHang) PTG_CO_RUN(co_await Sleep(60s));
+    PTG_CO_RUN(co_await Pause(does));
     co_return Answer(does, "id:" + one.dedup_key);
   }
   Task<mail::Provider::Together> SendTogether(const std::vector<mail::Mail>& mails,
@@ -56,7 +57,7 @@ class FakeProvider final : public mail::Provider {
     calls.push_back(key);
     const Does does = Next();
     if (Takes(does)) Deliver(key, mails);
-    if (does == Does::kTakeAndHang) PTG_CO_RUN(co_await Sleep(60s));
+    PTG_CO_RUN(co_await Pause(does));
     mail::Provider::Together together;
     together.attempt = Answer(does, "id");
     for (const mail::Mail& one : mails) together.ids.push_back("id:" + one.dedup_key);
@@ -76,7 +77,13 @@ class FakeProvider final : public mail::Provider {
 
  private:
   static bool Takes(Does does) {
-    return does == Does::kTake || does == Does::kTakeAndLoseTheAnswer || does == Does::kTakeAndHang;
+    return does == Does::kTake || does == Does::kTakeSlowly ||
+           does == Does::kTakeAndLoseTheAnswer || does == Does::kTakeAndHang;
+  }
+  static Task<> Pause(Does does) {
+    if (does == Does::kTakeSlowly) PTG_CO_RUN(co_await Sleep(500ms));
+    if (does == Does::kTakeAndHang) PTG_CO_RUN(co_await Sleep(60s));
+    co_return {};
   }
   Does Next() {
     if (script.empty()) return usual;
@@ -97,6 +104,7 @@ class FakeProvider final : public mail::Provider {
     attempt.why = "as ordered";
     switch (does) {
       case Does::kTake:
+      case Does::kTakeSlowly:
         attempt.outcome = mail::Outcome::kSent;
         attempt.provider_id = std::move(id);
         attempt.untaken = false;
@@ -156,9 +164,9 @@ class OutboxFixture : public ::testing::TestWithParam<EngineKind> {
     loop_.DropSpawned();
     worker_ = Worker();
   }
-  std::unique_ptr<mail::OutboxWorker> Worker() {
+  std::unique_ptr<mail::OutboxWorker> Worker(mail::WorkerOptions options = {}) {
     std::vector<mail::Provider*> providers = {&resend_, &smtp_};
-    return std::make_unique<mail::OutboxWorker>(*database_, providers, metrics_, clock_);
+    return std::make_unique<mail::OutboxWorker>(*database_, providers, metrics_, clock_, options);
   }
   template <typename F>
   auto Do(F body) {

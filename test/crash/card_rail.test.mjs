@@ -30,8 +30,8 @@ const kRefunded = ["event_unstored", "event_stored", "event_taken", "purchase_le
 // Where an order of the operator's can be; ":2" of the first is when Stripe is asked what
 // became of it, because its events are lost.
 const kOrdered = ["command_taken", "refund_decided", "refund_made", "command_taken:2"];
-// What was under way is another's once its lease is over: a minute for an event and its purchase.
-const kLeases = 150_000;
+// What was under way is another's once its lease is over, which is within ten seconds; the rest is for a slow machine.
+const kLeases = 45_000;
 
 let upstream;
 async function withShop(what, sections = "") {

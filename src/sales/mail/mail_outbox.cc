@@ -40,10 +40,11 @@ constexpr db::Statement kCloseSuppressed{
     " AND next_ms <= $1 AND (batch = '' OR batch = '-')"
     " AND recipient IN (SELECT address FROM mail_suppressed)"};
 // The conditions stand twice: a row that another node took between the two is left to it.
-constexpr db::Statement kTakeSingles{"mail.take_singles", PTG_MAIL_TAKE
-                                     " AND id IN (SELECT id FROM mail_outbox WHERE " PTG_MAIL_OPEN
-                                     " AND next_ms <= $1 AND (batch = '' OR batch = '-') ORDER BY "
-                                     "next_ms, id LIMIT $3)" PTG_MAIL_HELD};
+constexpr db::Statement kTakeSingles{
+    "mail.take_singles",
+    PTG_MAIL_TAKE " AND id IN (SELECT id FROM mail_outbox WHERE " PTG_MAIL_OPEN
+                  " AND next_ms <= $1 AND (batch = '' OR batch = '-')"
+                  " AND kind <> $4 ORDER BY next_ms, id LIMIT $3)" PTG_MAIL_HELD};
 constexpr db::Statement kTakeKind{"mail.take_kind", PTG_MAIL_TAKE
                                   " AND id IN (SELECT id FROM mail_outbox WHERE " PTG_MAIL_OPEN
                                   " AND next_ms <= $1 AND batch = '' AND kind = $4 AND attempts < "
@@ -54,6 +55,9 @@ constexpr db::Statement kTakeBatch{
     PTG_MAIL_TAKE " AND batch = (SELECT batch FROM mail_outbox WHERE " PTG_MAIL_OPEN
                   " AND next_ms <= $1 AND batch <> '' AND batch <> '-' ORDER BY next_ms, id LIMIT "
                   "1)" PTG_MAIL_HELD};
+constexpr db::Statement kKeep{"mail.keep",
+                              "UPDATE mail_outbox SET lease_until_ms = $3, next_ms = $3"
+                              " WHERE id = $1 AND state = 'sending' AND attempts = $2"};
 constexpr db::Statement kJoin{"mail.join", "UPDATE mail_outbox SET batch = $2 WHERE id = $1"};
 constexpr db::Statement kSent{
     "mail.sent",
@@ -223,13 +227,16 @@ Result<Claim> TakeDue(db::Tx& tx, UnixMs now, Millis lease, const ClaimLimits& l
   PTG_TRY(const db::Rows closed, tx.Run(kCloseSuppressed, now.ms()));
   claim.suppressed = static_cast<size_t>(closed.changed);
   const int64_t until = (now + lease).ms();
-  PTG_TRY(const db::Rows batch, tx.Run(kTakeBatch, now.ms(), until));
-  PTG_TRY(Taken together, Read(tx, batch, now));
-  claim.unreadable = together.unreadable;
-  claim.together = std::move(together.held);
-  if (!claim.together.empty()) claim.batch = claim.together.front().batch;
+  if (limits.bulk) {
+    PTG_TRY(const db::Rows batch, tx.Run(kTakeBatch, now.ms(), until));
+    PTG_TRY(Taken together, Read(tx, batch, now));
+    claim.unreadable = together.unreadable;
+    claim.together = std::move(together.held);
+    if (!claim.together.empty()) claim.batch = claim.together.front().batch;
+  }
+  const std::string but(limits.bulk ? "" : NameOf(kBulk));
   PTG_TRY(const db::Rows rows,
-          tx.Run(kTakeSingles, now.ms(), until, static_cast<int64_t>(limits.singles)));
+          tx.Run(kTakeSingles, now.ms(), until, static_cast<int64_t>(limits.singles), but));
   PTG_TRY(Taken singles, Read(tx, rows, now));
   claim.unreadable += singles.unreadable;
   claim.singles = std::move(singles.held);
@@ -237,6 +244,11 @@ Result<Claim> TakeDue(db::Tx& tx, UnixMs now, Millis lease, const ClaimLimits& l
     PTG_RUN(Gather(tx, claim, now, lease, limits));
   }
   return claim;
+}
+
+Result<> KeepMail(db::Tx& tx, const std::string& id, int64_t attempts, UnixMs until) {
+  PTG_RUN(tx.Run(kKeep, id, attempts, until.ms()));
+  return {};
 }
 
 Result<bool> MarkSent(db::Tx& tx, const std::string& id, std::string_view provider,

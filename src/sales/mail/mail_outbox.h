@@ -44,6 +44,7 @@ struct Claim {
 struct ClaimLimits {
   size_t singles = 8;
   size_t together = 1;  // more: mails that go to everybody may share a call
+  bool bulk = true;     // false: mails that go to everybody stay
 };
 // Whether anything is due.
 Result<bool> HasDue(db::Tx& tx, UnixMs now);
@@ -51,6 +52,10 @@ Result<bool> HasDue(db::Tx& tx, UnixMs now);
 // caller's until `now` + `lease`; then it is due again, unless it was marked, and counts as one
 // whose end nobody knows.
 Result<Claim> TakeDue(db::Tx& tx, UnixMs now, Millis lease, const ClaimLimits& limits);
+
+// Who took it is still at it: it is his until then. Nothing changes when he, who
+// began this attempt, has it no more.
+Result<> KeepMail(db::Tx& tx, const std::string& id, int64_t attempts, UnixMs until);
 
 // It has left; what was in it is forgotten. Holds whoever says it. False when that was known.
 Result<bool> MarkSent(db::Tx& tx, const std::string& id, std::string_view provider,

@@ -7,6 +7,7 @@
 #include "base/fault.h"
 #include "base/log.h"
 #include "base/try.h"
+#include "io/fork.h"
 
 namespace pontage::mail {
 namespace {
@@ -14,6 +15,7 @@ namespace {
 // The quick part of the schedule: 5 s, 10 s and thirty times 20 s.
 constexpr int64_t kQuick = 32;
 constexpr Millis kDatabase{10'000};
+constexpr bool kGivenBack = false;  // what has begun is kept until it has ended
 
 }  // namespace
 
@@ -42,39 +44,75 @@ OutboxWorker::OutboxWorker(db::Database& database, std::vector<Provider*> provid
       clock_(clock),
       options_(options) {}
 
-void OutboxWorker::Stop() { stop_.Set(); }
-
-Deadline OutboxWorker::Soon(Millis time) { return Deadline::In(Loop::Current()->clock(), time); }
-
-// Until then nobody else may take it; a sender that is slower than this has died.
-Millis OutboxWorker::Lease() const {
-  return options_.provider_timeout * static_cast<int64_t>(providers_.size()) + kDatabase;
+void OutboxWorker::Stop() {
+  stopped_ = true;
+  wake_.Set();
 }
 
-Task<> OutboxWorker::Run() {
-  while (!stop_.is_set()) {
-    const Result<size_t> tried = co_await Pass();
-    if (!tried) {
-      Log(LogLevel::kWarn, "mail.outbox_unreachable", {{"detail", tried.error().detail()}});
-    }
-    (void)co_await Measure();
-    if (tried && *tried > 0) continue;
-    (void)co_await stop_.Wait(Soon(options_.every));
+Task<> OutboxWorker::Finish(Deadline by) {
+  Stop();
+  while (busy()) {
+    wake_.Clear();
+    PTG_CO_RUN(co_await wake_.Wait(by));
   }
   co_return {};
 }
 
-Task<Claim> OutboxWorker::Take() {
+Deadline OutboxWorker::Soon(Millis time) { return Deadline::In(Loop::Current()->clock(), time); }
+
+Task<> OutboxWorker::Run() {
+  while (!stopped_) {
+    wake_.Clear();
+    const Result<size_t> begun = co_await Begin();
+    if (!begun) {
+      Log(LogLevel::kWarn, "mail.outbox_unreachable", {{"detail", begun.error().detail()}});
+    }
+    (void)co_await Measure();
+    if (begun && *begun > 0) continue;
+    (void)co_await wake_.Wait(Soon(options_.every));
+  }
+  co_return co_await Finish(Deadline::Never());
+}
+
+Task<size_t> OutboxWorker::Pass() {
+  PTG_CO_TRY(const size_t begun, co_await Begin());
+  while (busy()) {
+    wake_.Clear();
+    PTG_CO_RUN(co_await wake_.Wait(Deadline::Never()));
+  }
+  co_return begun;
+}
+
+Task<size_t> OutboxWorker::Begin() {
+  ClaimLimits limits;
+  limits.singles = options_.at_once - singles_;
+  limits.bulk = !together_;
+  if (stopped_ || limits.singles == 0) co_return 0;
+  if (limits.bulk && !providers_.empty()) {
+    limits.together = std::min(options_.together, providers_.front()->most_together());
+  }
+  PTG_CO_TRY(Claim claim, co_await Take(limits));
+  const size_t begun = claim.singles.size() + claim.together.size();
+  for (HeldMail& one : claim.singles) {
+    Claim alone;
+    alone.singles.push_back(std::move(one));
+    ++singles_;
+    Loop::Current()->Spawn(Go(std::move(alone)), "mail");
+  }
+  if (!claim.together.empty()) {
+    claim.singles.clear();
+    together_ = true;
+    Loop::Current()->Spawn(Go(std::move(claim)), "mail");
+  }
+  co_return begun;
+}
+
+Task<Claim> OutboxWorker::Take(ClaimLimits limits) {
   const UnixMs now = clock_.Now();
   const auto look = [now](db::Tx& tx) { return HasDue(tx, now); };
   PTG_CO_TRY(const bool due, co_await database_.Read(look, Soon(kDatabase)));
   if (!due) co_return Claim();
-  ClaimLimits limits;
-  limits.singles = options_.at_once;
-  if (!providers_.empty()) {
-    limits.together = std::min(options_.together, providers_.front()->most_together());
-  }
-  const Millis lease = Lease();
+  const Millis lease = options_.lease.lease;
   const auto take = [now, lease, limits](db::Tx& tx) { return TakeDue(tx, now, lease, limits); };
   PTG_CO_TRY(Claim claim, co_await database_.Write(take, Soon(kDatabase)));
   if (claim.suppressed > 0) {
@@ -86,36 +124,37 @@ Task<Claim> OutboxWorker::Take() {
   co_return claim;
 }
 
-Task<size_t> OutboxWorker::Pass() {
-  PTG_CO_TRY(Claim claim, co_await Take());
-  if (claim.empty()) co_return 0;
-  const size_t tried = claim.singles.size() + claim.together.size();
-  // Shared: a loop that ends destroys those beside us in any order.
-  const auto round = std::make_shared<Round>();
-  round->mails = std::move(claim.singles);
-  round->workers = std::min(round->mails.size(), options_.at_once);
-  const size_t workers = round->workers;
-  for (size_t i = 0; i < workers; ++i) Loop::Current()->Spawn(WorkOff(round), "mail");
-  if (!claim.together.empty()) {
-    const Result<> sent = co_await SendTogether(claim);
-    if (!sent) Log(LogLevel::kError, "mail.mark_failed", {{"detail", sent.error().detail()}});
-  }
-  if (workers > 0) PTG_CO_RUN(co_await round->done.Wait(Deadline::Never()));
-  co_return tried;
-}
-
-Task<> OutboxWorker::WorkOff(std::shared_ptr<Round> round) {
-  while (round->next < round->mails.size()) {
-    const HeldMail& held = round->mails[round->next++];
-    const Result<> done = co_await SendOne(held);
+// One mail, or those that leave together.
+Task<> OutboxWorker::Go(Claim of) {
+  const std::vector<HeldMail>& mails = of.together.empty() ? of.singles : of.together;
+  std::vector<std::pair<std::string, int64_t>> held;
+  for (const HeldMail& one : mails) held.emplace_back(one.id, one.attempts);
+  const sales::Keep keep = [held](db::Tx& tx, UnixMs until) -> Result<> {
+    for (const auto& [id, attempts] : held) PTG_RUN(KeepMail(tx, id, attempts, until));
+    return {};
+  };
+  {
+    const Fork keeping(
+        sales::KeepLease(database_, clock_, options_.lease, kGivenBack, [&keep] { return keep; }));
+    const Result<> done = co_await SendAll(of);
+    // It is due again when its lease ends.
     if (!done) {
-      // It is due again when its lease ends.
       Log(LogLevel::kError, "mail.mark_failed",
-          {{"mail", held.id}, {"detail", done.error().detail()}});
+          {{"mail", mails.front().id}, {"detail", done.error().detail()}});
     }
   }
-  if (--round->workers == 0) round->done.Set();
+  if (of.together.empty()) {
+    --singles_;
+  } else {
+    together_ = false;
+  }
+  wake_.Set();
   co_return {};
+}
+
+Task<> OutboxWorker::SendAll(const Claim& claim) {
+  if (!claim.together.empty()) co_return co_await SendTogether(claim);
+  co_return co_await SendOne(claim.singles.front());
 }
 
 Task<Attempt> OutboxWorker::Ask(Provider& provider, const Mail& mail) {

@@ -10,6 +10,7 @@
 #include "db/db.h"
 #include "io/timer.h"
 #include "obs/metrics.h"
+#include "sales/lease.h"
 #include "sales/mail/mail_outbox.h"
 #include "sales/mail/provider.h"
 
@@ -29,6 +30,9 @@ struct WorkerOptions {
   Millis every{1'000};
   // What one provider may take for one call. Two of them and the next attempt fit into 30 s.
   Millis provider_timeout{10'000};
+  // A mail is the sender's so long, and he says so while he is at it. Longer than for what can be
+  // done twice: not every provider knows keys.
+  sales::LeaseTerms lease{.lease = Millis(10'000), .every = Millis(2'500)};
   // Mails under way at once: Resend takes a few a second.
   size_t at_once = 8;
   // Mails to everybody that share one call, where the provider does that. Some 10 KB each.
@@ -54,20 +58,17 @@ class OutboxWorker {
   OutboxWorker(db::Database& database, std::vector<Provider*> providers, obs::Registry& metrics,
                const Clock& clock, WorkerOptions options = {});
 
-  // Sends until Stop, which is called on the loop's thread; what is under way then is finished.
+  // Sends until Stop, which is called on the loop's thread; what is under way then is finished. A
+  // provider that is slow about one mail holds up no other.
   Task<> Run();
   void Stop();
+  // Stops, and waits for what is under way: a mail that was cut off may be sent twice. kTimeout
+  // when `by` passes first.
+  Task<> Finish(Deadline by);
   // One look: how many mails were tried. For tests and tools.
   Task<size_t> Pass();
 
  private:
-  // What is sent beside each other in one pass.
-  struct Round {
-    std::vector<HeldMail> mails;
-    size_t next = 0;
-    size_t workers = 0;
-    Event done;
-  };
   // How an attempt over all providers went.
   struct Sum {
     int64_t doubts = 0;
@@ -78,8 +79,11 @@ class OutboxWorker {
     void Add(const Provider& provider, const Attempt& attempt);
   };
 
-  Task<Claim> Take();
-  Task<> WorkOff(std::shared_ptr<Round> round);
+  // As many as are due and there is room for.
+  Task<size_t> Begin();
+  Task<Claim> Take(ClaimLimits limits);
+  Task<> Go(Claim of);
+  Task<> SendAll(const Claim& claim);
   Task<> SendOne(const HeldMail& held);
   Task<> SendTogether(const Claim& claim);
   Task<Attempt> Ask(Provider& provider, const Mail& mail);
@@ -89,7 +93,7 @@ class OutboxWorker {
   Task<> Postpone(const HeldMail& held, UnixMs started, Sum sum, std::string batch);
   Task<> Die(const HeldMail& held, std::string_view provider, std::string error, bool bounced);
   Task<> Measure();
-  Millis Lease() const;
+  bool busy() const { return singles_ > 0 || together_; }
   static Deadline Soon(Millis time);
 
   db::Database& database_;
@@ -97,7 +101,10 @@ class OutboxWorker {
   obs::Registry& metrics_;
   const Clock& clock_;
   WorkerOptions options_;
-  Event stop_;
+  size_t singles_ = 0;     // under way
+  bool together_ = false;  // some are
+  bool stopped_ = false;
+  Event wake_;  // a stop, or something has ended
   std::optional<SteadyMs> measured_;
 };
 

@@ -293,6 +293,88 @@ TEST_P(OutboxTest, RunsByItselfUntilItIsStopped) {
   EXPECT_EQ(gauge("dead"), 0);
 }
 
+TEST_P(OutboxTest, ASlowProviderHoldsUpNoOtherMail) {
+  Put(MailTo("ann@buyer.example", "license:1"));
+  resend_.script = {Does::kTakeSlowly};
+  const auto run = [&]() -> Task<> {
+    const Fork running(worker_->Run());
+    while (resend_.calls.empty()) PTG_CO_RUN(co_await Sleep(5ms));
+    Put(MailTo("bob@buyer.example", "license:2"));
+    while (resend_.calls.size() < 2) PTG_CO_RUN(co_await Sleep(5ms));
+    EXPECT_EQ(Row("license:1").state, "sending");
+    PTG_CO_RUN(co_await worker_->Finish(Deadline::In(Clock::System(), 5'000ms)));
+    co_return {};
+  };
+  WorkerOptions options;
+  options.every = Millis(10);
+  worker_ = Worker(options);
+  EXPECT_THAT(loop_.RunUntilDone(run()), IsOk());
+  EXPECT_EQ(Row("license:2").state, "sent");
+}
+
+// A mail that is cut off may be sent twice.
+TEST_P(OutboxTest, AStopWaitsForWhatIsUnderWayAndBeginsNothing) {
+  Put(MailTo("ann@buyer.example", "license:1"));
+  resend_.script = {Does::kTakeSlowly};
+  const auto run = [&]() -> Task<> {
+    const Fork running(worker_->Run());
+    while (resend_.calls.empty()) PTG_CO_RUN(co_await Sleep(5ms));
+    Put(MailTo("bob@buyer.example", "license:2"));
+    PTG_CO_RUN(co_await worker_->Finish(Deadline::In(Clock::System(), 5'000ms)));
+    EXPECT_EQ(Row("license:1").state, "sent");
+    co_return co_await Sleep(50ms);
+  };
+  EXPECT_THAT(loop_.RunUntilDone(run()), IsOk());
+  EXPECT_EQ(Row("license:2").state, "queued");
+  EXPECT_EQ(Pass(), 0u);
+}
+
+TEST_P(OutboxTest, WhatIsUnderWayIsKept) {
+  Put(MailTo("ann@buyer.example", "license:1"));
+  resend_.script = {Does::kTakeSlowly};
+  WorkerOptions options;
+  options.lease = {.lease = Millis(100), .every = Millis(20)};
+  const auto slow = Worker(options);
+  const auto run = [&]() -> Task<> {
+    const Fork running(Void(slow->Pass()));
+    while (!running.result()) {
+      PTG_CO_RUN(co_await Sleep(50ms));
+      clock_.Advance(50ms);
+      PTG_CO_TRY(const size_t taken, co_await worker_->Pass());
+      EXPECT_EQ(taken, 0u);
+    }
+    co_return {};
+  };
+  EXPECT_THAT(loop_.RunUntilDone(run()), IsOk());
+  EXPECT_EQ(resend_.Delivered("license:1"), 1u);
+  EXPECT_THAT(resend_.calls, SizeIs(1));
+}
+
+// Those that wait for one person each do not wait for a call with many.
+TEST_P(OutboxTest, MailsToEverybodyHoldUpNobody) {
+  for (const char* n : {"1", "2"}) {
+    Put(MailTo("a@buyer.example", std::string("key_rotation:") + n, Kind::kKeyRotation));
+  }
+  resend_.script = {Does::kTakeSlowly};
+  WorkerOptions options;
+  options.every = Millis(10);
+  worker_ = Worker(options);
+  const auto run = [&]() -> Task<> {
+    const Fork running(worker_->Run());
+    while (resend_.calls.empty()) PTG_CO_RUN(co_await Sleep(5ms));
+    for (const char* n : {"3", "4"}) {
+      Put(MailTo("a@buyer.example", std::string("key_rotation:") + n, Kind::kKeyRotation));
+    }
+    Put(MailTo("bob@buyer.example", "license:2"));
+    while (resend_.calls.size() < 2) PTG_CO_RUN(co_await Sleep(5ms));
+    EXPECT_EQ(resend_.calls.back(), "license:2");
+    while (resend_.calls.size() < 3) PTG_CO_RUN(co_await Sleep(5ms));
+    co_return co_await worker_->Finish(Deadline::In(Clock::System(), 5'000ms));
+  };
+  EXPECT_THAT(loop_.RunUntilDone(run()), IsOk());
+  EXPECT_TRUE(resend_.calls.back().starts_with("batch:")) << "and share the next one";
+}
+
 TEST_P(OutboxTest, IsListedAndCounted) {
   Put(MailTo("a@buyer.example", "license:1"), "lic_1");
   clock_.Advance(1'000ms);
