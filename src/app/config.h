@@ -286,7 +286,7 @@ struct ConfigSources {
 inline constexpr size_t kMaxConfigBytes = 4u << 20;
 
 struct ConfigOptions {
-  // False for commands that need no secrets (payments, explain, migrate): what env: and file: name
+  // False for commands that need no wallet (payments, explain, license): what env: and file: name
   // may then be missing, and the secrets stay empty. URLs named by env: are always looked up.
   bool secrets = true;
 };

@@ -129,7 +129,7 @@ Result<License> Change(const Config& config, db::Database& database, const std::
 }  // namespace
 
 int LicenseIssue(const CommonOptions& common, const LicenseOptions& options) {
-  const auto config = LoadConfigOrComplain(common, {.secrets = true});
+  const auto config = LoadConfigOrComplain(common, {.secrets = false});
   if (!config) return kFailed;
   const UnixMs now = Clock::System().Now();
   const auto made = NewLicense(*config, options, now);
@@ -147,7 +147,7 @@ int LicenseIssue(const CommonOptions& common, const LicenseOptions& options) {
 }
 
 int LicenseShow(const CommonOptions& common, const LicenseNameOptions& options) {
-  const auto config = LoadConfigOrComplain(common, {.secrets = true});
+  const auto config = LoadConfigOrComplain(common, {.secrets = false});
   if (!config) return kFailed;
   const auto database = OpenLicenses(*config);
   if (!database) return FailWith(common, database.error());
@@ -174,7 +174,7 @@ int LicenseShow(const CommonOptions& common, const LicenseNameOptions& options) 
 }
 
 int LicenseVerify(const CommonOptions& common, const LicenseNameOptions& options) {
-  const auto config = LoadConfigOrComplain(common, {.secrets = true});
+  const auto config = LoadConfigOrComplain(common, {.secrets = false});
   if (!config) return kFailed;
   const auto database = OpenLicenses(*config);
   if (!database) return FailWith(common, database.error());
@@ -201,7 +201,7 @@ int LicenseVerify(const CommonOptions& common, const LicenseNameOptions& options
 }
 
 int LicenseRevoke(const CommonOptions& common, const LicenseNameOptions& options) {
-  const auto config = LoadConfigOrComplain(common, {.secrets = true});
+  const auto config = LoadConfigOrComplain(common, {.secrets = false});
   if (!config) return kFailed;
   const auto database = OpenLicenses(*config);
   if (!database) return FailWith(common, database.error());
@@ -217,7 +217,7 @@ int LicenseRevoke(const CommonOptions& common, const LicenseNameOptions& options
 }
 
 int LicenseReissue(const CommonOptions& common, const LicenseNameOptions& options) {
-  const auto config = LoadConfigOrComplain(common, {.secrets = true});
+  const auto config = LoadConfigOrComplain(common, {.secrets = false});
   if (!config) return kFailed;
   const auto database = OpenLicenses(*config);
   if (!database) return FailWith(common, database.error());

@@ -284,7 +284,7 @@ void PrintTable(const Json& json) {
 }  // namespace
 
 int LicenseRotate(const CommonOptions& common, const RotateOptions& options) {
-  const auto config = LoadConfigOrComplain(common, {.secrets = true});
+  const auto config = LoadConfigOrComplain(common, {.secrets = false});
   if (!config) return kFailed;
   const auto database = OpenLicenses(*config);
   if (!database) return FailWith(common, database.error());

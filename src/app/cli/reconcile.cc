@@ -134,7 +134,7 @@ std::string PublicUrlOf(const Config& config) {
 int Reconcile(const CommonOptions& common) {
   // The report says it all.
   SetLogLevel(LogLevel::kError);
-  const auto config = LoadConfigOrComplain(common, {.secrets = true});
+  const auto config = LoadConfigOrComplain(common, {.secrets = false});
   if (!config) return kFailed;
   if (config->stripe.api_key.empty()) {
     return FailWith(common, MakeStripe(*config, Clock::System(), Rng::System()).error());

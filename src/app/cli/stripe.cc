@@ -41,7 +41,7 @@ Json ToJson(const sales::SetupReport& report) {
 }  // namespace
 
 int StripeSetup(const CommonOptions& common, const StripeSetupOptions& options) {
-  const auto config = LoadConfigOrComplain(common, {.secrets = true});
+  const auto config = LoadConfigOrComplain(common, {.secrets = false});
   if (!config) return kFailed;
   if (config->server.public_url.empty()) {
     return FailWith(common, Error(Code::kConfig, "Stripe must know where to send events")
