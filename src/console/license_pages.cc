@@ -16,8 +16,12 @@ Html RefundForm(const Viewer& viewer, const LicenseWhole& whole,
             "<label>Amount, empty for all that is left <input name=\"amount\" "
             "inputmode=\"decimal\" autocomplete=\"off\" placeholder=\"29.00\"></label>"
             "<label>Once more to be sure: the same amount, or the word all <input "
-            "name=\"confirm\" autocomplete=\"off\" autocapitalize=\"off\" required></label>"
-         << ReasonField(true) << "<input type=\"hidden\" name=\"currency\" value=\""
+            "name=\"confirm\" autocomplete=\"off\" autocapitalize=\"off\" required></label>";
+  if (!whole.license.subscription.empty()) {
+    fields << "<label class=\"in\"><input type=\"checkbox\" name=\"cancel\" value=\"yes\">End the "
+              "subscription now, too; it is charged again otherwise</label>";
+  }
+  fields << ReasonField(true) << "<input type=\"hidden\" name=\"currency\" value=\""
          << Text(Short(invoice.currency, 8)) << "\">";
   return OrderForm(viewer,
                    {.action = Url({"admin", "licenses", whole.license.id, "refund"}),

@@ -95,7 +95,8 @@ Task<web::Answer> OperatorPages::Refund(Call call) {
   const std::string amount(codec::Trimmed(call.query.Get("amount")));
   const std::string confirm = codec::AsciiLower(codec::Trimmed(call.query.Get("confirm")));
   RefundAsk ask{.amount = std::nullopt,
-                .reason = std::string(codec::Trimmed(call.query.Get("reason")))};
+                .reason = std::string(codec::Trimmed(call.query.Get("reason"))),
+                .cancel = call.query.Get("cancel") == "yes"};
   bool confirmed = confirm == "all";
   if (!amount.empty()) {
     PTG_CO_TRY(ask.amount, ParseAmount(amount, currency));

@@ -105,9 +105,10 @@ Task<Answer> OperatorApi::Extend(Call call) {
 }
 
 Task<Answer> OperatorApi::Refund(Call call) {
-  PTG_CO_RUN(call.Knows({"amount", "reason"}));
+  PTG_CO_RUN(call.Knows({"amount", "reason", "cancel"}));
   RefundAsk ask;
   PTG_CO_TRY(ask.amount, AmountOf(call.body));
+  PTG_CO_TRY(ask.cancel, call.Bool("cancel", false));
   PTG_CO_TRY(ask.reason, call.Text("reason"));
   co_return co_await AnswerOf(parts_.verbs.Refund(call.who(), call.id, std::move(ask), call.by));
 }

@@ -292,6 +292,7 @@ Task<Done> Verbs::Refund(Who who, std::string license, RefundAsk ask, Deadline b
   plan.subject = license;
   plan.asked = Json::Object({{"license", license}});
   if (ask.amount) plan.asked.Set("amount", *ask.amount);
+  if (ask.cancel) plan.asked.Set("cancel", true);
   plan.payload = plan.asked;
   plan.payload.Set("most_a_day", parts_.limits.refund_amount_per_day);
   plan.reason = ask.reason;
@@ -302,9 +303,15 @@ Task<Done> Verbs::Refund(Who who, std::string license, RefundAsk ask, Deadline b
   refund->reason = ask.reason;
   refund->actor = who.actor;
   const int64_t most = parts_.limits.refunds_per_day;
-  plan.check = [license, refund, most](db::Tx& tx, Command& command, std::string&,
-                                       UnixMs now) -> Result<> {
+  const bool cancel = ask.cancel;
+  plan.check = [license, refund, most, cancel](db::Tx& tx, Command& command, std::string&,
+                                               UnixMs now) -> Result<> {
     PTG_TRY(const License l, FindIt(tx, license));
+    if (cancel && l.subscription.empty()) {
+      return Fail(Error(Code::kBadRequest, "this license has no subscription that could end")
+                      .At("/cancel")
+                      .Want("false, or nothing"));
+    }
     refund->purchase = PurchaseOf(l);
     refund->command = command.id;
     if (refund->purchase.empty()) {

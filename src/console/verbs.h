@@ -52,6 +52,7 @@ struct ReissueAsk {
 struct RefundAsk {
   std::optional<int64_t> amount;  // in the smallest unit of its currency; none: all that is left
   std::string reason;
+  bool cancel = false;  // its subscription ends now, too, and nothing is charged again
 };
 
 // Errors, of all: kBadRequest with the pointer of the field at fault ("/idempotency-key",

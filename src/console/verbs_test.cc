@@ -168,6 +168,25 @@ TEST_P(VerbsTest, OneRefundOfALicenseAtATimeAndSoManyADay) {
               FailsWith(Code::kForbidden));
 }
 
+TEST_P(VerbsTest, ARefundMayEndTheSubscriptionIfThereIsOne) {
+  Verbs verbs = Make();
+  const RefundAsk ask{.amount = std::nullopt, .reason = "x", .cancel = true};
+  const auto asked = Run(verbs.Refund(Asks("k1"), "lic_1", ask, By()));
+  ASSERT_THAT(asked, IsOk());
+  EXPECT_THAT(asked->command.payload, ::testing::HasSubstr(R"("cancel":true)"));
+  EXPECT_THAT(Run(verbs.Refund(Asks("k1"), "lic_1", {.amount = std::nullopt, .reason = "x"}, By())),
+              FailsWith(Code::kConflict))
+      << "another thing under the same key";
+  license::License once;
+  once.id = "lic_once";
+  once.origin = "session:cs_1";
+  once.plan = "pro";
+  Insert(once);
+  const auto refused = Run(verbs.Refund(Asks("k2"), "lic_once", ask, By()));
+  EXPECT_THAT(refused, FailsWith(Code::kBadRequest));
+  EXPECT_EQ(refused.error().pointer(), "/cancel");
+}
+
 TEST_P(VerbsTest, ALicenseWithAllThatBelongsToIt) {
   Verbs verbs = Make();
   ASSERT_THAT(Run(verbs.Revoke(Asks("k1"), "lic_1", "fraud", By())), IsOk());

@@ -56,6 +56,8 @@ Result<License> FindIt(db::Tx& tx, const std::string& id) {
   return *std::move(found);
 }
 
+Error Busy() { return {Code::kOverloaded, "somebody looks at this purchase just now"}; }
+
 Json LicenseOutcome(const License& l, UnixMs now) {
   return Json::Object({{"license", license::ToJson(l, now)}});
 }
@@ -273,10 +275,15 @@ Task<> CommandWorker::ChangeLicense(const Command& command, Change change, Deadl
       };
       PTG_CO_TRY(ours, co_await parts_.database.Write(lease, by));
     }
-    if (!ours) co_return Fail(Code::kOverloaded, "somebody looks at this purchase just now");
+    if (!ours) co_return Fail(Busy());
   }
-  const auto apply = [this, &command, &change](db::Tx& tx) -> Result<> {
+  const auto apply = [this, &command, &change, &purchase, &owner](db::Tx& tx) -> Result<> {
     const UnixMs now = parts_.clock.Now();
+    if (!purchase.empty()) {
+      // The store may have taken longer than the lease.
+      PTG_TRY(const bool still, KeepPurchase(tx, purchase, owner, now + parts_.lease.lease));
+      if (!still) return Fail(Busy());
+    }
     PTG_TRY(License l, FindIt(tx, command.subject));
     const std::string was = license::AuditText(l);
     PTG_TRY(const Effect effect, change(tx, l, now));

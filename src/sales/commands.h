@@ -24,6 +24,17 @@
 
 namespace pontage::sales {
 
+// A payment for what was bought, and what of it was not given back yet, in the smallest unit.
+struct PaidPart {
+  std::string payment_intent;
+  int64_t left = 0;
+};
+// From which one `asked` is taken (0: all that is left): an invoice may be paid in parts, and
+// Stripe gives back from one payment at a time. kConflict when there is nothing to give back;
+// kBadRequest at "/amount" when it is more than is left, or more than one payment has. Pure.
+Result<PaidPart> ChoosePart(const std::vector<PaidPart>& parts, int64_t asked,
+                            std::string_view currency);
+
 // Does what the operator ordered (ledger/command_queue.h; console/verbs.h writes the rows): what
 // needs the key that signs, or Stripe's. Each effect is written in one transaction with the end of
 // its command and the row of the audit, so that it happens once, whoever dies when.
@@ -78,9 +89,8 @@ class CommandWorker {
 
   // What a refund can be taken from.
   struct Paid {
-    std::string payment_intent;
+    std::vector<PaidPart> parts;
     std::string currency;
-    int64_t left = 0;  // in the smallest unit: what was not given back yet
   };
   Task<Paid> PaidOf(std::string purchase, Deadline by);
   Task<license::Refund> Decide(const ledger::Command& command, license::Refund refund, Deadline by);

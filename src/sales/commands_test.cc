@@ -252,6 +252,47 @@ TEST_P(CommandsTest, ARefundIsKnownByItsIdAndEndsWithItsCommand) {
   EXPECT_EQ(Audit().size(), 1u);
 }
 
+TEST(RefundTest, IsTakenFromOnePaymentThatHasEnough) {
+  struct Row {
+    std::vector<int64_t> left;
+    int64_t asked;
+    std::string from;  // or what it wants
+  };
+  const Row rows[] = {
+      {{}, 0, "nothing was paid for this license"},
+      {{2'900}, 0, "pi_0"},
+      {{2'900}, 500, "pi_0"},
+      {{2'900}, 2'900, "pi_0"},
+      {{2'900}, 2'901, "/amount at most 2900 usd"},
+      {{0}, 0, "all of it was given back already"},
+      {{-1}, 5, "all of it was given back already"},
+      {{2'000, 900}, 0, "/amount at most 2000 usd, then the rest"},
+      {{2'000, 900}, 2'900, "/amount at most 2000 usd, then the rest"},
+      {{2'000, 900}, 2'901, "/amount at most 2900 usd"},
+      {{2'000, 900}, 901, "pi_0"},
+      {{2'000, 900}, 900, "pi_1"},
+      {{900, 2'000}, 100, "pi_0"},
+      {{0, 900}, 0, "pi_1"},
+      {{0, 0}, 0, "all of it was given back already"},
+  };
+  for (const Row& row : rows) {
+    std::vector<PaidPart> parts;
+    for (const int64_t left : row.left) {
+      parts.push_back({.payment_intent = "pi_" + std::to_string(parts.size()), .left = left});
+    }
+    const auto chosen = ChoosePart(parts, row.asked, "usd");
+    std::string said;
+    if (chosen) {
+      said = chosen->payment_intent;
+    } else if (chosen.error().pointer().empty()) {
+      said = chosen.error().detail();
+    } else {
+      said = chosen.error().pointer() + " " + chosen.error().expected();
+    }
+    EXPECT_EQ(said, row.from) << ::testing::PrintToString(row.left) << " " << row.asked;
+  }
+}
+
 TEST(CommandFaultsTest, WhatIsTriedAgain) {
   for (const Code code : {Code::kStore, Code::kTimeout, Code::kRateLimited, Code::kUpstreamTimeout,
                           Code::kUpstreamUnreachable, Code::kOverloaded}) {

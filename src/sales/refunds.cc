@@ -60,49 +60,67 @@ Result<> NoteRefunds(db::Tx& tx, const std::vector<stripe::Refund>& refunds, Uni
   return {};
 }
 
-// The payment of the latest invoice that was paid, or of the one-off.
+Result<PaidPart> ChoosePart(const std::vector<PaidPart>& parts, int64_t asked,
+                            std::string_view currency) {
+  if (parts.empty()) return Fail(Code::kConflict, "nothing was paid for this license");
+  int64_t left = 0;
+  int64_t most = 0;
+  for (const PaidPart& one : parts) {
+    left += std::max<int64_t>(0, one.left);
+    most = std::max(most, one.left);
+  }
+  const auto fault = [currency](std::string detail, int64_t at_most, std::string_view then) {
+    return Fail(Error(Code::kBadRequest, std::move(detail))
+                    .At("/amount")
+                    .Want("at most " + std::to_string(at_most) + " " + std::string(currency) +
+                          std::string(then)));
+  };
+  if (left == 0) return Fail(Code::kConflict, "all of it was given back already");
+  if (asked > left) return fault("more than is left of the payment", left, "");
+  const int64_t wanted = asked > 0 ? asked : left;
+  // Of those that have enough the least, so that the most can still be given back at once.
+  const PaidPart* chosen = nullptr;
+  for (const PaidPart& one : parts) {
+    if (one.left >= wanted && (chosen == nullptr || one.left < chosen->left)) chosen = &one;
+  }
+  if (chosen != nullptr) return *chosen;
+  return fault("it was paid in parts, and none of them is that much", most, ", then the rest");
+}
+
+// The payments of the latest invoice that was paid, or of the one-off.
 Task<CommandWorker::Paid> CommandWorker::PaidOf(std::string purchase, Deadline by) {
   Paid out;
-  int64_t paid = 0;
   StripeClient& stripe = *parts_.stripe;
   if (purchase.starts_with("cs_")) {
     const stripe::SessionId id(purchase);
     PTG_CO_TRY(const stripe::CheckoutSession session, co_await stripe.RetrieveCheckout(id, by));
-    out.payment_intent = session.payment_intent.str();
     out.currency = session.currency;
-    paid = session.amount_total.value_or(stripe::MinorUnits()).count();
+    out.parts.push_back({.payment_intent = session.payment_intent.str(),
+                         .left = session.amount_total.value_or(stripe::MinorUnits()).count()});
   } else {
     const stripe::SubscriptionId id(purchase);
     PTG_CO_TRY(const std::vector<stripe::Invoice> invoices,
                co_await stripe.ListInvoices(id, false, by));
     const stripe::Invoice* latest = LatestPaid(invoices);
-    if (latest != nullptr) {
-      PTG_CO_TRY(const std::vector<stripe::InvoicePayment> payments,
-                 co_await stripe.PaymentsOfInvoice(latest->id, by));
-      size_t parts = 0;
-      for (const stripe::InvoicePayment& one : payments) {
-        if (one.payment_intent.empty() || one.amount_paid.count() <= 0) continue;
-        ++parts;
-        out.payment_intent = one.payment_intent.str();
-        paid = one.amount_paid.count();
-      }
-      if (parts > 1) {
-        co_return Fail(Code::kConflict, "the invoice " + latest->id.str() +
-                                            " was paid in parts: give them back at Stripe");
-      }
-      out.currency = latest->currency;
+    if (latest == nullptr) co_return out;
+    PTG_CO_TRY(const std::vector<stripe::InvoicePayment> payments,
+               co_await stripe.PaymentsOfInvoice(latest->id, by));
+    out.currency = latest->currency;
+    for (const stripe::InvoicePayment& one : payments) {
+      out.parts.push_back(
+          {.payment_intent = one.payment_intent.str(), .left = one.amount_paid.count()});
     }
   }
-  if (out.payment_intent.empty() || paid <= 0) {
-    co_return Fail(Code::kConflict, "nothing was paid for this license");
-  }
-  const stripe::PaymentIntentId payment(out.payment_intent);
-  PTG_CO_TRY(const std::vector<stripe::Refund> refunds, co_await stripe.ListRefunds(payment, by));
-  out.left = paid;
-  for (const stripe::Refund& one : refunds) {
-    const bool gone = one.status.value == stripe::RefundStatus::kFailed ||
-                      one.status.value == stripe::RefundStatus::kCanceled;
-    if (!gone) out.left -= one.amount.count();
+  std::erase_if(out.parts,
+                [](const PaidPart& one) { return one.payment_intent.empty() || one.left <= 0; });
+  for (PaidPart& part : out.parts) {
+    const stripe::PaymentIntentId payment(part.payment_intent);
+    PTG_CO_TRY(const std::vector<stripe::Refund> refunds, co_await stripe.ListRefunds(payment, by));
+    for (const stripe::Refund& one : refunds) {
+      const bool gone = one.status.value == stripe::RefundStatus::kFailed ||
+                        one.status.value == stripe::RefundStatus::kCanceled;
+      if (!gone) part.left -= one.amount.count();
+    }
   }
   co_return out;
 }
@@ -112,17 +130,11 @@ Task<CommandWorker::Paid> CommandWorker::PaidOf(std::string purchase, Deadline b
 Task<license::Refund> CommandWorker::Decide(const Command& command, license::Refund refund,
                                             Deadline by) {
   PTG_CO_TRY(const Paid paid, co_await PaidOf(refund.purchase, by));
-  const int64_t asked = refund.amount;
-  if (paid.left <= 0) co_return Fail(Code::kConflict, "all of it was given back already");
-  if (asked > paid.left) {
-    co_return Fail(Error(Code::kBadRequest, "more than is left of the payment")
-                       .At("/amount")
-                       .Want("at most " + std::to_string(paid.left) + " " + paid.currency));
-  }
-  refund.payment_intent = paid.payment_intent;
+  PTG_CO_TRY(const PaidPart from, ChoosePart(paid.parts, refund.amount, paid.currency));
+  refund.payment_intent = from.payment_intent;
   refund.currency = paid.currency;
-  refund.amount = asked > 0 ? asked : paid.left;
-  refund.whole = refund.amount == paid.left;
+  if (refund.amount == 0) refund.amount = from.left;
+  refund.whole = refund.amount == from.left;
   const int64_t most = PayloadOf(command).Int("most_a_day");
   const auto decide = [this, &refund, most](db::Tx& tx) -> Result<license::Refund> {
     const UnixMs now = parts_.clock.Now();
@@ -173,6 +185,11 @@ Task<> CommandWorker::Refund(const Command& command, Deadline by) {
       PTG_CO_TRY(refund, co_await Decide(command, refund, by));
     }
     PTG_KILL_POINT("refund_decided");
+    // Before the money: what fails here for good has given nothing back.
+    if (PayloadOf(command).Is("cancel")) {
+      const stripe::SubscriptionId subscription(refund.purchase);
+      PTG_CO_RUN(co_await parts_.stripe->CancelSubscription(subscription, by));
+    }
     PTG_CO_TRY(const stripe::Refund made, co_await MakeAtStripe(command, refund, by));
     PTG_KILL_POINT("refund_made");
     const auto pending = [this, &command, &refund, &made](db::Tx& tx) -> Result<> {

@@ -242,8 +242,22 @@ describe("money back", () => {
     assert.deepEqual(who.refunds.map((refund) => [refund.state, refund.actor]), [["succeeded", "key:money"], ["failed", "operator"], ["succeeded", "operator"]]);
   });
 
+  test("with `cancel` the subscription ends, too, and is charged no more", async () => {
+    const one = await buy("pro", "una@example.com");
+    const done = await admin("POST", `/licenses/${one.id}/refund`, { body: { reason: "goodbye", cancel: true } });
+    assert.ok([200, 202].includes(done.status), JSON.stringify(done.json));
+    await until("revoked", async () => (await statusOf(one.id)) === "revoked");
+    assert.equal((await api("GET", `/v1/subscriptions/${one.subscription}`)).status, "canceled");
+    assert.deepEqual((await refundsAtStripe(one)).map((refund) => refund.amount), [2900]);
+    await until("the refund", async () => (await admin("GET", `/refunds?license=${one.id}`)).json.data[0].state === "succeeded");
+    await until("shut", async () => (await call(one.license)).status === 401);
+  });
+
   test("what was bought once is given back whole", async () => {
     const one = await buy("week", "gil@example.com");
+    const none = await admin("POST", `/licenses/${one.id}/refund`, { body: { reason: "goodbye", cancel: true } });
+    assert.equal(none.status, 400, JSON.stringify(none.json));
+    assert.equal(none.json.pointer, "/cancel");
     const done = await admin("POST", `/licenses/${one.id}/refund`, { body: { reason: "goodbye" } });
     assert.ok([200, 202].includes(done.status), JSON.stringify(done.json));
     await until("revoked", async () => (await statusOf(one.id)) === "revoked");
@@ -274,7 +288,7 @@ describe("money back", () => {
     const done = await admin("POST", `/licenses/${one.id}/refund`, { body, idem });
     assert.ok([200, 202].includes(done.status), JSON.stringify(done.json));
     // What was taken by a process that died is due again when its lease is over.
-    await until("revoked", async () => (await statusOf(one.id)) === "revoked", 90_000);
+    await until("revoked", async () => (await statusOf(one.id)) === "revoked", 30_000);
     assert.deepEqual((await refundsAtStripe(one)).map((refund) => refund.amount), [2900]);
     assert.equal((await admin("GET", `/refunds?license=${one.id}`)).json.data.length, 1);
   });
