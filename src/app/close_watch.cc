@@ -3,11 +3,13 @@
 #include <unistd.h>
 
 #include "base/log.h"
+#include "base/thread_name.h"
 
 namespace pontage::app {
 
 CloseWatch::CloseWatch(Millis most)
     : thread_([this, most] {
+        NameThread("close watch");
         std::unique_lock lock(mutex_);
         if (wake_.wait_for(lock, most, [this] { return closed_; })) return;
         Log(LogLevel::kError, "server.store_hangs",

@@ -1,6 +1,7 @@
 #include <algorithm>
 #include <array>
 #include <fcntl.h>
+#include <pthread.h>
 #include <set>
 #include <thread>
 #include <unistd.h>
@@ -16,6 +17,7 @@
 #include "base/rng.h"
 #include "base/secret.h"
 #include "base/shelves.h"
+#include "base/thread_name.h"
 #include "base/time.h"
 
 namespace pontage {
@@ -176,6 +178,19 @@ TEST(ShelvesTest, WhatABurstLeftIsGivenBackAndNotWhatIsInUse) {
     use(20);
     EXPECT_EQ(TrimShelves(), 0U) << "the twenty are in use";
   });
+}
+
+TEST(ThreadNameTest, IsTheThreadsOwnAndCutToWhatTheKernelKeeps) {
+  const auto called = [](std::string_view name) {
+    std::array<char, 32> text{};
+    std::thread([&] {
+      NameThread(name);
+      pthread_getname_np(pthread_self(), text.data(), text.size());
+    }).join();
+    return std::string(text.data());
+  };
+  EXPECT_EQ(called("loop 0"), "loop 0");
+  EXPECT_EQ(called("a name that is too long"), "a name that is ");
 }
 
 TEST(SecretTest, MatchesOnlyItself) {

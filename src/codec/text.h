@@ -6,11 +6,9 @@
 
 namespace pontage::codec {
 
-// The length of the well-formed UTF-8 character (RFC 3629: no overlong forms, no surrogates) at the
-// start of `text`; 0 when there is none.
-size_t Utf8Length(std::string_view text);
+// RFC 3629: no overlong forms, no surrogates.
 bool IsUtf8(std::string_view text);
-// The same text with '?' for every byte that is no part of such a character.
+// The same text with '?' for every byte that is no part of a well-formed character.
 std::string AsUtf8(std::string_view text);
 
 // Without the blanks, tabs and line ends at both ends.

@@ -3,6 +3,7 @@
 #include <algorithm>
 #include <array>
 
+#include "base/utf8.h"
 #include "codec/base64.h"
 #include "codec/bytes.h"
 #include "codec/hex.h"
@@ -366,7 +367,7 @@ std::string Short(std::string_view text, size_t most) {
   std::string out;
   size_t characters = 0;
   while (!text.empty()) {
-    const size_t length = std::max<size_t>(codec::Utf8Length(text), 1);
+    const size_t length = std::max<size_t>(Utf8Length(text), 1);
     if (++characters > most) return out + "…";
     out += text.substr(0, length);
     text.remove_prefix(length);

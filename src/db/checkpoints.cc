@@ -5,6 +5,7 @@
 #include <utility>
 
 #include "base/log.h"
+#include "base/thread_name.h"
 
 namespace pontage::db {
 namespace {
@@ -70,7 +71,11 @@ std::optional<int> Move(sqlite3* database) {
 
 }  // namespace
 
-Checkpoints::Checkpoints(std::string path) : path_(std::move(path)), thread_([this] { Work(); }) {}
+Checkpoints::Checkpoints(std::string path)
+    : path_(std::move(path)), thread_([this] {
+        NameThread("checkpoints");
+        Work();
+      }) {}
 
 Checkpoints::~Checkpoints() {
   {

@@ -7,6 +7,7 @@
 #include <utility>
 
 #include "base/log.h"
+#include "base/thread_name.h"
 #include "base/try.h"
 
 namespace pontage::db {
@@ -109,8 +110,10 @@ Result<std::unique_ptr<Database>> PooledDatabase::Open(std::string_view engine, 
     PooledDatabase* const p = pool.get();
     Connection* const connection = pool->connections_[i].get();
     const bool write = i == 0;
-    pool->threads_.emplace_back(
-        [p, connection, write] { p->Work(write ? *p->writes_ : *p->reads_, *connection, write); });
+    pool->threads_.emplace_back([p, connection, write] {
+      NameThread(write ? "store writer" : "store reader");
+      p->Work(write ? *p->writes_ : *p->reads_, *connection, write);
+    });
   }
   return pool;
 }

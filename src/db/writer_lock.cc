@@ -8,6 +8,7 @@
 
 #include <sys/file.h>
 
+#include "base/thread_name.h"
 #include "base/time.h"
 #include "base/try.h"
 #include "db/db.h"
@@ -104,6 +105,7 @@ class SessionLock final : public WriterLock {
   // must still find it. Called once, after Lock(kServe).
   void Keep() {
     keeper_ = std::thread([this] {
+      NameThread("store lock");
       std::unique_lock lock(mutex_);
       while (!wake_.wait_for(lock, kKeep, [this] { return stopping_; })) {
         lock.unlock();

@@ -7,6 +7,7 @@
 
 #include "base/log.h"
 #include "base/shelves.h"
+#include "base/thread_name.h"
 #include "io/ready_set.h"
 #include "io/turn.h"
 
@@ -232,7 +233,12 @@ Runtime::~Runtime() {
 }
 
 void Runtime::Start() {
-  for (auto& loop : loops_) threads_.emplace_back([&loop] { loop->Run(); });
+  for (size_t i = 0; i < loops_.size(); ++i) {
+    threads_.emplace_back([loop = loops_[i].get(), i] {
+      NameThread("loop " + std::to_string(i));
+      loop->Run();
+    });
+  }
 }
 
 void Runtime::Stop() {

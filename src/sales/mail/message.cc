@@ -5,6 +5,7 @@
 #include <chrono>
 
 #include "base/try.h"
+#include "base/utf8.h"
 #include "codec/base64.h"
 #include "codec/hex.h"
 #include "codec/text.h"
@@ -85,7 +86,7 @@ std::string EncodedWords(std::string_view text) {
   while (!text.empty()) {
     size_t take = 0;
     while (take < text.size()) {
-      const size_t next = std::max<size_t>(codec::Utf8Length(text.substr(take)), 1);
+      const size_t next = std::max<size_t>(Utf8Length(text.substr(take)), 1);
       if (take + next > kWord) break;
       take += next;
     }

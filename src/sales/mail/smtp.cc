@@ -4,6 +4,7 @@
 #include <optional>
 #include <utility>
 
+#include "base/thread_name.h"
 #include "base/try.h"
 #include "sales/mail/curl.h"
 
@@ -231,7 +232,10 @@ Smtp::Smtp(SmtpOptions options, const Clock& clock) : options_(std::move(options
   url_ += literal ? '[' + options_.host + ']' : options_.host;
   url_ += ':' + std::to_string(options_.port) + '/';
   loopback_ = IsLoopback(options_.host);
-  thread_ = std::thread([this] { Work(); });
+  thread_ = std::thread([this] {
+    NameThread("smtp");
+    Work();
+  });
 }
 
 Smtp::~Smtp() {
