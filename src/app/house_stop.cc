@@ -17,8 +17,8 @@ constexpr Millis kStopPoll{10};
 // Longer than a store that lives takes for all that it has accepted.
 constexpr Millis kCloseTimeout{10'000};
 // Longer than what ends behind the requests takes, also while a chain says nothing: two questions
-// to it, and one to the store.
-constexpr Millis kEndTimeout{30'000};
+// to it, one to the store, and a mail that is on its way.
+constexpr Millis kEndTimeout{35'000};
 
 }  // namespace
 

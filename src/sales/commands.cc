@@ -118,13 +118,15 @@ Task<size_t> CommandWorker::RunOnce() {
 Task<size_t> CommandWorker::Begin() {
   const size_t room = kAtOnce - under_way_.size();
   if (stopped_ || room == 0) co_return 0;
-  const UnixMs now = parts_.clock.Now();
-  const auto take = [this, now, room](db::Tx& tx) {
-    return ledger::TakeCommands(tx, now, parts_.lease.lease, room);
+  const auto take = [this, room](db::Tx& tx) {
+    return ledger::TakeCommands(tx, parts_.clock.Now(), parts_.lease.lease, room);
   };
   const Deadline by = Deadline::In(parts_.clock, kStoreTimeout);
   PTG_CO_TRY(std::vector<Command> commands, co_await parts_.database.Write(take, by));
-  for (const Command& command : commands) under_way_.insert(command.id);
+  // What is under way here is kept, and not begun again: a store that hung may have let its lease
+  // run out.
+  std::erase_if(commands,
+                [this](const Command& command) { return !under_way_.insert(command.id).second; });
   // The stop came while they were being taken.
   if (stopped_) PTG_CO_RUN(co_await GiveBack());
   for (Command& command : commands) {
@@ -141,17 +143,19 @@ Task<> CommandWorker::Do(Command command) {
   const Keep keep = [id = command.id](db::Tx& tx, UnixMs until) {
     return ledger::KeepCommand(tx, id, until);
   };
+  Result<> done;
   {
     const Fork keeping(
         KeepLease(parts_.database, parts_.clock, parts_.lease, stopped_, [&keep] { return keep; }));
     PTG_KILL_POINT("command_taken");
     const Deadline by = Deadline::In(parts_.clock, kCommandTimeout);
-    Result<> done = co_await Handle(command, by);
-    // What is given back is tried again by another one.
-    if (!done && !stopped_) done = co_await Failed(command, done.error());
-    // It is due again when its lease ends.
-    if (!done && !stopped_)
-      Log(LogLevel::kWarn, "sales.commands_unread", {{"detail", done.error().detail()}});
+    done = co_await Handle(command, by);
+  }
+  // What is given back is tried again by another one.
+  if (!done && !stopped_) done = co_await Failed(command, done.error());
+  // It is due again when its lease ends.
+  if (!done && !stopped_) {
+    Log(LogLevel::kWarn, "sales.commands_unread", {{"detail", done.error().detail()}});
   }
   under_way_.erase(command.id);
   ended_.Set();
@@ -190,28 +194,30 @@ Task<> CommandWorker::Failed(const Command& command, const Error& error) {
        {"verb", command.verb},
        {"attempts", command.attempts},
        {"detail", error.detail()}});
-  if (again && command.attempts < kMostTries) {
-    const UnixMs next = now + PauseOf(command.attempts);
-    const auto later = [&command, &error, next, now](db::Tx& tx) {
-      return ledger::CommandLater(tx, command.id, error.detail(), next, now);
-    };
-    co_return co_await parts_.database.Write(later, by);
-  }
-  failed_.Add();
+  const bool later = again && command.attempts < kMostTries;
   const std::string outcome = codec::ToString(problem::ToJson(error));
-  const auto end = [&command, &outcome, again, now](db::Tx& tx) -> Result<> {
-    const CommandState state = again ? CommandState::kParked : CommandState::kFailed;
-    PTG_TRY(const bool ended, ledger::CommandEnded(tx, command.id, state, outcome, "", now));
-    if (!ended) return {};
-    // A refund whose end nobody knows stays open: a person looks, and no second one begins.
-    if (!again) {
-      PTG_TRY(const auto refund, license::FindRefundByCommand(tx, command.id));
-      if (refund) PTG_RUN(license::EndRefund(tx, refund->id, "failed", now));
+  const auto end = [&command, &error, &outcome, again, later, now](db::Tx& tx) -> Result<bool> {
+    // Somebody else who has taken it meanwhile knows better what it comes to.
+    PTG_TRY(const std::optional<Command> is, ledger::FindCommand(tx, command.id));
+    if (!is || is->over() || is->attempts != command.attempts) return false;
+    PTG_TRY(const auto refund, license::FindRefundByCommand(tx, command.id));
+    // Stripe has told us by an event that it has it.
+    const bool taken = refund && refund->state == "pending";
+    if (later || taken) {
+      const UnixMs next = now + PauseOf(command.attempts);
+      PTG_RUN(ledger::CommandLater(tx, command.id, error.detail(), next, now));
+      return false;
     }
+    const CommandState state = again ? CommandState::kParked : CommandState::kFailed;
+    PTG_RUN(ledger::CommandEnded(tx, command.id, state, outcome, "", now));
+    // A refund whose end nobody knows stays open: a person looks, and no second one begins.
+    if (!again && refund) PTG_RUN(license::EndRefund(tx, refund->id, "failed", now));
     PTG_RUN(ledger::AppendAudit(tx, AuditOf(command, ledger::ToString(state), "", outcome), now));
-    return {};
+    return true;
   };
-  co_return co_await parts_.database.Write(end, by);
+  PTG_CO_TRY(const bool ended, co_await parts_.database.Write(end, by));
+  if (ended) failed_.Add();
+  co_return {};
 }
 
 Task<> CommandWorker::Issue(const Command& command, Deadline by) {

@@ -56,8 +56,8 @@ class CommandWorker {
   };
   explicit CommandWorker(Parts parts);
 
-  // Takes commands until the loop ends, or GiveBack; never fails by itself. One that waits for
-  // Stripe holds up no other.
+  // Takes commands until the loop ends, or GiveBack; never fails by itself. Ten are done beside
+  // each other, so one that waits for Stripe holds up no other.
   Task<> Run();
   // Does what is due now; how many commands that were.
   Task<size_t> RunOnce();

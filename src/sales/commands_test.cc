@@ -196,17 +196,18 @@ TEST_P(CommandsTest, WhatWaitsHoldsUpNobodyAndIsGivenBack) {
   const std::string quick = Order("license.issue", "lic_2", R"({"plan":"pro","reason":"gift"})");
   loop_.Spawn(worker_.Run(), "test.commands");
   const auto watch = [&]() -> Task<> {
-    while (!Get(quick).over()) PTG_CO_RUN(co_await Sleep(Millis(5)));
-    EXPECT_EQ(Get(waits).attempts, 1);
+    for (int i = 0; i < 3'000 && !Get(quick).over(); ++i) PTG_CO_RUN(co_await Sleep(Millis(5)));
+    EXPECT_TRUE(Get(quick).over());
     EXPECT_FALSE(Get(waits).over());
     PTG_CO_RUN(co_await worker_.GiveBack());
+    clock_.Advance(Millis(2'000));  // on a slow machine it has been put off by a second meanwhile
     const auto release = [](db::Tx& tx) { return ReleasePurchase(tx, "sub_1", "somebody"); };
     const auto take = [&](db::Tx& tx) {
       return ledger::TakeCommands(tx, clock_.Now(), Millis(60'000), 10);
     };
     const Deadline by = Deadline::In(Clock::System(), Millis(10'000));
     PTG_CO_TRY(const std::vector<Command> taken, co_await database_->Write(take, by));
-    EXPECT_EQ(taken.size(), 1u) << "due at once";
+    EXPECT_EQ(taken.size(), 1u) << "before its lease has ended";
     PTG_CO_RUN(co_await database_->Write(release, by));
     PTG_CO_TRY(const size_t more, co_await worker_.RunOnce());
     EXPECT_EQ(more, 0u) << "who stops takes nothing any more";

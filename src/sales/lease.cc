@@ -15,8 +15,10 @@ Task<> KeepLease(db::Database& database, const Clock& clock, LeaseTerms terms, c
   while (true) {
     PTG_CO_RUN(co_await Sleep(terms.every));
     if (stopped) co_return {};
-    const UnixMs until = clock.Now() + terms.lease;
-    const auto write = [keep = keep_of(), until](db::Tx& tx) { return keep(tx, until); };
+    // From when it is written on: a store that hung has made it wait.
+    const auto write = [keep = keep_of(), &clock, terms](db::Tx& tx) {
+      return keep(tx, clock.Now() + terms.lease);
+    };
     const Deadline by = Deadline::In(Loop::Current()->clock(), kStoreTimeout);
     (void)co_await database.Write(write, by);
   }

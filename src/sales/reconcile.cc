@@ -196,8 +196,9 @@ Task<> Reconciler::GiveBack() {
   stopped_ = true;
   if (held_.empty()) co_return {};
   const UnixMs now = parts_.clock.Now();
-  const auto write = [this, now](db::Tx& tx) -> Result<> {
-    for (const auto& [loop, owner] : held_) PTG_RUN(KeepLoop(tx, loop, owner, now));
+  // A copy: a run may end meanwhile.
+  const auto write = [held = held_, now](db::Tx& tx) -> Result<> {
+    for (const auto& [loop, owner] : held) PTG_RUN(KeepLoop(tx, loop, owner, now));
     return {};
   };
   co_return co_await parts_.database.Write(write, StoreBy());

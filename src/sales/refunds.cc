@@ -20,6 +20,15 @@ using ledger::CommandState;
 constexpr Millis kFirstLook{3'000};
 constexpr Millis kDay{86'400'000};
 
+// Of an order that was to end a subscription, too.
+Error OnlyEnded(const Error& error) {
+  return Error(error.code(),
+               "the subscription has ended, the money was not given back: " + error.detail())
+      .At(error.pointer())
+      .Want(error.expected())
+      .Because(error.reason());
+}
+
 }  // namespace
 
 Result<> NoteRefunds(db::Tx& tx, const std::vector<stripe::Refund>& refunds, UnixMs now) {
@@ -134,7 +143,9 @@ Task<license::Refund> CommandWorker::Decide(const Command& command, license::Ref
   refund.payment_intent = from.payment_intent;
   refund.currency = paid.currency;
   if (refund.amount == 0) refund.amount = from.left;
-  refund.whole = refund.amount == from.left;
+  int64_t left = 0;
+  for (const PaidPart& part : paid.parts) left += part.left;
+  refund.whole = refund.amount == left;
   const int64_t most = PayloadOf(command).Int("most_a_day");
   const auto decide = [this, &refund, most](db::Tx& tx) -> Result<license::Refund> {
     const UnixMs now = parts_.clock.Now();
@@ -185,16 +196,19 @@ Task<> CommandWorker::Refund(const Command& command, Deadline by) {
       PTG_CO_TRY(refund, co_await Decide(command, refund, by));
     }
     PTG_KILL_POINT("refund_decided");
-    // Before the money: what fails here for good has given nothing back.
-    if (PayloadOf(command).Is("cancel")) {
+    // Before the money, because the end of a refund is the end of its order.
+    const bool cancel = PayloadOf(command).Is("cancel");
+    if (cancel) {
       const stripe::SubscriptionId subscription(refund.purchase);
       PTG_CO_RUN(co_await parts_.stripe->CancelSubscription(subscription, by));
     }
-    PTG_CO_TRY(const stripe::Refund made, co_await MakeAtStripe(command, refund, by));
+    const Result<stripe::Refund> made = co_await MakeAtStripe(command, refund, by);
+    if (!made && cancel) co_return Fail(OnlyEnded(made.error()));
+    if (!made) co_return Fail(made.error());
     PTG_KILL_POINT("refund_made");
     const auto pending = [this, &command, &refund, &made](db::Tx& tx) -> Result<> {
       const UnixMs now = parts_.clock.Now();
-      PTG_RUN(license::RefundPending(tx, refund.id, made.id.str(), now));
+      PTG_RUN(license::RefundPending(tx, refund.id, made->id.str(), now));
       PTG_TRY(const std::optional<license::Refund> is, license::FindRefund(tx, refund.id));
       if (!is) return Fail(Code::kNotFound, "there is no refund " + refund.id);
       const std::string outcome = codec::ToString(Json::Object({{"refund", license::ToJson(*is)}}));

@@ -18,6 +18,7 @@ namespace {
 constexpr Millis kLook{500};  // between two looks at the inbox
 constexpr Millis kStoreTimeout{10'000};
 constexpr Millis kEventTimeout{45'000};  // Stripe is asked some six times
+constexpr Millis kReadTimeout{20'000};   // and here mostly not at all
 constexpr size_t kAtOnce = 100;
 // Rounds that wait for a slow one of theirs; by then Stripe is away for all.
 constexpr size_t kMostRounds = 8;
@@ -25,6 +26,9 @@ constexpr size_t kMostRounds = 8;
 constexpr Millis kBusyPause{1'000};
 // Purchases that are looked at beside each other: a look is five journeys to Stripe in a row.
 constexpr size_t kLanes = 8;
+// Of all rounds, beyond one for each: the limit of calls a second is everybody's, and a buyer's
+// page waits in the same line.
+constexpr size_t kMostLanes = 16;
 
 // Passes by itself: no fault of the event's.
 constexpr std::string_view kPurchaseBusy = "purchase_busy";
@@ -79,7 +83,6 @@ Task<size_t> Worker::RunOnce() {
   PTG_CO_TRY(const std::shared_ptr<Round> round, co_await Begin());
   if (round == nullptr) co_return 0;
   PTG_CO_RUN(co_await round->done.Wait(Deadline::Never()));
-  PTG_CO_RUN(round->sorted);
   co_return round->told.size();
 }
 
@@ -99,70 +102,97 @@ Task<std::shared_ptr<Worker::Round>> Worker::Begin() {
 
 Task<> Worker::Deal(std::shared_ptr<Round> round) {
   const Fork keeping(KeepRound(*round));
-  round->sorted = co_await Sort(*round);
-  if (!round->sorted) {
-    const Error& error = round->sorted.error();
-    Log(LogLevel::kWarn, "sales.inbox_unread", {{"detail", error.detail()}});
-  }
-  // What could be sorted is looked at all the same; the rest is due again when its lease ends.
-  round->lanes = std::min(round->visits.size(), kLanes);
-  for (size_t i = 0; i < round->lanes; ++i) Loop::Current()->Spawn(WorkOff(round), "sales.look");
-  if (round->lanes > 0) PTG_CO_RUN(co_await round->worked_off.Wait(Deadline::Never()));
+  const size_t free = std::max<size_t>(1, kMostLanes - std::min(lanes_, kMostLanes));
+  round->lanes = std::min({round->told.size(), kLanes, free});
+  lanes_ += round->lanes;
+  const size_t lanes = round->lanes;
+  for (size_t i = 0; i < lanes; ++i) Loop::Current()->Spawn(WorkOff(round), "sales.look");
+  PTG_CO_RUN(co_await round->worked_off.Wait(Deadline::Never()));
   round->done.Set();
   co_return {};
 }
 
+// What is under way here is kept, and not taken again: a store that hung may have let its lease
+// run out.
+bool Worker::IsUnderWay(const std::string& event) const {
+  return std::ranges::any_of(rounds_, [&event](const std::weak_ptr<const Round>& one) {
+    const std::shared_ptr<const Round> round = one.lock();
+    return round && std::ranges::any_of(round->told, [&event](const Told& told) {
+             return !told.closed && told.stored.id == event;
+           });
+  });
+}
+
 Task<> Worker::Take(Round& round) {
-  const UnixMs now = parts_.clock.Now();
-  const auto take = [this, now](db::Tx& tx) {
-    return TakeEvents(tx, now, parts_.lease.lease, kAtOnce);
+  const auto take = [this](db::Tx& tx) {
+    return TakeEvents(tx, parts_.clock.Now(), parts_.lease.lease, kAtOnce);
   };
   const Deadline by = Deadline::In(parts_.clock, kStoreTimeout);
   PTG_CO_TRY(std::vector<StoredEvent> events, co_await parts_.database.Write(take, by));
+  std::erase_if(events, [this](const StoredEvent& event) { return IsUnderWay(event.id); });
   for (StoredEvent& event : events) round.told.emplace_back().stored = std::move(event);
   co_return {};
 }
 
-// A purchase is looked at once for all events of the round that are about it: each of them came
-// before the look.
-Task<> Worker::Sort(Round& round) {
-  for (Told& told : round.told) {
-    PTG_KILL_POINT("event_taken");
-    const Deadline by = Deadline::In(parts_.clock, kEventTimeout);
-    Result<EventNews> news = co_await events_.Read(told.stored, by);
-    if (!news) told.done = Fail(news.error());
-    if (!news || news->purchases.empty()) {
-      PTG_CO_RUN(co_await Close(told));
-      continue;
-    }
-    told.open = news->purchases.size();
-    for (const std::string& purchase : news->purchases) {
-      auto at = std::ranges::find(round.visits, purchase, &Visit::purchase);
-      if (at == round.visits.end()) {
-        round.visits.emplace_back().purchase = purchase;
-        at = std::prev(round.visits.end());
-      }
-      at->told.push_back(&told);
-      if (news->failed) at->failed.push_back(*news->failed);
-    }
-  }
-  co_return {};
-}
-
+// First what the events are about, then the purchases: one that is slow to be read holds up no
+// purchase that the others have named.
 Task<> Worker::WorkOff(std::shared_ptr<Round> round) {
-  while (!stopped_ && round->next < round->visits.size()) {
-    const Result<> closed = co_await Go(round->visits[round->next++]);
+  while (!stopped_) {
+    Result<> closed;
+    if (round->unread < round->told.size()) {
+      PTG_KILL_POINT("event_taken");
+      closed = co_await ReadOne(*round, round->told[round->unread++]);
+    } else if (round->unvisited < round->visits.size()) {
+      closed = co_await Go(round->visits[round->unvisited++]);
+    } else {
+      break;
+    }
     // They are due again when their lease ends.
     if (!closed) Log(LogLevel::kWarn, "sales.inbox_unread", {{"detail", closed.error().detail()}});
   }
+  --lanes_;
   if (--round->lanes == 0) round->worked_off.Set();
   co_return {};
 }
 
+Task<> Worker::ReadOne(Round& round, Told& told) {
+  const Deadline by = Deadline::In(parts_.clock, kReadTimeout);
+  const Result<EventNews> news = co_await events_.Read(told.stored, by);
+  if (!news) told.done = Fail(news.error());
+  if (!news || news->purchases.empty()) co_return co_await Close(told);
+  told.open = news->purchases.size();
+  for (const std::string& purchase : news->purchases) {
+    Visit& visit = VisitFor(round, purchase, news->failed.has_value());
+    if (news->failed) visit.failed.push_back(*news->failed);
+    if (!visit.done) {
+      visit.told.push_back(&told);
+      continue;
+    }
+    if (!*visit.done && told.done) told.done = *visit.done;
+    --told.open;
+  }
+  if (told.open == 0) co_return co_await Close(told);
+  co_return {};
+}
+
+// A purchase is looked at once for all events of the round that are about it: each of them was
+// taken before the look. `anew`: what it says has to be in the question, so the look must be one
+// that has not begun.
+Worker::Visit& Worker::VisitFor(Round& round, const std::string& purchase, bool anew) {
+  const auto at = std::ranges::find_if(round.visits, [&purchase, anew](const Visit& visit) {
+    return visit.purchase == purchase && !(anew && visit.begun);
+  });
+  if (at != round.visits.end()) return *at;
+  round.visits.emplace_back().purchase = purchase;
+  return round.visits.back();
+}
+
 Task<> Worker::Go(Visit& visit) {
-  const Result<> done = co_await LookFor(visit);
+  visit.begun = true;
+  visit.done = co_await LookFor(visit);
+  // Nobody joins it any more.
   for (Told* told : visit.told) {
-    if (!done && told->done) told->done = done;
+    if (!*visit.done && told->done) told->done = *visit.done;
     if (--told->open == 0) PTG_CO_RUN(co_await Close(*told));
   }
   co_return {};
@@ -273,12 +303,11 @@ Task<Fulfilled> Worker::Look(std::string id, std::optional<FailedInvoice> failed
 }
 
 Task<Fulfilled> Worker::LookAt(std::string id, std::optional<FailedInvoice> failed, Deadline by) {
-  const UnixMs now = parts_.clock.Now();
   const std::string owner = name_ + ":" + NewIdText("look", parts_.clock, parts_.rng);
   // Before it is leased: a stop may come while the store is asked.
   const Noted noted(looked_at_, owner, id);
-  const auto lease = [this, id, owner, now](db::Tx& tx) {
-    return LeasePurchase(tx, id, owner, now, parts_.lease.lease);
+  const auto lease = [this, id, owner](db::Tx& tx) {
+    return LeasePurchase(tx, id, owner, parts_.clock.Now(), parts_.lease.lease);
   };
   PTG_CO_TRY(const bool ours, co_await parts_.database.Write(lease, by));
   if (!ours) co_return Fail(Busy("somebody else looks at this purchase"));

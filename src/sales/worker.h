@@ -1,5 +1,6 @@
 #pragma once
 
+#include <deque>
 #include <map>
 #include <memory>
 #include <optional>
@@ -48,8 +49,8 @@ class Worker {
   // that were, none also when too many rounds are open.
   Task<size_t> RunOnce();
 
-  // For a stop: what is leased here and not done is due at once, for whoever comes next. What is
-  // under way changes nothing any more.
+  // For a stop: what is leased here and not done is due at once, for whoever comes next. What those
+  // at it still hear from Stripe is not written any more.
   Task<> GiveBack();
 
   // Looks at one purchase now ("sub_…", or "cs_…" of either mode): also what the success page does
@@ -69,22 +70,27 @@ class Worker {
     std::string purchase;
     std::vector<FailedInvoice> failed;
     std::vector<Told*> told;
+    bool begun = false;
+    std::optional<Result<>> done;
   };
+  // Both grow at their ends only, and nothing in them moves.
   struct Round {
-    std::vector<Told> told;
-    std::vector<Visit> visits;
-    size_t next = 0;
+    std::deque<Told> told;
+    std::deque<Visit> visits;
+    size_t unread = 0;  // the next of them
+    size_t unvisited = 0;
     size_t lanes = 0;
     Event worked_off;
-    Result<> sorted;
     Event done;
   };
   // Nothing: no event is due, or enough is begun.
   Task<std::shared_ptr<Round>> Begin();
   Task<> Deal(std::shared_ptr<Round> round);
   Task<> Take(Round& round);
-  Task<> Sort(Round& round);
+  bool IsUnderWay(const std::string& event) const;
   Task<> WorkOff(std::shared_ptr<Round> round);
+  Task<> ReadOne(Round& round, Told& told);
+  static Visit& VisitFor(Round& round, const std::string& purchase, bool anew);
   Task<> Go(Visit& visit);
   Task<> LookFor(const Visit& visit);
   Task<Fulfilled> LookAt(std::string id, std::optional<FailedInvoice> failed, Deadline by);
@@ -98,6 +104,7 @@ class Worker {
   FactsReader facts_;
   std::string name_;                                // of leases
   std::vector<std::weak_ptr<const Round>> rounds_;  // that are under way
+  size_t lanes_ = 0;                                // of all of them
   // Purchases by who has the lease.
   std::shared_ptr<std::map<std::string, std::string>> looked_at_ =
       std::make_shared<std::map<std::string, std::string>>();

@@ -24,7 +24,7 @@ namespace pontage::testing {
 // What a provider does with a call.
 enum class Does : uint8_t {
   kTake,
-  kTakeSlowly,  // within half a second
+  kTakeSlowly,  // when `go` is set
   kTakeAndLoseTheAnswer,
   kTakeAndHang,   // whoever asked dies before it hears of it
   kFail,          // 500: it does not have it, but who could tell
@@ -73,6 +73,7 @@ class FakeProvider final : public mail::Provider {
   std::deque<Does> script;  // once each, then:
   Does usual = Does::kTake;
   std::vector<std::string> calls;
+  Event go;
   bool changed_body = false;  // a key came with other mails than before
 
  private:
@@ -80,8 +81,8 @@ class FakeProvider final : public mail::Provider {
     return does == Does::kTake || does == Does::kTakeSlowly ||
            does == Does::kTakeAndLoseTheAnswer || does == Does::kTakeAndHang;
   }
-  static Task<> Pause(Does does) {
-    if (does == Does::kTakeSlowly) PTG_CO_RUN(co_await Sleep(500ms));
+  Task<> Pause(Does does) {
+    if (does == Does::kTakeSlowly) PTG_CO_RUN(co_await go.Wait(Deadline::Never()));
     if (does == Does::kTakeAndHang) PTG_CO_RUN(co_await Sleep(60s));
     co_return {};
   }
@@ -198,6 +199,25 @@ class OutboxFixture : public ::testing::TestWithParam<EngineKind> {
   static Task<> Void(Task<size_t> task) {
     PTG_CO_RUN(co_await task);
     co_return {};
+  }
+  // Until `ready`; kTimeout after half a minute.
+  template <typename F>
+  static Task<> Until(F ready) {
+    for (int i = 0; i < 3'000 && !ready(); ++i) PTG_CO_RUN(co_await Sleep(10ms));
+    if (!ready()) co_return Fail(Code::kTimeout, "it did not happen");
+    co_return {};
+  }
+  Task<> UntilCalled(size_t times) {
+    const auto ready = [this, times] { return resend_.calls.size() >= times; };
+    co_return co_await Until(ready);
+  }
+  Task<> UntilSent(std::string key) {
+    const auto ready = [this, key] { return Row(key).state == "sent"; };
+    co_return co_await Until(ready);
+  }
+  static Task<> UntilEnded(const Fork& task) {
+    const auto ready = [&task] { return task.result().has_value(); };
+    co_return co_await Until(ready);
   }
   // Until nothing is due.
   static Task<> Drain(mail::OutboxWorker& worker) {

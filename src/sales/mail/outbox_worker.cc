@@ -85,18 +85,30 @@ Task<size_t> OutboxWorker::Pass() {
 
 Task<size_t> OutboxWorker::Begin() {
   ClaimLimits limits;
-  limits.singles = options_.at_once - singles_;
+  limits.singles = options_.at_once - singles_.size();
   limits.bulk = !together_;
   if (stopped_ || limits.singles == 0) co_return 0;
   if (limits.bulk && !providers_.empty()) {
     limits.together = std::min(options_.together, providers_.front()->most_together());
   }
-  PTG_CO_TRY(Claim claim, co_await Take(limits));
-  const size_t begun = claim.singles.size() + claim.together.size();
+  // A stop waits for what is taken just now, too.
+  taking_ = true;
+  Result<Claim> taken = co_await Take(limits);
+  Result<size_t> begun = taken ? Result<size_t>(Spread(std::move(*taken))) : Fail(taken.error());
+  taking_ = false;
+  if (stopped_) wake_.Set();
+  co_return begun;
+}
+
+// Each goes its own way; how many they are.
+size_t OutboxWorker::Spread(Claim claim) {
+  size_t begun = claim.together.size();
   for (HeldMail& one : claim.singles) {
+    // A store that hung may have let its lease run out; once is enough.
+    if (!singles_.insert(one.id).second) continue;
     Claim alone;
     alone.singles.push_back(std::move(one));
-    ++singles_;
+    ++begun;
     Loop::Current()->Spawn(Go(std::move(alone)), "mail");
   }
   if (!claim.together.empty()) {
@@ -104,16 +116,16 @@ Task<size_t> OutboxWorker::Begin() {
     together_ = true;
     Loop::Current()->Spawn(Go(std::move(claim)), "mail");
   }
-  co_return begun;
+  return begun;
 }
 
 Task<Claim> OutboxWorker::Take(ClaimLimits limits) {
-  const UnixMs now = clock_.Now();
-  const auto look = [now](db::Tx& tx) { return HasDue(tx, now); };
+  const auto look = [this](db::Tx& tx) { return HasDue(tx, clock_.Now()); };
   PTG_CO_TRY(const bool due, co_await database_.Read(look, Soon(kDatabase)));
   if (!due) co_return Claim();
-  const Millis lease = options_.lease.lease;
-  const auto take = [now, lease, limits](db::Tx& tx) { return TakeDue(tx, now, lease, limits); };
+  const auto take = [this, limits](db::Tx& tx) {
+    return TakeDue(tx, clock_.Now(), options_.lease.lease, limits);
+  };
   PTG_CO_TRY(Claim claim, co_await database_.Write(take, Soon(kDatabase)));
   if (claim.suppressed > 0) {
     Log(LogLevel::kWarn, "mail.suppressed", {{"mails", claim.suppressed}});
@@ -144,7 +156,7 @@ Task<> OutboxWorker::Go(Claim of) {
     }
   }
   if (of.together.empty()) {
-    --singles_;
+    singles_.erase(mails.front().id);
   } else {
     together_ = false;
   }

@@ -3,6 +3,8 @@
 #include <cstdint>
 #include <memory>
 #include <optional>
+#include <set>
+#include <string>
 #include <string_view>
 #include <vector>
 
@@ -82,6 +84,7 @@ class OutboxWorker {
   // As many as are due and there is room for.
   Task<size_t> Begin();
   Task<Claim> Take(ClaimLimits limits);
+  size_t Spread(Claim claim);
   Task<> Go(Claim of);
   Task<> SendAll(const Claim& claim);
   Task<> SendOne(const HeldMail& held);
@@ -93,7 +96,7 @@ class OutboxWorker {
   Task<> Postpone(const HeldMail& held, UnixMs started, Sum sum, std::string batch);
   Task<> Die(const HeldMail& held, std::string_view provider, std::string error, bool bounced);
   Task<> Measure();
-  bool busy() const { return singles_ > 0 || together_; }
+  bool busy() const { return taking_ || !singles_.empty() || together_; }
   static Deadline Soon(Millis time);
 
   db::Database& database_;
@@ -101,8 +104,9 @@ class OutboxWorker {
   obs::Registry& metrics_;
   const Clock& clock_;
   WorkerOptions options_;
-  size_t singles_ = 0;     // under way
-  bool together_ = false;  // some are
+  bool taking_ = false;
+  std::set<std::string> singles_;  // under way, by their ids
+  bool together_ = false;          // some are
   bool stopped_ = false;
   Event wake_;  // a stop, or something has ended
   std::optional<SteadyMs> measured_;

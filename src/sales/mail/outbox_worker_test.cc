@@ -296,20 +296,21 @@ TEST_P(OutboxTest, RunsByItselfUntilItIsStopped) {
 TEST_P(OutboxTest, ASlowProviderHoldsUpNoOtherMail) {
   Put(MailTo("ann@buyer.example", "license:1"));
   resend_.script = {Does::kTakeSlowly};
-  const auto run = [&]() -> Task<> {
-    const Fork running(worker_->Run());
-    while (resend_.calls.empty()) PTG_CO_RUN(co_await Sleep(5ms));
-    Put(MailTo("bob@buyer.example", "license:2"));
-    while (resend_.calls.size() < 2) PTG_CO_RUN(co_await Sleep(5ms));
-    EXPECT_EQ(Row("license:1").state, "sending");
-    PTG_CO_RUN(co_await worker_->Finish(Deadline::In(Clock::System(), 5'000ms)));
-    co_return {};
-  };
   WorkerOptions options;
   options.every = Millis(10);
   worker_ = Worker(options);
+  const auto run = [&]() -> Task<> {
+    const Fork running(worker_->Run());
+    PTG_CO_RUN(co_await UntilCalled(1));
+    Put(MailTo("bob@buyer.example", "license:2"));
+    PTG_CO_RUN(co_await UntilSent("license:2"));
+    EXPECT_EQ(Row("license:1").state, "sending");
+    resend_.go.Set();
+    PTG_CO_RUN(co_await worker_->Finish(Deadline::In(Clock::System(), 30'000ms)));
+    co_return co_await UntilEnded(running);
+  };
   EXPECT_THAT(loop_.RunUntilDone(run()), IsOk());
-  EXPECT_EQ(Row("license:2").state, "sent");
+  EXPECT_EQ(Row("license:1").state, "sent");
 }
 
 // A mail that is cut off may be sent twice.
@@ -318,9 +319,14 @@ TEST_P(OutboxTest, AStopWaitsForWhatIsUnderWayAndBeginsNothing) {
   resend_.script = {Does::kTakeSlowly};
   const auto run = [&]() -> Task<> {
     const Fork running(worker_->Run());
-    while (resend_.calls.empty()) PTG_CO_RUN(co_await Sleep(5ms));
+    PTG_CO_RUN(co_await UntilCalled(1));
+    const Fork finishing(worker_->Finish(Deadline::In(Clock::System(), 30'000ms)));
+    PTG_CO_RUN(co_await Sleep(100ms));
+    EXPECT_FALSE(finishing.result().has_value());
     Put(MailTo("bob@buyer.example", "license:2"));
-    PTG_CO_RUN(co_await worker_->Finish(Deadline::In(Clock::System(), 5'000ms)));
+    resend_.go.Set();
+    PTG_CO_RUN(co_await UntilEnded(finishing));
+    EXPECT_THAT(*finishing.result(), IsOk());
     EXPECT_EQ(Row("license:1").state, "sent");
     co_return co_await Sleep(50ms);
   };
@@ -329,21 +335,37 @@ TEST_P(OutboxTest, AStopWaitsForWhatIsUnderWayAndBeginsNothing) {
   EXPECT_EQ(Pass(), 0u);
 }
 
+// What a stop finds being taken is sent, and waited for.
+TEST_P(OutboxTest, AStopWaitsForWhatIsBeingTaken) {
+  Put(MailTo("ann@buyer.example", "license:1"));
+  const auto run = [&]() -> Task<> {
+    const Fork running(worker_->Run());  // has gone as far as its first question to the store
+    PTG_CO_RUN(co_await worker_->Finish(Deadline::In(Clock::System(), 30'000ms)));
+    EXPECT_EQ(Row("license:1").state, "sent");
+    // Not from inside of what has ended.
+    co_return co_await UntilEnded(running);
+  };
+  EXPECT_THAT(loop_.RunUntilDone(run()), IsOk());
+  EXPECT_EQ(Row("license:1").state, "sent");
+}
+
 TEST_P(OutboxTest, WhatIsUnderWayIsKept) {
   Put(MailTo("ann@buyer.example", "license:1"));
   resend_.script = {Does::kTakeSlowly};
   WorkerOptions options;
-  options.lease = {.lease = Millis(100), .every = Millis(20)};
+  options.lease = {.lease = Millis(2'000), .every = Millis(20)};
   const auto slow = Worker(options);
   const auto run = [&]() -> Task<> {
     const Fork running(Void(slow->Pass()));
-    while (!running.result()) {
-      PTG_CO_RUN(co_await Sleep(50ms));
+    PTG_CO_RUN(co_await UntilCalled(1));
+    for (Millis passed(0); passed < 4'000ms; passed += 50ms) {
+      PTG_CO_RUN(co_await Sleep(25ms));
       clock_.Advance(50ms);
       PTG_CO_TRY(const size_t taken, co_await worker_->Pass());
       EXPECT_EQ(taken, 0u);
     }
-    co_return {};
+    resend_.go.Set();
+    co_return co_await UntilEnded(running);
   };
   EXPECT_THAT(loop_.RunUntilDone(run()), IsOk());
   EXPECT_EQ(resend_.Delivered("license:1"), 1u);
@@ -352,24 +374,27 @@ TEST_P(OutboxTest, WhatIsUnderWayIsKept) {
 
 // Those that wait for one person each do not wait for a call with many.
 TEST_P(OutboxTest, MailsToEverybodyHoldUpNobody) {
-  for (const char* n : {"1", "2"}) {
-    Put(MailTo("a@buyer.example", std::string("key_rotation:") + n, Kind::kKeyRotation));
-  }
+  const auto to_everybody = [&](const std::string& n) {
+    Put(MailTo("a@buyer.example", "key_rotation:" + n, Kind::kKeyRotation));
+  };
+  to_everybody("1");
+  to_everybody("2");
   resend_.script = {Does::kTakeSlowly};
   WorkerOptions options;
   options.every = Millis(10);
   worker_ = Worker(options);
   const auto run = [&]() -> Task<> {
     const Fork running(worker_->Run());
-    while (resend_.calls.empty()) PTG_CO_RUN(co_await Sleep(5ms));
-    for (const char* n : {"3", "4"}) {
-      Put(MailTo("a@buyer.example", std::string("key_rotation:") + n, Kind::kKeyRotation));
-    }
+    PTG_CO_RUN(co_await UntilCalled(1));
+    to_everybody("3");
+    to_everybody("4");
     Put(MailTo("bob@buyer.example", "license:2"));
-    while (resend_.calls.size() < 2) PTG_CO_RUN(co_await Sleep(5ms));
+    PTG_CO_RUN(co_await UntilCalled(2));
     EXPECT_EQ(resend_.calls.back(), "license:2");
-    while (resend_.calls.size() < 3) PTG_CO_RUN(co_await Sleep(5ms));
-    co_return co_await worker_->Finish(Deadline::In(Clock::System(), 5'000ms));
+    resend_.go.Set();
+    PTG_CO_RUN(co_await UntilCalled(3));
+    PTG_CO_RUN(co_await worker_->Finish(Deadline::In(Clock::System(), 30'000ms)));
+    co_return co_await UntilEnded(running);
   };
   EXPECT_THAT(loop_.RunUntilDone(run()), IsOk());
   EXPECT_TRUE(resend_.calls.back().starts_with("batch:")) << "and share the next one";
