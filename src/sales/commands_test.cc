@@ -2,6 +2,7 @@
 #include "sales/commands.h"
 
 #include <memory>
+#include <optional>
 #include <string>
 #include <vector>
 
@@ -214,6 +215,45 @@ TEST_P(CommandsTest, WhatWaitsHoldsUpNobodyAndIsGivenBack) {
     co_return {};
   };
   EXPECT_THAT(loop_.RunUntilDone(watch()), IsOk());
+}
+
+// Whoever has lost a command to somebody else has no say in what it comes to.
+TEST_P(CommandsTest, ATryThatWasOvertakenEndsNothing) {
+  License l;
+  l.id = "lic_9";
+  l.origin = "sub:sub_1:si_1";
+  l.plan = "pro";
+  l.subscription = "sub_1";
+  l.expires = clock_.Now() + kDay;
+  const auto insert = [&](db::Tx& tx) -> Result<> {
+    PTG_RUN(license::InsertLicense(tx, l, clock_.Now()));
+    PTG_RUN(LeasePurchase(tx, "sub_1", "somebody", clock_.Now(), kDay));
+    return {};
+  };
+  ASSERT_THAT(database_->WriteNow(insert), IsOk());
+  const std::string id = Order("license.extend", "lic_9", R"({"days":5,"reason":"sorry"})");
+  std::optional<Result<size_t>> done;
+  const auto work = [&]() -> Task<> {
+    done.emplace(co_await worker_.RunOnce());
+    co_return {};
+  };
+  loop_.Spawn(work(), "test.overtaken");
+  const auto watch = [&]() -> Task<> {
+    for (int i = 0; i < 3'000 && Get(id).attempts == 0; ++i) PTG_CO_RUN(co_await Sleep(Millis(5)));
+    clock_.Advance(Millis(60'000));
+    const auto take = [&](db::Tx& tx) {
+      return ledger::TakeCommands(tx, clock_.Now(), Millis(3'600'000), 10);
+    };
+    const auto taken = database_->WriteNow(take);
+    EXPECT_EQ(taken.value_or(std::vector<Command>()).size(), 1u);
+    for (int i = 0; i < 3'000 && !done; ++i) PTG_CO_RUN(co_await Sleep(Millis(10)));
+    EXPECT_TRUE(done.has_value());
+    co_return {};
+  };
+  EXPECT_THAT(loop_.RunUntilDone(watch()), IsOk());
+  EXPECT_EQ(Get(id).attempts, 2);
+  EXPECT_EQ(Get(id).last_error, "");
+  EXPECT_EQ(Work(), 0u) << "it is the other's";
 }
 
 // A refund that Stripe has made, and of which its answer was lost: its id in the metadata says so.

@@ -253,6 +253,17 @@ describe("money back", () => {
     await until("shut", async () => (await call(one.license)).status === 401);
   });
 
+  test("that Stripe refuses says what was done all the same", async () => {
+    const one = await buy("pro", "viv@example.com");
+    await shop.action("dispute", { payment_intent: await shop.paymentOf(one.session) });
+    const done = await admin("POST", `/licenses/${one.id}/refund`, { body: { reason: "goodbye", cancel: true } });
+    assert.ok(done.status >= 400 && done.status < 500, JSON.stringify(done.json));
+    assert.match(done.json.detail, /^the subscription has ended, the money was not given back: /);
+    assert.equal((await api("GET", `/v1/subscriptions/${one.subscription}`)).status, "canceled");
+    assert.deepEqual(await refundsAtStripe(one), []);
+    assert.equal((await admin("GET", `/refunds?license=${one.id}`)).json.data[0].state, "failed");
+  });
+
   test("what was bought once is given back whole", async () => {
     const one = await buy("week", "gil@example.com");
     const none = await admin("POST", `/licenses/${one.id}/refund`, { body: { reason: "goodbye", cancel: true } });
