@@ -91,6 +91,21 @@ class CommandsTest : public ::testing::TestWithParam<pontage::testing::EngineKin
         .value_or(std::vector<mail::OutboxRow>())
         .size();
   }
+  // The license "lic_9", at whose purchase somebody looks for a minute.
+  void PutLookedAt() {
+    License l;
+    l.id = "lic_9";
+    l.origin = "sub:sub_1:si_1";
+    l.plan = "pro";
+    l.subscription = "sub_1";
+    l.expires = clock_.Now() + kDay;
+    const auto insert = [&](db::Tx& tx) -> Result<> {
+      PTG_RUN(license::InsertLicense(tx, l, clock_.Now()));
+      PTG_RUN(LeasePurchase(tx, "sub_1", "somebody", clock_.Now(), Millis(60'000)));
+      return {};
+    };
+    ASSERT_THAT(database_->WriteNow(insert), IsOk());
+  }
   std::vector<ledger::AuditRow> Audit() {
     return database_->ReadNow([](db::Tx& tx) { return ledger::ListAudit(tx, {}); })
         .value_or(std::vector<ledger::AuditRow>());
@@ -159,18 +174,7 @@ TEST_P(CommandsTest, ExtendedAndReissued) {
 }
 
 TEST_P(CommandsTest, WhoeverLooksAtThePurchaseIsWaitedFor) {
-  License l;
-  l.id = "lic_9";
-  l.origin = "sub:sub_1:si_1";
-  l.plan = "pro";
-  l.subscription = "sub_1";
-  l.expires = clock_.Now() + kDay;
-  const auto insert = [&](db::Tx& tx) -> Result<> {
-    PTG_RUN(license::InsertLicense(tx, l, clock_.Now()));
-    PTG_RUN(LeasePurchase(tx, "sub_1", "somebody", clock_.Now(), Millis(60'000)));
-    return {};
-  };
-  ASSERT_THAT(database_->WriteNow(insert), IsOk());
+  PutLookedAt();
   const std::string id = Order("license.extend", "lic_9", R"({"days":5,"reason":"sorry"})");
   EXPECT_EQ(Work(), 1u);
   EXPECT_EQ(Get(id).state, CommandState::kRequested);
@@ -181,18 +185,7 @@ TEST_P(CommandsTest, WhoeverLooksAtThePurchaseIsWaitedFor) {
 
 // One that waits, for Stripe or for a purchase, holds up no other, and a stop gives it back.
 TEST_P(CommandsTest, WhatWaitsHoldsUpNobodyAndIsGivenBack) {
-  License l;
-  l.id = "lic_9";
-  l.origin = "sub:sub_1:si_1";
-  l.plan = "pro";
-  l.subscription = "sub_1";
-  l.expires = clock_.Now() + kDay;
-  const auto insert = [&](db::Tx& tx) -> Result<> {
-    PTG_RUN(license::InsertLicense(tx, l, clock_.Now()));
-    PTG_RUN(LeasePurchase(tx, "sub_1", "somebody", clock_.Now(), Millis(60'000)));
-    return {};
-  };
-  ASSERT_THAT(database_->WriteNow(insert), IsOk());
+  PutLookedAt();
   const std::string waits = Order("license.extend", "lic_9", R"({"days":5,"reason":"sorry"})");
   const std::string quick = Order("license.issue", "lic_2", R"({"plan":"pro","reason":"gift"})");
   loop_.Spawn(worker_.Run(), "test.commands");
@@ -219,18 +212,7 @@ TEST_P(CommandsTest, WhatWaitsHoldsUpNobodyAndIsGivenBack) {
 
 // Whoever has lost a command to somebody else has no say in what it comes to.
 TEST_P(CommandsTest, ATryThatWasOvertakenEndsNothing) {
-  License l;
-  l.id = "lic_9";
-  l.origin = "sub:sub_1:si_1";
-  l.plan = "pro";
-  l.subscription = "sub_1";
-  l.expires = clock_.Now() + kDay;
-  const auto insert = [&](db::Tx& tx) -> Result<> {
-    PTG_RUN(license::InsertLicense(tx, l, clock_.Now()));
-    PTG_RUN(LeasePurchase(tx, "sub_1", "somebody", clock_.Now(), kDay));
-    return {};
-  };
-  ASSERT_THAT(database_->WriteNow(insert), IsOk());
+  PutLookedAt();
   const std::string id = Order("license.extend", "lic_9", R"({"days":5,"reason":"sorry"})");
   std::optional<Result<size_t>> done;
   const auto work = [&]() -> Task<> {
@@ -240,7 +222,7 @@ TEST_P(CommandsTest, ATryThatWasOvertakenEndsNothing) {
   loop_.Spawn(work(), "test.overtaken");
   const auto watch = [&]() -> Task<> {
     for (int i = 0; i < 3'000 && Get(id).attempts == 0; ++i) PTG_CO_RUN(co_await Sleep(Millis(5)));
-    clock_.Advance(Millis(60'000));
+    clock_.Advance(Millis(10'000));
     const auto take = [&](db::Tx& tx) {
       return ledger::TakeCommands(tx, clock_.Now(), Millis(3'600'000), 10);
     };
