@@ -24,7 +24,8 @@ constexpr size_t kAtOnce = 100;
 constexpr size_t kMostRounds = 8;
 // Before an event is tried again whose purchase somebody else looks at: a look is short.
 constexpr Millis kBusyPause{1'000};
-// Purchases that are looked at beside each other: a look is five journeys to Stripe in a row.
+// Of a round: events that are read, and purchases that are looked at, beside each other. A look is
+// five journeys to Stripe in a row.
 constexpr size_t kLanes = 8;
 // Of all rounds, beyond one for each: the limit of calls a second is everybody's, and a buyer's
 // page waits in the same line.

@@ -53,8 +53,8 @@ Result<bool> HasDue(db::Tx& tx, UnixMs now);
 // whose end nobody knows.
 Result<Claim> TakeDue(db::Tx& tx, UnixMs now, Millis lease, const ClaimLimits& limits);
 
-// Who took it is still at it: it is his until then. Nothing changes when he, who
-// began this attempt, has it no more.
+// Who began this attempt is still at it: it is his until then. Nothing changes when he has it no
+// more.
 Result<> KeepMail(db::Tx& tx, const std::string& id, int64_t attempts, UnixMs until);
 
 // It has left; what was in it is forgotten. Holds whoever says it. False when that was known.
