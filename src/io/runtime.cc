@@ -121,10 +121,15 @@ void Loop::RunWhile(const bool& go_on) {
   // One write for the lines of all requests that one look at the sockets has finished: at the end
   // of each turn.
   GatherLog([] {});
+  const auto turn = [this] {
+    if (!TurnNode::NextWanted()) return impl_->context.run_one() > 0;
+    impl_->context.poll_one();
+    return true;
+  };
   do {
     TurnNode::EndTurn();
     FlushLog();
-  } while (go_on && !impl_->stopped && impl_->context.run_one() > 0);
+  } while (go_on && !impl_->stopped && turn());
   GatherLog(nullptr);
   t_current = before;
 }
@@ -204,7 +209,7 @@ size_t Loop::Poll() {
   PTG_CHECK(drive_ == Drive::kByHand);
   Loop* const before = std::exchange(t_current, this);
   size_t steps = 0;
-  for (size_t some = 1; some > 0; steps += some) {
+  for (size_t some = 1; some > 0 || TurnNode::NextWanted(); steps += some) {
     some = impl_->context.poll() + ExpireDue();
     TurnNode::EndTurn();
   }

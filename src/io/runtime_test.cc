@@ -6,7 +6,6 @@
 
 #include "base/try.h"
 #include "io/timer.h"
-#include "io/turn.h"
 
 namespace pontage {
 namespace {
@@ -154,45 +153,6 @@ struct CountsItsEnd {
   ~CountsItsEnd() { ++count; }
   int& count;
 };
-
-class Asks final : public TurnNode {
- public:
-  explicit Asks(std::vector<int>& called, int name) : called_(called), name_(name) {}
-  void Ask() { AskForTurnEnd(); }
-  Asks* takes_along = nullptr;
-
- private:
-  void AtTurnEnd() override {
-    called_.push_back(name_);
-    if (takes_along != nullptr) takes_along->Ask();
-  }
-  std::vector<int>& called_;
-  int name_;
-};
-
-TEST(TurnTest, WhoAsksIsCalledOnceWhenTheTurnIsOverAndNotAfterItsEnd) {
-  std::vector<int> called;
-  Asks first(called, 1);
-  Asks second(called, 2);
-  Asks third(called, 3);
-  std::optional<Asks> gone(std::in_place, called, 4);
-  second.takes_along = &third;
-  const auto turn = [&]() -> Task<> {
-    first.Ask();
-    gone->Ask();
-    second.Ask();
-    first.Ask();
-    gone.reset();
-    EXPECT_TRUE(called.empty());
-    PTG_CO_RUN(co_await Sleep(Millis(1)));
-    EXPECT_EQ(called, (std::vector<int>{1, 2, 3}));
-    PTG_CO_RUN(co_await Sleep(Millis(1)));
-    EXPECT_EQ(called.size(), 3U);
-    co_return {};
-  };
-  Loop loop;
-  EXPECT_TRUE(loop.RunUntilDone(turn()));
-}
 
 TEST(LoopTest, WhatWasSpawnedDiesWithTheLoop) {
   int ended = 0;

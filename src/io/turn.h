@@ -15,10 +15,15 @@ class TurnNode : private IoLink {
   // Calls all of this thread that ask, in the order they asked; those who ask meanwhile are called
   // too.
   static void EndTurn();
+  // Whether somebody asked for the next turn's end: then a loop has nothing to wait for.
+  static bool NextWanted();
 
  protected:
   // On the thread of a loop that runs or will run. To ask again before the call changes nothing.
   void AskForTurnEnd();
+  // At the end of the next turn: whatever is ready meanwhile comes before it. Not while it asks for
+  // this one's.
+  void AskForNextTurnEnd();
   // No longer wanted.
   void NoTurnEnd() { IoLink::Unlink(); }
   // May destroy this and others.
