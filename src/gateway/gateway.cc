@@ -114,9 +114,8 @@ Task<> Gateway::Answer(net::RequestHead& head, net::BodySource& body, Reply& rep
     co_return co_await reply.Problem(only);
   }
   Licensed licensed = JudgeLicense(*site, route, head);
-  if (licensed.unknown_key && deps_.learn_keys) {
-    PTG_CO_TRY(const bool others, co_await deps_.learn_keys());
-    if (others) licensed = JudgeLicense(*site, route, head);
+  if (licensed.unseen) {
+    PTG_CO_TRY(licensed, co_await VerifyLicense(*site, route, head, std::move(licensed)));
   }
   if (licensed.claims && licensed.limits != license::Limits{}) {
     PTG_CO_RUN(co_await CountLicense(licensed, route));
@@ -170,9 +169,8 @@ Task<> Gateway::AnswerForwardAuth(const Site& site, net::RequestHead& head, Repl
   route.settle_before = true;
   noted.route = route.match;
   Licensed licensed = JudgeLicense(site, route, head);
-  if (licensed.unknown_key && deps_.learn_keys) {
-    PTG_CO_TRY(const bool others, co_await deps_.learn_keys());
-    if (others) licensed = JudgeLicense(site, route, head);
+  if (licensed.unseen) {
+    PTG_CO_TRY(licensed, co_await VerifyLicense(site, route, head, std::move(licensed)));
   }
   if (licensed.claims && licensed.limits != license::Limits{}) {
     PTG_CO_RUN(co_await CountLicense(licensed, route));

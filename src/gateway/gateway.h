@@ -120,8 +120,8 @@ class Gateway {
     std::optional<Error> fault = std::nullopt;
     bool paid = false;  // there is a payment beside it
     Millis retry{0};    // of a limit that is used up
-    // Its key is not known here, and nothing else was looked at.
-    bool unknown_key = false;
+    // It was not seen before, and nothing else is known yet: VerifyLicense finds out.
+    std::optional<license::Gate::Digest> unseen = std::nullopt;
     std::optional<Millis> stale = std::nullopt;  // so long the issuer was not heard; none: lately
     // Members of RateLimit-Policy and RateLimit.
     std::string policy{};
@@ -129,6 +129,11 @@ class Gateway {
   };
   Licensed JudgeLicense(const Site& site, const catalog::Route& route,
                         const net::RequestHead& head);
+  // Of one that was not seen before: its signature, and whether its issuer has a new key.
+  Task<Licensed> VerifyLicense(const Site& site, const catalog::Route& route,
+                               const net::RequestHead& head, Licensed licensed);
+  void Settle(Licensed& licensed, const rail::LicenseRail& rail, const catalog::Route& route,
+              Result<license::Gate::Passed> passed);
   // What becomes of a good license while its issuer is not heard.
   void MindAge(Licensed& licensed, const license::StalePolicy& policy);
   // One call of each limit of its plan, or the fault that one is used up.

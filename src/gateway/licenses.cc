@@ -33,23 +33,51 @@ Gateway::Licensed Gateway::JudgeLicense(const Site& site, const catalog::Route& 
   // One that cannot be read is the exchange's to refuse.
   const Result<std::optional<rail::RailSet::Found>> payment = site.rails->Find(head.headers);
   licensed.paid = !payment || payment->has_value();
-  Result<license::Gate::Passed> passed;
-  if (token) {
-    passed = licenses_.Judge(rail->verifier(), **token, rail->DemandOf(route), deps_.clock.Now());
-  } else {
-    passed = Fail(token.error());
+  if (!token) {
+    Settle(licensed, *rail, route, Fail(token.error()));
+    return licensed;
   }
+  license::Gate::Digest digest;
+  std::optional<Result<license::Gate::Passed>> passed = licenses_.TryJudge(
+      rail->verifier(), **token, rail->DemandOf(route), deps_.clock.Now(), digest);
+  if (passed) {
+    Settle(licensed, *rail, route, *std::move(passed));
+  } else {
+    licensed.unseen = digest;
+  }
+  return licensed;
+}
+
+Task<Gateway::Licensed> Gateway::VerifyLicense(const Site& site, const catalog::Route& route,
+                                               const net::RequestHead& head, Licensed licensed) {
+  const rail::LicenseRail& rail = *site.rails->license();
+  const std::string_view token = **rail::LicenseRail::Find(head.headers);
+  const license::Demand demand = rail.DemandOf(route);
+  bool may_ask = deps_.learn_keys != nullptr;
+  while (true) {
+    license::Gate::Verification verification(licenses_, rail.verifier(), token, *licensed.unseen,
+                                             demand, deps_.clock.Now());
+    Result<license::Gate::Passed> passed = co_await verification;
+    const bool strange = !passed && passed.error().code() == Code::kLicenseInvalid &&
+                         rail.verifier()->LacksKeyOf(token);
+    if (strange && std::exchange(may_ask, false)) {
+      PTG_CO_TRY(const bool others, co_await deps_.learn_keys());
+      if (others) continue;
+    }
+    Settle(licensed, rail, route, std::move(passed));
+    co_return licensed;
+  }
+}
+
+void Gateway::Settle(Licensed& licensed, const rail::LicenseRail& rail, const catalog::Route& route,
+                     Result<license::Gate::Passed> passed) {
   if (passed) {
     licensed.claims = std::move(passed->claims);
     licensed.limits = passed->limits;
-    MindAge(licensed, rail->stale());
-    return licensed;
+    return MindAge(licensed, rail.stale());
   }
-  licensed.unknown_key = token && passed.error().code() == Code::kLicenseInvalid &&
-                         rail->verifier()->LacksKeyOf(**token);
   LicensedCalls(route, problem::RowOf(passed.error().code()).slug).Add();
   if (!licensed.paid) licensed.fault = std::move(passed).error();
-  return licensed;
 }
 
 void Gateway::MindAge(Licensed& licensed, const license::StalePolicy& policy) {

@@ -129,35 +129,66 @@ Gate::~Gate() = default;
 
 size_t Gate::kept() const { return table_->kept; }
 
-Result<Gate::Passed> Gate::Judge(const std::shared_ptr<const Verifier>& verifier,
-                                 std::string_view token, const Demand& demand, UnixMs now) {
+void Gate::Follow(const std::shared_ptr<const Verifier>& verifier) {
   const uint64_t version = verifier->version();
-  if (verifier_ != verifier || version_ != version) {
-    table_->Clear();
-    verifier_ = verifier;
-    version_ = version;
-  }
+  if (verifier_ == verifier && version_ == version) return;
+  table_->Clear();
+  verifier_ = verifier;
+  version_ = version;
+}
+
+const Gate::Seen* Gate::Find(const Digest& digest, UnixMs now) {
+  const Seen* const seen = table_->Find(digest);
+  if (seen == nullptr || now < seen->key_until) return seen;
+  table_->Forget(digest);
+  return nullptr;
+}
+
+Result<Gate::Passed> Gate::JudgeSeen(const Seen& seen, const Demand& demand, UnixMs now) const {
+  const Claims& claims = *seen.claims;
+  const std::optional<Entitlement> word = words_->Find(seen.words_key);
+  PTG_RUN(Decide(claims, word, demand, now));
+  return Passed{.claims = seen.claims, .limits = *TermsOf(claims, word, demand.terms).limits};
+}
+
+std::optional<Result<Gate::Passed>> Gate::TryJudge(const std::shared_ptr<const Verifier>& verifier,
+                                                   std::string_view token, const Demand& demand,
+                                                   UnixMs now, Digest& digest) {
+  Follow(verifier);
   // Before it is hashed: what is longer is none.
   if (token.size() > kMaxToken) {
     return Fail(Code::kLicenseInvalid, "this is too long for a license");
   }
-  const Digest digest = crypto::Sha256(codec::AsBytes(token));
-  const Seen* seen = table_->Find(digest);
-  if (seen == nullptr || now >= seen->key_until) {
-    if (seen != nullptr) table_->Forget(digest);
-    table_->Expect(digest);
-    PTG_TRY(Verified verified, verifier->Read(token, now));
-    verified.claims.issuer = {};  // the verifier's, of all of them
-    const Entitlements::Key key = Entitlements::KeyOf(verified.claims.id);
-    seen =
-        &table_->Keep(digest, {.claims = std::make_shared<const Claims>(std::move(verified.claims)),
-                               .words_key = key,
-                               .key_until = verified.key_until});
+  digest = crypto::Sha256(codec::AsBytes(token));
+  const Seen* const seen = Find(digest, now);
+  if (seen == nullptr) return std::nullopt;
+  return JudgeSeen(*seen, demand, now);
+}
+
+Result<Gate::Passed> Gate::JudgeNew(const std::shared_ptr<const Verifier>& verifier,
+                                    std::string_view token, const Digest& digest,
+                                    const Demand& demand, UnixMs now) {
+  // Another request may have brought the same one meanwhile, or a configuration another verifier.
+  Follow(verifier);
+  if (const Seen* const seen = Find(digest, now)) return JudgeSeen(*seen, demand, now);
+  table_->Expect(digest);
+  PTG_TRY(Verified verified, verifier->Read(token, now));
+  verified.claims.issuer = {};  // the verifier's, of all of them
+  const Entitlements::Key key = Entitlements::KeyOf(verified.claims.id);
+  const Seen& seen =
+      table_->Keep(digest, {.claims = std::make_shared<const Claims>(std::move(verified.claims)),
+                            .words_key = key,
+                            .key_until = verified.key_until});
+  return JudgeSeen(seen, demand, now);
+}
+
+Result<Gate::Passed> Gate::Judge(const std::shared_ptr<const Verifier>& verifier,
+                                 std::string_view token, const Demand& demand, UnixMs now) {
+  Digest digest;
+  if (std::optional<Result<Passed>> judged = TryJudge(verifier, token, demand, now, digest)) {
+    return *std::move(judged);
   }
-  const Claims& claims = *seen->claims;
-  const std::optional<Entitlement> word = words_->Find(seen->words_key);
-  PTG_RUN(Decide(claims, word, demand, now));
-  return Passed{.claims = seen->claims, .limits = *TermsOf(claims, word, demand.terms).limits};
+  return JudgeNew(verifier, token, digest, demand, now);
 }
 
 }  // namespace pontage::license

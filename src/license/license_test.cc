@@ -8,10 +8,12 @@
 #include <utility>
 #include <vector>
 
+#include <gmock/gmock.h>
 #include <gtest/gtest.h>
 
 #include "codec/base64url.h"
 #include "crypto/jwt.h"
+#include "io/runtime.h"
 #include "license/decision.h"
 #include "license/entitlements.h"
 #include "license/fernet.h"
@@ -285,6 +287,48 @@ TEST(GateTest, ANewConfigurationForgetsWhatTheOldOneFoundGood) {
                                 .key = other.public_key(),
                                 .not_after = std::nullopt}});
   EXPECT_THAT(gate.Judge(rotated, token, demand, kNow), FailsWith(Code::kLicenseInvalid));
+}
+
+// Requests that came together: each text's signature once, in the turn for that, and what is known
+// is told at once.
+TEST(GateTest, WhatComesTogetherIsVerifiedTogether) {
+  const Keys keys;
+  const auto verifier = keys.verifier();
+  const std::string token = keys.issuer.Issue(Sample());
+  Claims claims = Sample();
+  claims.id = "lic_other";
+  const std::string other = keys.issuer.Issue(claims);
+  const std::vector<std::string> pro = {"pro"};
+  const Demand demand{.product = "yield", .plans = pro};
+  Gate gate;
+  std::vector<std::pair<std::string, Result<Gate::Passed>>> told;
+  const auto ask = [&](std::string text) -> Task<> {
+    Gate::Digest digest;
+    EXPECT_FALSE(gate.TryJudge(verifier, text, demand, kNow, digest).has_value());
+    Gate::Verification verification(gate, verifier, text, digest, demand, kNow);
+    told.emplace_back(text, co_await verification);
+    co_return {};
+  };
+  Loop loop(Clock::System(), Loop::Drive::kByHand);
+  const std::vector<std::string> shown = {token, other, token, token + "A"};
+  for (const std::string& text : shown) loop.Spawn(ask(text), "ask");
+  EXPECT_EQ(gate.kept(), 0u);
+  EXPECT_THAT(told, ::testing::IsEmpty());
+  loop.Poll();
+  ASSERT_THAT(told, ::testing::SizeIs(4));
+  for (size_t i = 0; i < told.size(); ++i) EXPECT_EQ(told[i].first, shown[i]);
+  for (size_t i = 0; i < 3; ++i) ASSERT_THAT(told[i].second, IsOk()) << i;
+  EXPECT_EQ(told[0].second->claims->id, kId);
+  EXPECT_EQ(told[1].second->claims->id, "lic_other");
+  EXPECT_EQ(told[2].second->claims, told[0].second->claims) << "verified once";
+  EXPECT_THAT(told[3].second, FailsWith(Code::kLicenseInvalid));
+  EXPECT_EQ(gate.kept(), 2u);
+  Gate::Digest digest;
+  const auto seen = gate.TryJudge(verifier, token, demand, kNow, digest);
+  ASSERT_TRUE(seen.has_value());
+  EXPECT_THAT(*seen, IsOk());
+  EXPECT_THAT(gate.TryJudge(verifier, std::string(kMaxToken + 1, 'a'), demand, kNow, digest),
+              ::testing::Optional(FailsWith(Code::kLicenseInvalid)));
 }
 
 TEST(GateTest, MoreThanItKeepsMakeRoomOneByOne) {
