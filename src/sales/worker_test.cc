@@ -22,12 +22,14 @@
 #include "testing/expect.h"
 #include "testing/seeds.h"
 #include "testing/stripe_peer.h"
+#include "testing/stripe_sale.h"
 
 namespace pontage::sales {
 namespace {
 
-using codec::Json;
 using pontage::testing::IsOk;
+using pontage::testing::kPurchaseEvents;
+using Sale = pontage::testing::StripeSale;
 
 size_t Below(SeededRng& rng, size_t bound) { return rng.Next64() % bound; }
 
@@ -53,128 +55,7 @@ Shop TheShop() {
   return shop;
 }
 
-// In the order in which they happen at Stripe; each makes what stands before it true.
-constexpr std::array<std::string_view, 7> kBurst = {
-    "customer.subscription.created", "invoice.created", "invoice.finalized",
-    "payment_intent.succeeded",      "invoice.paid",    "customer.subscription.updated",
-    "checkout.session.completed"};
 constexpr size_t kOrders = 5'040;
-
-// One purchase at Stripe, as it is after so many of its events.
-struct Sale {
-  std::string n;
-  int64_t start = 0;
-  int64_t end = 0;
-
-  std::string Id(std::string_view kind) const { return std::string(kind) + "_" + n; }
-  // Each sale is another buyer's: one who buys twice is told of.
-  std::string Email(std::string_view name) const { return std::string(name) + n + "@example.com"; }
-  Json Subscription(size_t stage) const {
-    const Json price = Json::Object({{"id", "price_1"},
-                                     {"object", "price"},
-                                     {"active", true},
-                                     {"currency", "usd"},
-                                     {"unit_amount", 2900},
-                                     {"lookup_key", "pro"},
-                                     {"product", "prod_1"},
-                                     {"metadata", Json::Object({})}});
-    Json items = Json::Array();
-    items.Push(Json::Object({{"id", Id("si")},
-                             {"object", "subscription_item"},
-                             {"price", price},
-                             {"current_period_end", end}}));
-    return Json::Object(
-        {{"id", Id("sub")},
-         {"object", "subscription"},
-         {"customer", Id("cus")},
-         {"status", stage >= 5 ? "active" : "incomplete"},
-         {"items", Json::Object({{"object", "list"}, {"data", items}, {"has_more", false}})},
-         {"cancel_at_period_end", false},
-         {"latest_invoice", Id("in")},
-         {"created", start},
-         {"metadata", Json::Object({})}});
-  }
-  Json Invoice(size_t stage) const {
-    const bool paid = stage >= 4;
-    const std::string sub = Id("sub");
-    Json lines = Json::Array();
-    lines.Push(Json::Object(
-        {{"id", Id("il")},
-         {"object", "line_item"},
-         {"amount", 2900},
-         {"period", Json::Object({{"start", start}, {"end", end}})},
-         {"parent",
-          Json::Object({{"type", "subscription_item_details"},
-                        {"subscription_item_details", Json::Object({{"subscription", sub},
-                                                                    {"subscription_item", Id("si")},
-                                                                    {"proration", false}})}})},
-         {"pricing", Json::Object({{"price_details", Json::Object({{"price", "price_1"}})}})}}));
-    Json payments = Json::Array();
-    payments.Push(Payment(stage));
-    const Json parent =
-        Json::Object({{"type", "subscription_details"},
-                      {"subscription_details",
-                       Json::Object({{"subscription", sub}, {"metadata", Json::Object({})}})}});
-    return Json::Object(
-        {{"id", Id("in")},
-         {"object", "invoice"},
-         {"customer", Id("cus")},
-         {"customer_email", Email("ann")},
-         {"parent", parent},
-         {"status", stage < 2 ? "draft"
-                    : paid    ? "paid"
-                              : "open"},
-         {"billing_reason", "subscription_create"},
-         {"currency", "usd"},
-         {"amount_due", 2900},
-         {"amount_paid", paid ? 2900 : 0},
-         {"lines", Json::Object({{"object", "list"}, {"data", lines}, {"has_more", false}})},
-         {"payments", Json::Object({{"object", "list"}, {"data", payments}, {"has_more", false}})},
-         {"number", "A-1"},
-         {"hosted_invoice_url", "https://pay.example/in"},
-         {"invoice_pdf", "https://pay.example/in.pdf"},
-         {"created", start},
-         {"attempt_count", 1}});
-  }
-  Json Payment(size_t stage) const {
-    return Json::Object(
-        {{"id", Id("inpay")},
-         {"object", "invoice_payment"},
-         {"invoice", Id("in")},
-         {"amount_paid", stage >= 4 ? 2900 : 0},
-         {"status", stage >= 4 ? "paid" : "open"},
-         {"payment", Json::Object({{"type", "payment_intent"}, {"payment_intent", Id("pi")}})}});
-  }
-  Json Session(size_t stage) const {
-    const bool done = stage >= 6;
-    return Json::Object({{"id", Id("cs")},
-                         {"object", "checkout.session"},
-                         {"mode", "subscription"},
-                         {"status", done ? "complete" : "open"},
-                         {"payment_status", done ? "paid" : "unpaid"},
-                         {"customer", Id("cus")},
-                         {"subscription", Id("sub")},
-                         {"created", start},
-                         {"metadata", Json::Object({})}});
-  }
-  // What event `i` carries: the object as it was then.
-  Json Object(size_t i) const {
-    const std::string_view type = kBurst.at(i);
-    if (type.starts_with("customer.subscription.")) return Subscription(i);
-    if (type.starts_with("invoice.")) return Invoice(i);
-    if (type == "checkout.session.completed") return Session(i);
-    return Json::Object({{"id", Id("pi")}, {"object", "payment_intent"}});
-  }
-  std::string Event(size_t i) const {
-    return codec::ToString(Json::Object({{"id", "evt_" + n + "x" + std::to_string(i)},
-                                         {"object", "event"},
-                                         {"api_version", "2026-10-28.endive"},
-                                         {"created", start},
-                                         {"livemode", false},
-                                         {"type", kBurst.at(i)},
-                                         {"data", Json::Object({{"object", Object(i)}})}}));
-  }
-};
 
 class WorkerTest : public ::testing::Test {
  protected:
@@ -206,22 +87,6 @@ class WorkerTest : public ::testing::Test {
 
   ~WorkerTest() override { SetLogLevel(LogLevel::kInfo); }
 
-  // Stripe is at `stage` of the sale.
-  void Serve(const Sale& sale, size_t stage) {
-    const Json invoice = sale.Invoice(stage);
-    peer_.objects.clear();
-    peer_.lists.clear();
-    peer_.calls.clear();
-    peer_.objects["/v1/subscriptions/" + sale.Id("sub")] = sale.Subscription(stage);
-    peer_.objects["/v1/invoices/" + sale.Id("in")] = invoice;
-    peer_.objects["/v1/checkout/sessions/" + sale.Id("cs")] = sale.Session(stage);
-    peer_.objects["/v1/customers/" + sale.Id("cus")] = Json::Object(
-        {{"id", sale.Id("cus")}, {"object", "customer"}, {"email", sale.Email("Ann")}});
-    peer_.lists["/v1/invoices"] = {invoice};
-    peer_.lists["/v1/invoice_payments"] = {sale.Payment(stage)};
-    peer_.lists["/v1/refunds"] = {};
-    peer_.lists["/v1/disputes"] = {};
-  }
   // Whether it was new.
   bool Deliver(const Sale& sale, size_t i) {
     const std::string payload = sale.Event(i);
@@ -298,7 +163,7 @@ class WorkerTest : public ::testing::Test {
     out += "mail license " + sale.Email("ann") + "\n";
     out += "purchase " + sale.Id("cus") + " " + sale.Email("Ann") + " active pro " + paid + " " +
            paid + " \n";
-    std::vector<std::string> types(kBurst.begin(), kBurst.end());
+    std::vector<std::string> types(kPurchaseEvents.begin(), kPurchaseEvents.end());
     std::ranges::sort(types);
     for (const std::string& type : types) out += type + " done\n";
     return out;
@@ -315,11 +180,11 @@ class WorkerTest : public ::testing::Test {
       deliveries.insert(deliveries.begin() + static_cast<std::ptrdiff_t>(at), again);
     }
     size_t stage = 0;
-    std::vector<bool> seen(kBurst.size());
+    std::vector<bool> seen(kPurchaseEvents.size());
     for (const size_t i : deliveries) {
       stage = std::max(stage, i);
-      if (Below(rng, 4) == 0) stage = std::min(stage + Below(rng, 3), kBurst.size() - 1);
-      Serve(sale, stage);
+      if (Below(rng, 4) == 0) stage = std::min(stage + Below(rng, 3), kPurchaseEvents.size() - 1);
+      sale.Show(peer_, stage);
       EXPECT_EQ(Deliver(sale, i), !seen[i]);
       seen[i] = true;
       if (Below(rng, 8) == 0) peer_.faults.push_back({.status = 404});
@@ -356,9 +221,9 @@ Sale SaleOf(std::string n) {
 
 TEST_F(WorkerTest, AllThatIsToldOfAPurchaseIsOneLook) {
   const Sale sale = SaleOf("1");
-  Serve(sale, kBurst.size() - 1);
-  for (size_t i = 0; i < kBurst.size(); ++i) ASSERT_TRUE(Deliver(sale, i));
-  EXPECT_EQ(Work(), kBurst.size());
+  sale.Show(peer_, kPurchaseEvents.size() - 1);
+  for (size_t i = 0; i < kPurchaseEvents.size(); ++i) ASSERT_TRUE(Deliver(sale, i));
+  EXPECT_EQ(Work(), kPurchaseEvents.size());
   EXPECT_EQ(Asked(peer_, "/v1/subscriptions/"), 1U);
   EXPECT_EQ(Asked(peer_, "/v1/invoices?"), 1U);
   EXPECT_EQ(Asked(peer_, "/v1/customers/"), 1U);
@@ -369,7 +234,7 @@ TEST_F(WorkerTest, AllThatIsToldOfAPurchaseIsOneLook) {
 
 TEST_F(WorkerTest, WhatALookFailedForIsTriedAgainForAllOfThem) {
   const Sale sale = SaleOf("1");
-  Serve(sale, kBurst.size() - 1);
+  sale.Show(peer_, kPurchaseEvents.size() - 1);
   for (const size_t i : {0U, 4U, 5U}) ASSERT_TRUE(Deliver(sale, i));
   peer_.faults.push_back({.status = 404});
   EXPECT_EQ(Work(), 3U);
@@ -383,7 +248,7 @@ TEST_F(WorkerTest, WhatALookFailedForIsTriedAgainForAllOfThem) {
 
 TEST_F(WorkerTest, TheRoundsOthersAreKeptWhileStripeIsSlow) {
   const Sale sale = SaleOf("1");
-  Serve(sale, kBurst.size() - 1);
+  sale.Show(peer_, kPurchaseEvents.size() - 1);
   ASSERT_TRUE(Deliver(sale, 4));
   Worker::Parts parts = PartsOf();
   parts.lease = {.lease = Millis(60), .every = Millis(15)};
@@ -415,7 +280,7 @@ TEST_F(WorkerTest, TheRoundsOthersAreKeptWhileStripeIsSlow) {
 // that is not written.
 TEST_F(WorkerTest, AStopGivesBackWhatIsNotDone) {
   const Sale sale = SaleOf("1");
-  Serve(sale, kBurst.size() - 1);
+  sale.Show(peer_, kPurchaseEvents.size() - 1);
   ASSERT_TRUE(Deliver(sale, 4));
   peer_.faults.push_back({.late = Millis(300)});
   Worker stopping(PartsOf());
@@ -450,9 +315,9 @@ TEST_F(WorkerTest, ASlowLookHoldsUpNobodyElse) {
   const Sale slow = SaleOf("1");
   const Sale quick = SaleOf("2");
   const Sale later = SaleOf("3");
-  Serve(slow, kBurst.size() - 1);
+  slow.Show(peer_, kPurchaseEvents.size() - 1);
   const auto objects = peer_.objects;
-  Serve(quick, kBurst.size() - 1);
+  quick.Show(peer_, kPurchaseEvents.size() - 1);
   peer_.objects.insert(objects.begin(), objects.end());
   ASSERT_TRUE(Deliver(slow, 4));
   ASSERT_TRUE(Deliver(quick, 4));
@@ -474,7 +339,7 @@ TEST_F(WorkerTest, ASlowLookHoldsUpNobodyElse) {
   };
   const auto watch = [&]() -> Task<> {
     PTG_CO_RUN(co_await is_done("evt_2x4"));
-    Serve(later, kBurst.size() - 1);
+    later.Show(peer_, kPurchaseEvents.size() - 1);
     EXPECT_TRUE(Deliver(later, 4));
     co_return co_await is_done("evt_3x4");
   };
@@ -489,7 +354,7 @@ TEST_F(WorkerTest, ASlowLookHoldsUpNobodyElse) {
 // A buyer has ten seconds, whatever becomes of the process that has his event.
 TEST_F(WorkerTest, WhatADeadProcessHadIsSoonAnothers) {
   const Sale sale = SaleOf("1");
-  Serve(sale, kBurst.size() - 1);
+  sale.Show(peer_, kPurchaseEvents.size() - 1);
   ASSERT_TRUE(Deliver(sale, 4));
   const UnixMs began = clock_.Now();
   const Millis lease = LeaseTerms().lease;
@@ -513,7 +378,7 @@ TEST_F(WorkerTest, WhatADeadProcessHadIsSoonAnothers) {
 // Somebody else may look at a purchase for long; that is no fault of its events.
 TEST_F(WorkerTest, WaitingForSomebodyElseIsNoTry) {
   const Sale sale = SaleOf("1");
-  Serve(sale, kBurst.size() - 1);
+  sale.Show(peer_, kPurchaseEvents.size() - 1);
   ASSERT_TRUE(Deliver(sale, 4));
   const auto lease = [&](db::Tx& tx) {
     return LeasePurchase(tx, sale.Id("sub"), "other", clock_.Now(), Millis(3'600'000));
@@ -531,7 +396,7 @@ TEST_F(WorkerTest, WaitingForSomebodyElseIsNoTry) {
 
 TEST_F(WorkerTest, WhatWasAskedBeforeSomebodyElseWroteIsNotWritten) {
   const Sale sale = SaleOf("1");
-  Serve(sale, kBurst.size() - 1);
+  sale.Show(peer_, kPurchaseEvents.size() - 1);
   peer_.faults.push_back({.late = Millis(100)});
   const auto steal = [&]() -> Task<> {
     while (peer_.calls.empty()) PTG_CO_RUN(co_await Sleep(Millis(1)));
@@ -562,7 +427,7 @@ TEST_F(WorkerTest, EveryOrderOfThePurchasesEventsEndsInOneLicenseAndOneMail) {
   SCOPED_TRACE(pontage::testing::Rerun(seed));
   SeededRng rng(seed);
   std::vector<std::vector<size_t>> orders;
-  std::vector<size_t> order(kBurst.size());
+  std::vector<size_t> order(kPurchaseEvents.size());
   std::iota(order.begin(), order.end(), 0);
   do orders.push_back(order);
   while (std::ranges::next_permutation(order).found);
