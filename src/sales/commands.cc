@@ -127,16 +127,17 @@ Task<size_t> CommandWorker::Begin() {
   // run out.
   std::erase_if(commands,
                 [this](const Command& command) { return !under_way_.insert(command.id).second; });
-  // The stop came while they were being taken.
-  if (stopped_) PTG_CO_RUN(co_await GiveBack());
-  for (Command& command : commands) {
-    if (stopped_) {
-      under_way_.erase(command.id);
-    } else {
+  if (!stopped_) {
+    for (Command& command : commands) {
       Loop::Current()->Spawn(Do(std::move(command)), "sales.command");
     }
+    co_return commands.size();
   }
-  co_return stopped_ ? 0 : commands.size();
+  // The stop came while they were being taken.
+  const Result<> given = co_await GiveBack();
+  for (const Command& command : commands) under_way_.erase(command.id);
+  if (!given) co_return Fail(given.error());
+  co_return 0;
 }
 
 Task<> CommandWorker::Do(Command command) {
