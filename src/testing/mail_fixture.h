@@ -165,6 +165,13 @@ class OutboxFixture : public ::testing::TestWithParam<EngineKind> {
     loop_.DropSpawned();
     worker_ = Worker();
   }
+  // The worker looks often, and the provider takes its time with the next mail, until `resend_.go`.
+  void LookOftenAtASlowProvider() {
+    resend_.script = {Does::kTakeSlowly};
+    mail::WorkerOptions options;
+    options.every = Millis(10);
+    worker_ = Worker(options);
+  }
   std::unique_ptr<mail::OutboxWorker> Worker(mail::WorkerOptions options = {}) {
     std::vector<mail::Provider*> providers = {&resend_, &smtp_};
     return std::make_unique<mail::OutboxWorker>(*database_, providers, metrics_, clock_, options);

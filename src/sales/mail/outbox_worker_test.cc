@@ -295,10 +295,7 @@ TEST_P(OutboxTest, RunsByItselfUntilItIsStopped) {
 
 TEST_P(OutboxTest, ASlowProviderHoldsUpNoOtherMail) {
   Put(MailTo("ann@buyer.example", "license:1"));
-  resend_.script = {Does::kTakeSlowly};
-  WorkerOptions options;
-  options.every = Millis(10);
-  worker_ = Worker(options);
+  LookOftenAtASlowProvider();
   const auto run = [&]() -> Task<> {
     const Fork running(worker_->Run());
     PTG_CO_RUN(co_await UntilCalled(1));
@@ -379,10 +376,7 @@ TEST_P(OutboxTest, MailsToEverybodyHoldUpNobody) {
   };
   to_everybody("1");
   to_everybody("2");
-  resend_.script = {Does::kTakeSlowly};
-  WorkerOptions options;
-  options.every = Millis(10);
-  worker_ = Worker(options);
+  LookOftenAtASlowProvider();
   const auto run = [&]() -> Task<> {
     const Fork running(worker_->Run());
     PTG_CO_RUN(co_await UntilCalled(1));
