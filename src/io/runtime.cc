@@ -14,6 +14,8 @@
 namespace pontage {
 namespace {
 thread_local Loop* t_current = nullptr;
+// Handlers that are run before the end of a turn that somebody waits for.
+constexpr size_t kBetween = 64;
 }  // namespace
 
 void DeadlineNode::Unlink() {
@@ -123,7 +125,9 @@ void Loop::RunWhile(const bool& go_on) {
   GatherLog([] {});
   const auto turn = [this] {
     if (!TurnNode::NextWanted()) return impl_->context.run_one() > 0;
-    impl_->context.poll_one();
+    // All that is ready, or whatever was posted would wait for a part of the arithmetic each.
+    for (size_t i = 0; i < kBetween && impl_->context.poll_one() > 0; ++i) {
+    }
     return true;
   };
   do {
@@ -209,9 +213,9 @@ size_t Loop::Poll() {
   PTG_CHECK(drive_ == Drive::kByHand);
   Loop* const before = std::exchange(t_current, this);
   size_t steps = 0;
-  for (size_t some = 1; some > 0 || TurnNode::NextWanted(); steps += some) {
+  for (size_t some = 1; some > 0; steps += some) {
     some = impl_->context.poll() + ExpireDue();
-    TurnNode::EndTurn();
+    some += TurnNode::EndTurn();
   }
   t_current = before;
   return steps;

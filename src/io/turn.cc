@@ -16,17 +16,19 @@ void TurnNode::AskForNextTurnEnd() {
 
 bool TurnNode::NextWanted() { return !t_next.alone(); }
 
-void TurnNode::EndTurn() {
+size_t TurnNode::EndTurn() {
   while (!t_next.alone()) {
     auto* const node = static_cast<TurnNode*>(t_next.after);
     node->NoTurnEnd();
     node->AskForTurnEnd();
   }
-  while (!t_asking.alone()) {
+  size_t called = 0;
+  for (; !t_asking.alone(); ++called) {
     auto* const node = static_cast<TurnNode*>(t_asking.after);
     node->NoTurnEnd();
     node->AtTurnEnd();
   }
+  return called;
 }
 
 }  // namespace pontage

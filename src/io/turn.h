@@ -13,8 +13,8 @@ class TurnNode : private IoLink {
   virtual ~TurnNode() = default;
 
   // Calls all of this thread that ask, in the order they asked; those who ask meanwhile are called
-  // too.
-  static void EndTurn();
+  // too. How many that were.
+  static size_t EndTurn();
   // Whether somebody asked for the next turn's end: then a loop has nothing to wait for.
   static bool NextWanted();
 

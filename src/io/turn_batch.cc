@@ -5,6 +5,8 @@ namespace pontage {
 void TurnBatch::Work::await_suspend(std::coroutine_handle<> handle) {
   handle_ = handle;
   batch_.waiting_.Append(*this);
+  // Whoever has gone on and wants more in the same turn would hold up everybody else.
+  if (batch_.going_on_) return batch_.AskForNextTurnEnd();
   batch_.AskForTurnEnd();
 }
 
@@ -23,11 +25,13 @@ void TurnBatch::AtTurnEnd() {
     done.Append(*work);
   }
   if (!waiting_.alone()) AskForNextTurnEnd();
+  going_on_ = true;
   while (!done.alone()) {
     auto* const work = static_cast<Work*>(done.after);
     work->Unlink();
     work->handle_.resume();
   }
+  going_on_ = false;
 }
 
 }  // namespace pontage

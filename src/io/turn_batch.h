@@ -39,7 +39,8 @@ class TurnBatch final : private TurnNode {
 
   const size_t most_;
   pontage::IoLink waiting_;
-  bool last_ = false;  // all that asked before it had its end of the turn
+  bool last_ = false;      // all that asked before it had its end of the turn
+  bool going_on_ = false;  // those whose work is done
 };
 
 }  // namespace pontage

@@ -111,7 +111,8 @@ TEST(TurnBatchTest, ComesLastInItsTurn) {
   EXPECT_TRUE(loop.RunUntilDone(turn()));
 }
 
-// What is ready comes between two parts of a crowd: nobody waits for more than one part.
+// What is ready comes between two parts of a crowd, and what that makes ready, too: nobody waits
+// for more than one part.
 TEST(TurnBatchTest, ACrowdLetsOthersBetween) {
   std::string log;
   TurnBatch batch(2);
@@ -124,21 +125,57 @@ TEST(TurnBatchTest, ACrowdLetsOthersBetween) {
       log += '1';
       loop.Post([&] { log += '2'; });
     });
-    PTG_CO_RUN(co_await Sleep(Millis(1)));
-    EXPECT_EQ(log, "abAB1cdCD2eE");
+    PTG_CO_RUN(co_await Sleep(Millis(50)));
+    EXPECT_EQ(log, "abAB12cdCDeE");
     co_return {};
   };
   Loop loop;
   EXPECT_TRUE(loop.RunUntilDone(turn()));
 }
 
+// Nothing is waited for while some of a crowd are left.
 TEST(TurnBatchTest, ACrowdIsDoneThoughNothingElseHappens) {
+  const std::string want = "abABcdCDeE";
   std::string log;
   TurnBatch batch(2);
-  Loop loop(Clock::System(), Loop::Drive::kByHand);
-  for (const char name : {'a', 'b', 'c', 'd', 'e'}) loop.Spawn(WaitFor(batch, log, name), "work");
-  loop.Poll();
-  EXPECT_EQ(log, "abABcdCDeE");
+  const auto begin = [&](Loop& loop) {
+    log.clear();
+    for (const char name : {'a', 'b', 'c', 'd', 'e'}) loop.Spawn(WaitFor(batch, log, name), "work");
+  };
+  Loop by_hand(Clock::System(), Loop::Drive::kByHand);
+  begin(by_hand);
+  by_hand.Poll();
+  EXPECT_EQ(log, want);
+  const auto wait = [&]() -> Task<> {
+    begin(*Loop::Current());
+    PTG_CO_RUN(co_await Sleep(Millis(50)));
+    EXPECT_EQ(log, want);
+    co_return {};
+  };
+  Loop by_time;
+  EXPECT_TRUE(by_time.RunUntilDone(wait()));
+}
+
+// One connection may bring many requests: those behind the first come in later turns.
+TEST(TurnBatchTest, WhoAsksAgainLetsOthersBetween) {
+  std::string log;
+  TurnBatch batch(2);
+  const auto one_by_one = [&]() -> Task<> {
+    for (const char name : {'a', 'b', 'c'}) {
+      Noted work(batch, log, name);
+      (void)co_await work;
+    }
+    co_return {};
+  };
+  const auto begin = [&]() -> Task<> {
+    Loop::Current()->Spawn(one_by_one(), "work");
+    Loop::Current()->Post([&log] { log += '1'; });
+    PTG_CO_RUN(co_await Sleep(Millis(50)));
+    EXPECT_EQ(log, "a1bc");
+    co_return {};
+  };
+  Loop by_time;
+  EXPECT_TRUE(by_time.RunUntilDone(begin()));
 }
 
 TEST(TurnBatchTest, WhoIsGoneIsNeitherDoneNorWoken) {
