@@ -55,9 +55,12 @@ Task<Gateway::Licensed> Gateway::VerifyLicense(const Site& site, const catalog::
   const license::Demand demand = rail.DemandOf(route);
   bool may_ask = deps_.learn_keys != nullptr;
   while (true) {
+    const uint64_t keys = rail.verifier()->version();
     license::Gate::Verification verification(licenses_, rail.verifier(), token, *licensed.unseen,
                                              demand, deps_.clock.Now());
     Result<license::Gate::Passed> passed = co_await verification;
+    // Somebody else has learned new ones meanwhile.
+    if (!passed && rail.verifier()->version() != keys) continue;
     const bool strange = !passed && passed.error().code() == Code::kLicenseInvalid &&
                          rail.verifier()->LacksKeyOf(token);
     if (strange && std::exchange(may_ask, false)) {
