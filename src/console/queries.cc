@@ -17,7 +17,6 @@ using license::Before;
 
 // Rows of the audit that one call looks at; more go on in the next.
 constexpr size_t kAuditAtOnce = 20'000;
-constexpr size_t kBelonging = 50;  // rows of each kind that a license is shown with
 constexpr size_t kMostSearch = 200;
 
 Error BadCursor() {

@@ -69,7 +69,8 @@ struct LicenseAsk {
   std::string email = {};  // in any spelling
   std::string license = {};
 };
-// A license with what belongs to it.
+// A license with what belongs to it: of each kind the newest rows, at most kBelonging.
+inline constexpr size_t kBelonging = 50;
 struct LicenseWhole {
   license::License license;
   license::Status status = license::Status::kActive;  // as of now

@@ -240,6 +240,20 @@ describe("money back", () => {
     assert.equal(who.subscriptions[0].id, one.subscription);
     assert.ok(who.subscriptions[0].period_end);
     assert.deepEqual(who.refunds.map((refund) => [refund.state, refund.actor]), [["succeeded", "key:money"], ["failed", "operator"], ["succeeded", "operator"]]);
+
+    const out = await run(["explain", one.id, "--config", shop.server.file], { cwd: shop.dir, env: { ...shop.keys, ...kKeys } });
+    assert.equal(out.code, 0, out.stderr);
+    const [told] = JSON.parse(out.stdout).licenses;
+    assert.deepEqual([told.status, told.purchase.id, told.invoices.length, told.refunds.length, told.orders.length], ["revoked", one.subscription, 1, 3, 3]);
+    const times = told.history.map((line) => Date.parse(line.at));
+    assert.deepEqual(times, times.toSorted((a, b) => a - b));
+    const line = (what, detail) => assert.ok(told.history.some((at) => at.what === what && detail.test(at.detail)), `${what} ${detail}: ${out.stdout}`);
+    line("invoice", /^\S+, \$29\.00, paid$/);
+    line("license.issued", /^by stripe, status active, plan pro, /);
+    line("mail", /^license to fay@example\.com, \w+ /);
+    line("order", /^license\.refund cmd_\w+, by key:money, done /);
+    line("refund", /^rfd_\w+, \$5\.00, succeeded \S+, by operator, reason: slow$/);
+    line("license.changed", /^by stripe, status active -> revoked/);
   });
 
   test("with `cancel` the subscription ends, too, and is charged no more", async () => {

@@ -10,6 +10,7 @@ import { after, before, describe, test } from "node:test";
 import { decode, sign } from "../rig/src/pay.mjs";
 import { run, sellerConfig, startPontage } from "../rig/src/pontage.mjs";
 import * as rig from "../rig/src/rig.mjs";
+import { onTerminal } from "../rig/src/terminal.mjs";
 import { startUpstream } from "../rig/src/upstream.mjs";
 
 const kRoutes = `
@@ -300,6 +301,76 @@ describe("the command", () => {
       assert.equal(refused.code, 1, what);
       assert.match(refused.stderr, /overlap/);
     }
+  });
+
+  test("explain tells the whole history of a license, by its id and by its texts", async () => {
+    const { license, id } = await issue("all", "--email", "Ann@Example.com");
+    for (const where of ["/docs/h", "/docs/i", "/yield/h"]) assert.equal((await get(where, bearer(license))).status, 200);
+    const again = JSON.parse((await cli("license", "reissue", id, "--reason", "seen in a log", "--json")).stdout);
+    assert.equal((await cli("license", "revoke", id, "--reason", "lost")).code, 0);
+    const explain = async (name) => {
+      const out = await cli("explain", name);
+      assert.equal(out.code, 0, out.stderr);
+      assert.ok(!out.stdout.includes(license.split(".")[2]) && !out.stdout.includes(again.license), "no text in it");
+      const { licenses } = JSON.parse(out.stdout);
+      assert.equal(licenses.length, 1);
+      return licenses[0];
+    };
+    const told = await until("its calls", async () => {
+      const one = await explain(id);
+      return one.usage.today === 3 ? one : undefined;
+    }, 15_000);
+    const shown = JSON.parse((await cli("license", "show", id, "--json")).stdout);
+    for (const [key, value] of Object.entries(shown)) assert.deepEqual(told[key], value, key);
+    assert.deepEqual([told.status, told.generation, told.revoked_by, told.email], ["revoked", 2, "operator", "ann@example.com"]);
+    assert.deepEqual(told.usage.routes, [{ route: "GET /docs/*", calls: 2 }, { route: "GET /yield/*", calls: 1 }]);
+    assert.deepEqual(told.history.map((line) => line.what), ["license.issue", "license.reissue", "license.revoke"]);
+    const [first, second, third] = told.history;
+    assert.match(first.detail, /^by cli:\S+, status active, plan all, expires_at \S+, generation 1$/);
+    assert.match(second.detail, /^by cli:\S+, generation 1 -> 2, reason: seen in a log$/);
+    assert.match(third.detail, /^by cli:\S+, status active -> revoked, reason: lost$/);
+    assert.ok(first.at <= second.at && second.at <= third.at);
+    assert.deepEqual(told.audit.map((row) => row.verb), ["license.revoke", "license.reissue", "license.issue"]);
+    assert.deepEqual([told.purchase, told.orders, told.refunds, told.invoices, told.mails, told.more], [null, [], [], [], [], []]);
+    for (const text of [license, again.license]) assert.deepEqual(await explain(text), told);
+
+    const seen = await onTerminal(["explain", license, "--config", path.join(dir, "pontage.toml")], { cwd: dir });
+    assert.equal(seen.code, 0, seen.text);
+    assert.match(seen.text, new RegExp(`${id}: revoked, plan all\\n  customer     cus_test\\n  email        ann@example.com\\n`));
+    assert.match(seen.text, /\n {2}generation {3}2\n/);
+    assert.match(seen.text, /\n {2}history\n.* license\.issue .*\n.* license\.reissue .*\n.* license\.revoke .*\n {2}calls by route.*\n {4}GET \/docs\/\* {2}2\n/);
+    assert.ok(!seen.text.includes(license));
+  });
+
+  test("explain reads the store that the console's configuration names", async () => {
+    const { id } = await issue("all");
+    const other = fs.mkdtempSync(path.join(os.tmpdir(), "ptg-test-"));
+    try {
+      const toml = fs.readFileSync(path.join(dir, "pontage.toml"), "utf8").replace(/file:(license|jwks)/g, `file:${dir}/$1`);
+      const file = path.join(other, "pontage.toml");
+      const books = `sqlite:${path.join(dir, "pontage.db")}`;
+      fs.writeFileSync(file, `${toml}\n[console]\nsales_store = "${books}"\nledger_store = "${books}"\n`);
+      const out = await run(["explain", id, "--config", file], { cwd: other });
+      assert.equal(out.code, 0, out.stderr);
+      assert.equal(JSON.parse(out.stdout).licenses[0].id, id);
+      assert.ok(!fs.existsSync(path.join(other, "pontage.db")), "and makes none of its own");
+    } finally {
+      fs.rmSync(other, { recursive: true, force: true });
+    }
+  });
+
+  test("explain of a license that is not in the books: exit 5, and the text is not repeated", async () => {
+    const { license } = await issue("all");
+    const forged = `${license.slice(0, -2)}AA`;
+    for (const name of ["lic_0", forged, license.slice(0, license.lastIndexOf(".")), "a.b.c", `gAAAAA${"x".repeat(199)}`]) {
+      const none = await cli("explain", name);
+      assert.equal(none.code, 5, name);
+      const { error } = JSON.parse(none.stdout);
+      assert.equal(error.code, "not_found");
+      assert.match(none.stderr, /the books have nothing under (lic_0|this text).*a license's id or text/);
+      if (name !== "lic_0") assert.ok(!(none.stderr + none.stdout).includes(name));
+    }
+    assert.match((await cli("explain", "req_0")).stderr, /nothing under req_0 .*a license's id or text; a call that a license opened is only counted/);
   });
 
   test("what was revoked before a server began is refused from its first request", async () => {

@@ -192,8 +192,10 @@ void AddBooks(Program& p) {
       ->capture_default_str()
       ->check(CLI::Range(1, 10'000));
   p.Runs(payments, o, &Payments);
-  CLI::App* explain = p.Add(p.app, "explain", "The whole history of one payment");
-  explain->add_option("name", p.explain.name, "Payment id, request id or transaction hash")
+  CLI::App* explain = p.Add(p.app, "explain", "The whole history of one payment or license");
+  explain
+      ->add_option("name", p.explain.name,
+                   "Payment id, request id, transaction hash, or a license or its id")
       ->required();
   p.Runs(explain, p.explain, &Explain);
   CLI::App* migrate = p.Add(p.app, "migrate", "Bring the store up to date, or copy it to another");

@@ -36,6 +36,9 @@ struct ExplainOptions {
   std::string name;
 };
 int Explain(const CommonOptions& common, const ExplainOptions& options);
+// Whether it is for this one: a license's id, or a text like a license.
+bool NamesLicense(const std::string& name);
+int ExplainLicense(const CommonOptions& common, const Config& config, const std::string& name);
 
 struct LicenseOptions {
   std::string plan;

@@ -1,11 +1,9 @@
-#include <filesystem>
-
+#include "app/cli/books.h"
 #include "app/cli/commands.h"
 #include "app/cli/text.h"
 #include "base/try.h"
 #include "codec/hex.h"
 #include "codec/json.h"
-#include "db/migrate.h"
 #include "ledger/ledger.h"
 #include "ledger/outbox.h"
 #include "settle/outgoing_store.h"
@@ -17,24 +15,6 @@ namespace {
 
 using codec::Json;
 using ledger::Reservation;
-
-// The store of the configuration, opened to read. One that was never made is not made now.
-Result<std::unique_ptr<db::Database>> OpenBooks(const Config& config) {
-  const std::string& url = config.store.url;
-  PTG_TRY(const db::Url parsed, db::ParseUrl(url));
-  if (parsed.engine == db::Engine::kSqlite && !std::filesystem::exists(parsed.where)) {
-    return Fail(Code::kNotFound, "there are no books at " + url + ": nothing was served with it");
-  }
-  PTG_TRY(auto database, db::Database::Open(url, {}, Clock::System()));
-  PTG_TRY(const int64_t version, db::SchemaVersion(*database));
-  const int64_t known = db::AllMigrations().back().version;
-  if (version != known) {
-    return Fail(Code::kStore, "the store is at version " + std::to_string(version) +
-                                  ", this program at " + std::to_string(known) +
-                                  "; `pontage migrate` brings it up to date");
-  }
-  return database;
-}
 
 std::string SymbolOf(const chain::AssetRegistry& assets, const Reservation& r) {
   const auto network = chain::ChainId::FromCaip2(r.network);
@@ -251,7 +231,7 @@ int Payments(const CommonOptions& common, const PaymentsOptions& options) {
   if (!filter) return FailWith(common, filter.error());
   const auto config = LoadConfigOrComplain(common, {.secrets = false});
   if (!config) return kFailed;
-  const auto database = OpenBooks(*config);
+  const auto database = OpenBooks(config->store.url);
   if (!database) return FailWith(common, database.error());
   Loop loop;
   ledger::Ledger books(**database, "cli", Clock::System(), Rng::System());
@@ -279,17 +259,15 @@ int Payments(const CommonOptions& common, const PaymentsOptions& options) {
 int Explain(const CommonOptions& common, const ExplainOptions& options) {
   const auto config = LoadConfigOrComplain(common, {.secrets = false});
   if (!config) return kFailed;
-  const auto database = OpenBooks(*config);
+  if (NamesLicense(options.name)) return ExplainLicense(common, *config, options.name);
+  const auto database = OpenBooks(config->store.url);
   if (!database) return FailWith(common, database.error());
   Loop loop;
   ledger::Ledger books(**database, "cli", Clock::System(), Rng::System());
   auto told =
       loop.RunUntilDone(Tell(books, options.name, Deadline::In(Clock::System(), Millis(30'000))));
   if (!told) return FailWith(common, told.error());
-  if (told->empty()) {
-    return FailWith(common, Error(Code::kNotFound, "the books have nothing under " + options.name)
-                                .Want("a payment's id, a request id or a transaction hash"));
-  }
+  if (told->empty()) return FailWith(common, NothingUnder(options.name));
   for (Told& one : *told) {
     if (const auto more = ReadMore(**database, one); !more) return FailWith(common, more.error());
   }
