@@ -102,7 +102,7 @@ std::shared_ptr<const license::Issuer> Signing::signer() const {
 
 std::string Signing::Issue(const license::Claims& claims) const {
   if (fernet_ && (fernet_plans_.contains(claims.plan) || !signs())) {
-    return fernet_->Issue(claims, clock_.Now(), Rng::System());
+    return fernet_->Issue(claims);
   }
   return signer()->Issue(claims);
 }

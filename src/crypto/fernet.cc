@@ -83,6 +83,14 @@ std::string FernetKey::Encrypt(std::string_view message, UnixMs now, Rng& rng) c
   return EncryptWith(message, now, codec::AsText(iv));
 }
 
+std::string FernetKey::EncryptAgain(std::string_view message, UnixMs at) const {
+  // A tag is over a version and never begins so.
+  std::string drawn = "iv " + std::to_string(at.seconds()) + ' ';
+  drawn += message;
+  const Hash32 hash = HmacSha256(codec::AsBytes(signing_.Reveal()), codec::AsBytes(drawn));
+  return EncryptWith(message, at, codec::AsText(hash).substr(0, kBlock));
+}
+
 std::string FernetKey::EncryptWith(std::string_view message, UnixMs now,
                                    std::string_view iv) const {
   PTG_CHECK(iv.size() == kBlock);

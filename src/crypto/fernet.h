@@ -20,7 +20,10 @@ class FernetKey {
   static Result<FernetKey> Parse(const Secret& text);
 
   std::string Encrypt(std::string_view message, UnixMs now, Rng& rng) const;
-  // The same with the initialization vector given: for test vectors.
+  // The same at the same time for the same message: its initialization vector is drawn from both
+  // and the key, so that a text that is given again is the text that was given.
+  std::string EncryptAgain(std::string_view message, UnixMs at) const;
+  // With the initialization vector given: for test vectors.
   std::string EncryptWith(std::string_view message, UnixMs now, std::string_view iv) const;
 
   // What a token of this key says. Strict: canonical base64url with its padding, a whole number of

@@ -119,6 +119,15 @@ TEST(FernetTest, WhatIsEncryptedComesBackAndOnlyWithItsKey) {
   EXPECT_FALSE(Key().Decrypt(Key().Encrypt("", kThen, rng), kThen));
 }
 
+TEST(FernetTest, WhatIsGivenAgainIsTheTextThatWasGiven) {
+  const std::string token = Key().EncryptAgain("the same", kThen);
+  EXPECT_EQ(Key().EncryptAgain("the same", kThen), token);
+  EXPECT_EQ(Key().Decrypt(token, kThen).value(), "the same");
+  constexpr size_t kVector = 4 * (1 + 8 + 16) / 3;  // version, time and vector, in base64
+  EXPECT_NE(Key().EncryptAgain("the sama", kThen).substr(0, kVector), token.substr(0, kVector));
+  EXPECT_NE(Key().EncryptAgain("the same", kThen + Millis(1'000)), token);
+}
+
 TEST(FernetKeyTest, RefusesWhatIsNoKey) {
   for (const char* bad : {"", "cw_0x689", "cw_0x689RpI+jtRR7oE8h_eQsKImvJapLeSbXpwF4e4=",
                           "cw_0x689RpI-jtRR7oE8h_eQsKImvJapLeSbXpwF4e4AAAA="}) {

@@ -211,8 +211,8 @@ bool FernetKeys::LooksLikeOne(std::string_view text) {
   return text.size() >= kShortest && text.size() % 4 == 0 && text.starts_with(kBegins);
 }
 
-std::string FernetKeys::Issue(const Claims& claims, UnixMs now, Rng& rng) const {
-  return keys_.front().Encrypt(FernetPayload(claims), now, rng);
+std::string FernetKeys::Issue(const Claims& claims) const {
+  return keys_.front().EncryptAgain(FernetPayload(claims), claims.issued);
 }
 
 Result<Claims> FernetKeys::Read(std::string_view token, std::string_view issuer, UnixMs now) const {

@@ -8,7 +8,6 @@
 #include <vector>
 
 #include "base/error.h"
-#include "base/rng.h"
 #include "base/secret.h"
 #include "base/time.h"
 #include "crypto/fernet.h"
@@ -38,8 +37,8 @@ class FernetKeys {
   // kConfig, saying which, for a key that is none.
   static Result<FernetKeys> Parse(const std::vector<Secret>& keys, std::vector<FernetPlan> plans);
 
-  // With the first key.
-  std::string Issue(const Claims& claims, UnixMs now, Rng& rng) const;
+  // With the first key. The same claims are the same text.
+  std::string Issue(const Claims& claims) const;
   // A token of any of the keys. Times without a zone are UTC. A token without "jti", as they were
   // before us, is known by what it says. kLicenseInvalid otherwise, in words for whoever shows it.
   Result<Claims> Read(std::string_view token, std::string_view issuer, UnixMs now) const;
