@@ -1,11 +1,11 @@
 #include "console/html.h"
 
-#include <algorithm>
 #include <array>
 #include <charconv>
 #include <chrono>
 
 #include "codec/text.h"
+#include "wire/stripe/values.h"
 
 namespace pontage::console {
 namespace {
@@ -39,14 +39,6 @@ std::string Count(int64_t n, std::string_view unit) {
   std::string text = std::to_string(n) + ' ' + std::string(unit);
   if (n != 1 && unit != "min") text += 's';
   return text;
-}
-
-std::string Upper(std::string_view text) {
-  std::string out(text);
-  for (char& c : out) {
-    if (c >= 'a' && c <= 'z') c = static_cast<char>(c - 'a' + 'A');
-  }
-  return out;
 }
 
 }  // namespace
@@ -150,30 +142,8 @@ Html When(UnixMs at, UnixMs now) {
   return html;
 }
 
-int DecimalsOf(std::string_view currency) {
-  constexpr std::array<std::string_view, 16> kNone = {"bif", "clp", "djf", "gnf", "jpy", "kmf",
-                                                      "krw", "mga", "pyg", "rwf", "ugx", "vnd",
-                                                      "vuv", "xaf", "xof", "xpf"};
-  constexpr std::array<std::string_view, 5> kThree = {"bhd", "jod", "kwd", "omr", "tnd"};
-  if (std::ranges::find(kNone, currency) != kNone.end()) return 0;
-  return std::ranges::find(kThree, currency) != kThree.end() ? 3 : 2;
-}
-
 std::string Amount(int64_t minor, std::string_view currency) {
-  const int decimals = DecimalsOf(currency);
-  const bool negative = minor < 0;
-  // Of the smallest number, too.
-  const uint64_t size = negative ? 0 - static_cast<uint64_t>(minor) : static_cast<uint64_t>(minor);
-  std::string digits = std::to_string(size);
-  const auto behind = static_cast<size_t>(decimals);
-  if (digits.size() <= behind) digits.insert(0, behind + 1 - digits.size(), '0');
-  if (behind > 0) digits.insert(digits.size() - behind, 1, '.');
-  const std::string sign = negative ? "−" : "";
-  if (currency == "usd") return sign + "$" + digits;
-  if (currency == "eur") return sign + "€" + digits;
-  if (currency == "gbp") return sign + "£" + digits;
-  if (currency == "jpy") return sign + "¥" + digits;
-  return sign + digits + " " + Upper(currency.substr(0, 8));
+  return stripe::AmountText(stripe::MinorUnits(minor), currency);
 }
 
 }  // namespace pontage::console

@@ -72,7 +72,5 @@ Html When(UnixMs at, UnixMs now);
 
 // 2900, "usd" → "$29.00"; 500, "jpy" → "¥500"; other currencies with their code: "29.00 CHF".
 std::string Amount(int64_t minor, std::string_view currency);
-// How many decimals its amounts have: 2, but 0 for yen and their like and 3 for dinars.
-int DecimalsOf(std::string_view currency);
 
 }  // namespace pontage::console

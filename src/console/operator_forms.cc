@@ -7,6 +7,7 @@
 #include "codec/text.h"
 #include "console/operator_pages.h"
 #include "console/pages.h"
+#include "wire/stripe/values.h"
 
 namespace pontage::console {
 namespace {
@@ -33,7 +34,7 @@ Result<int64_t> ParseAmount(std::string_view text, std::string_view currency) {
   for (const std::string_view sign : {"$", "€", "£", "¥"}) {
     if (rest.starts_with(sign)) rest.remove_prefix(sign.size());
   }
-  const auto decimals = static_cast<size_t>(DecimalsOf(currency));
+  const auto decimals = static_cast<size_t>(stripe::DecimalsOf(currency));
   const size_t dot = rest.find('.');
   const std::string_view fraction = dot == rest.npos ? std::string_view() : rest.substr(dot + 1);
   std::string digits(rest.substr(0, dot));

@@ -1,5 +1,7 @@
 #include "wire/stripe/values.h"
 
+#include <algorithm>
+#include <array>
 #include <utility>
 
 namespace pontage::stripe {
@@ -84,6 +86,35 @@ std::optional<Money> DollarsOf(MinorUnits amount, std::string_view currency) {
     return std::nullopt;
   }
   return Money::Micros(micros);
+}
+
+int DecimalsOf(std::string_view currency) {
+  constexpr std::array<std::string_view, 16> kNone = {"bif", "clp", "djf", "gnf", "jpy", "kmf",
+                                                      "krw", "mga", "pyg", "rwf", "ugx", "vnd",
+                                                      "vuv", "xaf", "xof", "xpf"};
+  constexpr std::array<std::string_view, 5> kThree = {"bhd", "jod", "kwd", "omr", "tnd"};
+  if (std::ranges::find(kNone, currency) != kNone.end()) return 0;
+  return std::ranges::find(kThree, currency) != kThree.end() ? 3 : 2;
+}
+
+std::string AmountText(MinorUnits amount, std::string_view currency) {
+  const int64_t minor = amount.count();
+  const int decimals = DecimalsOf(currency);
+  const bool negative = minor < 0;
+  // Of the smallest number, too.
+  const uint64_t size = negative ? 0 - static_cast<uint64_t>(minor) : static_cast<uint64_t>(minor);
+  std::string digits = std::to_string(size);
+  const auto behind = static_cast<size_t>(decimals);
+  if (digits.size() <= behind) digits.insert(0, behind + 1 - digits.size(), '0');
+  if (behind > 0) digits.insert(digits.size() - behind, 1, '.');
+  const std::string sign = negative ? "−" : "";
+  if (currency == "usd") return sign + "$" + digits;
+  if (currency == "eur") return sign + "€" + digits;
+  if (currency == "gbp") return sign + "£" + digits;
+  if (currency == "jpy") return sign + "¥" + digits;
+  std::string code(currency.substr(0, 8));
+  for (char& c : code) c = c >= 'a' && c <= 'z' ? static_cast<char>(c - 'a' + 'A') : c;
+  return sign + digits + " " + code;
 }
 
 Result<MinorUnits> CentsOf(Money amount) {

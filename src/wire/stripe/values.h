@@ -45,6 +45,10 @@ class MinorUnits {
 std::optional<Money> DollarsOf(MinorUnits amount, std::string_view currency);
 // kConfig when the amount has fractions of a cent, which no card pays.
 Result<MinorUnits> CentsOf(Money amount);
+// How many decimals its amounts have: 2, but 0 for yen and their like and 3 for dinars.
+int DecimalsOf(std::string_view currency);
+// For people. 2900 of "usd" → "$29.00"; 500 of "jpy" → "¥500"; others with their code: "29.00 CHF".
+std::string AmountText(MinorUnits amount, std::string_view currency);
 
 // A word of Stripe's: what it means to us, and how it was written. Words that came after this
 // program mean kUnknown, and are never a fault.
