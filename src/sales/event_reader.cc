@@ -23,16 +23,16 @@ Result<stripe::Event> ReadStored(const std::string& payload) {
   return stripe::ReadEvent(reader);
 }
 
-// "$29.00" for people; the bare number where we do not know the currency.
-std::string AmountText(stripe::MinorUnits amount, const std::string& currency) {
-  const std::optional<Money> dollars = stripe::DollarsOf(amount, currency);
-  if (dollars) return dollars->ToString();
-  return std::to_string(amount.count()) + " " + currency;
+// Only those of use are read: what one of them happened to, nobody may lose.
+Error NoObject() {
+  return Error(Code::kBadRequest, "the event does not say what it is about")
+      .At("/data/object")
+      .Want("an object of Stripe's");
 }
 
 FailedInvoice FailedOf(const stripe::Invoice& invoice) {
   return FailedInvoice{.id = invoice.id.str(),
-                       .amount = AmountText(invoice.amount_due, invoice.currency),
+                       .amount = stripe::AmountText(invoice.amount_due, invoice.currency),
                        .pay_url = invoice.hosted_invoice_url};
 }
 
@@ -75,6 +75,7 @@ Task<std::string> EventReader::OfCheckout(const stripe::Event& event, Deadline b
 }
 
 Task<std::vector<std::string>> EventReader::PurchasesOf(const stripe::Event& event, Deadline by) {
+  if (event.object_kind.empty()) co_return Fail(NoObject());
   if (event.object_kind == "subscription") co_return One(event.object_id);
   if (event.object_kind == "checkout.session") {
     PTG_CO_TRY(std::string sold, co_await OfCheckout(event, by));

@@ -93,9 +93,10 @@ Result<bool> StoreEvent(db::Tx& tx, const stripe::Event& event, std::string_view
   // Thin events have finer names beside those of snapshots: "customer.subscription.past_due".
   const bool finer = event.thin && event.type.starts_with("customer.subscription.");
   const std::string state = finer || IsOfUse(event.type) ? "new" : "ignored";
+  const UnixMs created = event.created > UnixMs() ? event.created : now;  // where it does not say
   PTG_TRY(const db::Rows rows, tx.Run(kStore, event.once_key().str(), event.type, event.object_kind,
                                       event.object_id, event.api_version, std::string(source),
-                                      std::string(payload), state, now.ms(), event.created.ms()));
+                                      std::string(payload), state, now.ms(), created.ms()));
   return rows.changed > 0;
 }
 

@@ -160,9 +160,21 @@ describe("what is no event of Stripe's", () => {
 
   test("garbage is refused, and what is no event", async () => {
     for (const body of ["", " ", "x", "{", "[]", "null", "7", '"event"', "{}", '{"object":"event"}', '{"object":"event","id":"","type":"a","created":1,"data":{"object":{}}}',
-      '{"object":"event","id":"evt_1","id":"evt_2","type":"a","created":1,"data":{"object":{}}}', event("a", []), event("a", null), event("a", "sub_1"), event("a\u0000b"), event(7), `${"[".repeat(100)}`]) {
+      '{"object":"event","id":"evt_1","id":"evt_2","type":"a","created":1,"data":{"object":{}}}', event("a", []), event("a", "sub_1"), event("a\u0000b"), event(7), `${"[".repeat(100)}`]) {
       assert.equal(await deliver(body), 400, body.slice(0, 80));
     }
+  });
+
+  test("an id and a type are an event; one that matters and does not say what it is about is not lost", async () => {
+    const id = () => `evt_small${Math.random().toString(16).slice(2)}`;
+    for (const body of [event("a", null), JSON.stringify({ id: id(), object: "event", type: "foo.bar", data: {} })]) {
+      assert.equal(await deliver(body), 200, body);
+      assert.equal(rowOf(idOf(body)).state, "ignored");
+    }
+    const small = JSON.stringify({ id: id(), object: "event", type: "invoice.paid" });
+    assert.equal(await deliver(small), 200);
+    await until("a try that failed", () => rowOf(idOf(small)).last_error);
+    assert.match(rowOf(idOf(small)).last_error, /does not say what it is about/);
   });
 
   test("ten megabytes are refused at once", async () => {

@@ -75,10 +75,12 @@ Result<Event> ReadThin(const JsonReader& r) {
   PTG_TRY(event.id, IdAt<EventId>(r, "id"));
   PTG_TRY(const std::string_view type, r.String("type"));
   event.type = type.starts_with(kThinPrefix) ? type.substr(kThinPrefix.size()) : type;
-  PTG_TRY(const std::string_view created, r.String("created"));
-  const std::optional<UnixMs> at = ParseRfc3339(created);
-  if (!at) return Fail(r.Bad("created", "created is no time", "2026-11-21T10:58:00.123Z"));
-  event.created = *at;
+  PTG_TRY(const std::optional<std::string_view> created, r.MaybeString("created"));
+  if (created) {
+    const std::optional<UnixMs> at = ParseRfc3339(*created);
+    if (!at) return Fail(r.Bad("created", "created is no time", "2026-11-21T10:58:00.123Z"));
+    event.created = *at;
+  }
   PTG_TRY(event.livemode, FlagAt(r, "livemode"));
   PTG_TRY(const std::optional<JsonReader> related, r.MaybeObject("related_object"));
   if (related) {
@@ -94,19 +96,22 @@ Result<Event> ReadSnapshot(const JsonReader& r) {
   Event event;
   PTG_TRY(event.id, IdAt<EventId>(r, "id"));
   PTG_TRY(event.type, r.String("type"));
-  PTG_TRY(const int64_t created, r.Int("created"));
-  event.created = UnixMs::FromSeconds(created);
+  PTG_TRY(const std::optional<int64_t> created, r.MaybeInt("created"));
+  event.created = UnixMs::FromSeconds(created.value_or(0));
   PTG_TRY(event.api_version, TextAt(r, "api_version"));
   PTG_TRY(event.livemode, FlagAt(r, "livemode"));
   PTG_TRY(const std::optional<int64_t> pending, r.MaybeInt("pending_webhooks"));
   event.pending = pending.value_or(0);
-  PTG_TRY(const JsonReader data, r.Object("data"));
-  PTG_TRY(const JsonReader object, data.Object("object"));
+  // It only says that it is time to look: an event that does not say at what is one all the same.
+  PTG_TRY(const std::optional<JsonReader> data, r.MaybeObject("data"));
+  if (!data) return event;
+  if (const Json* previous = data->MaybeAny("previous_attributes")) event.previous = *previous;
+  PTG_TRY(const std::optional<JsonReader> object, data->MaybeObject("object"));
+  if (!object) return event;
   // An upcoming invoice has no id, and other things to come may have none either.
-  PTG_TRY(event.object_kind, TextAt(object, "object"));
-  PTG_TRY(event.object_id, TextAt(object, "id"));
-  event.object = object.json();
-  if (const Json* previous = data.MaybeAny("previous_attributes")) event.previous = *previous;
+  PTG_TRY(event.object_kind, TextAt(*object, "object"));
+  PTG_TRY(event.object_id, TextAt(*object, "id"));
+  event.object = object->json();
   return event;
 }
 
