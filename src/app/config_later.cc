@@ -176,6 +176,10 @@ void ReadConsole(const Section& s, ConsoleConfig& to) {
   CheckKey(s, "session_key", to.session_key);
   to.refunds_per_day = s.Int("refunds_per_day", 0, 1'000'000).value_or(to.refunds_per_day);
   to.refund_limit = s.Price("refund_limit").value_or(to.refund_limit);
+  constexpr int64_t kCent = 10'000;
+  if (to.refund_limit.micros() > 0 && to.refund_limit.micros() < kCent) {
+    s.Fault("refund_limit", "less than a cent", "at least \"$0.01\", or \"$0\" for any amount");
+  }
   to.sales_store = s.StringOr("sales_store", "");
   to.ledger_store = s.StringOr("ledger_store", "");
   for (const Section& one : s.Children("key")) {

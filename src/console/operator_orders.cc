@@ -50,16 +50,21 @@ Task<Answer> AnswerOf(Task<Done> doing) {
 }
 
 // An amount of a refund: in the currency's smallest unit as a number, as Stripe has it, or in
-// dollars as text, "$5.00".
-Result<std::optional<int64_t>> AmountOf(const Json& body) {
+// dollars as text, "$5.00", which is then no amount of another currency.
+Result<> ReadAmount(const Json& body, RefundAsk& ask) {
   const Json* value = body.Find("amount");
-  if (value == nullptr || value->IsNull()) return std::optional<int64_t>();
-  if (const std::optional<int64_t> number = value->AsInt64()) return number;
+  if (value == nullptr || value->IsNull()) return {};
+  ask.amount = value->AsInt64();
+  if (ask.amount) return {};
   if (const std::string* text = value->AsString()) {
     const Result<Money> dollars = ParseMoney(*text);
     if (dollars) {
       const auto cents = stripe::CentsOf(*dollars);
-      if (cents) return std::optional(cents->count());
+      if (cents) {
+        ask.amount = cents->count();
+        ask.currency = "usd";
+        return {};
+      }
     }
   }
   return Fail(Error(Code::kBadRequest, "no amount")
@@ -107,7 +112,7 @@ Task<Answer> OperatorApi::Extend(Call call) {
 Task<Answer> OperatorApi::Refund(Call call) {
   PTG_CO_RUN(call.Knows({"amount", "reason", "cancel"}));
   RefundAsk ask;
-  PTG_CO_TRY(ask.amount, AmountOf(call.body));
+  PTG_CO_RUN(ReadAmount(call.body, ask));
   PTG_CO_TRY(ask.cancel, call.Bool("cancel", false));
   PTG_CO_TRY(ask.reason, call.Text("reason"));
   co_return co_await AnswerOf(parts_.verbs.Refund(call.who(), call.id, std::move(ask), call.by));

@@ -292,6 +292,7 @@ Task<Done> Verbs::Refund(Who who, std::string license, RefundAsk ask, Deadline b
   plan.subject = license;
   plan.asked = Json::Object({{"license", license}});
   if (ask.amount) plan.asked.Set("amount", *ask.amount);
+  if (!ask.currency.empty()) plan.asked.Set("currency", ask.currency);
   if (ask.cancel) plan.asked.Set("cancel", true);
   plan.payload = plan.asked;
   plan.payload.Set("most_a_day", parts_.limits.refund_amount_per_day);

@@ -51,6 +51,7 @@ struct ReissueAsk {
 };
 struct RefundAsk {
   std::optional<int64_t> amount;  // in the smallest unit of its currency; none: all that is left
+  std::string currency{};         // that the amount was said in; empty: whatever it was paid in
   std::string reason;
   bool cancel = false;  // its subscription ends now, too, and nothing is charged again
 };

@@ -27,11 +27,12 @@ constexpr db::Statement kPending{"refund.pending",
                                  " updated_ms = $3 WHERE id = $1 AND state = 'requested'"};
 constexpr db::Statement kEnd{"refund.end",
                              "UPDATE refund SET state = $2, updated_ms = $3"
-                             " WHERE id = $1 AND state IN ('requested', 'pending')"};
+                             " WHERE id = $1 AND (state IN ('requested', 'pending')"
+                             " OR (state = 'succeeded' AND $2 = 'failed'))"};
 constexpr db::Statement kOfStripe{"refund.of_stripe",
                                   "SELECT " PTG_REFUND_COLUMNS
                                   " FROM refund WHERE stripe_refund = $1 AND stripe_refund <> ''"
-                                  " AND state IN ('requested', 'pending')"};
+                                  " AND state <> 'failed'"};
 constexpr db::Statement kList{"refund.list", "SELECT " PTG_REFUND_COLUMNS
                                              " FROM refund WHERE ($1 = '' OR license = $1)"
                                              " ORDER BY created_ms DESC, id DESC LIMIT $2"};
@@ -118,7 +119,7 @@ Result<bool> EndRefund(db::Tx& tx, const std::string& id, std::string_view state
   return rows.changed > 0;
 }
 
-Result<std::optional<Refund>> OpenRefundOf(db::Tx& tx, const std::string& stripe_refund) {
+Result<std::optional<Refund>> RefundOfStripe(db::Tx& tx, const std::string& stripe_refund) {
   PTG_TRY(const db::Rows rows, tx.Run(kOfStripe, stripe_refund));
   return First(rows);
 }

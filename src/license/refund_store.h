@@ -47,10 +47,11 @@ Result<bool> DecideRefund(db::Tx& tx, const Refund& refund, UnixMs now);
 // Stripe has taken it. False when it was past that.
 Result<bool> RefundPending(db::Tx& tx, const std::string& id, std::string_view stripe_refund,
                            UnixMs now);
-// "succeeded" or "failed". False when it had ended already.
+// "succeeded" or "failed". False when it had ended already; but what had succeeded may still come
+// back from the bank, and then has failed.
 Result<bool> EndRefund(db::Tx& tx, const std::string& id, std::string_view state, UnixMs now);
-// The open one that Stripe calls so.
-Result<std::optional<Refund>> OpenRefundOf(db::Tx& tx, const std::string& stripe_refund);
+// The one that Stripe calls so, if it has not failed.
+Result<std::optional<Refund>> RefundOfStripe(db::Tx& tx, const std::string& stripe_refund);
 
 // Newest first, of a license or of all ("").
 Result<std::vector<Refund>> ListRefunds(db::Tx& tx, const std::string& license, size_t limit);

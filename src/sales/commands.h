@@ -35,6 +35,10 @@ struct PaidPart {
 Result<PaidPart> ChoosePart(const std::vector<PaidPart>& parts, int64_t asked,
                             std::string_view currency);
 
+// Whether an amount that was said in a currency ("usd"; empty: in whatever it was paid in) means
+// the same of what was paid in `paid`; kBadRequest at "/amount". Pure.
+Result<> SaidInItsCurrency(std::string_view said_in, std::string_view paid);
+
 // Does what the operator ordered (ledger/command_queue.h; console/verbs.h writes the rows): what
 // needs the key that signs, or Stripe's. Each effect is written in one transaction with the end of
 // its command and the row of the audit, so that it happens once, whoever dies when.

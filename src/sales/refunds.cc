@@ -3,6 +3,7 @@
 #include <utility>
 
 #include "base/fault.h"
+#include "base/log.h"
 #include "base/try.h"
 #include "sales/command_parts.h"
 #include "sales/commands.h"
@@ -33,7 +34,7 @@ Error OnlyEnded(const Error& error) {
 
 Result<> NoteRefunds(db::Tx& tx, const std::vector<stripe::Refund>& refunds, UnixMs now) {
   for (const stripe::Refund& said : refunds) {
-    PTG_TRY(std::optional<license::Refund> ours, license::OpenRefundOf(tx, said.id.str()));
+    PTG_TRY(std::optional<license::Refund> ours, license::RefundOfStripe(tx, said.id.str()));
     const std::string id(stripe::InMetadata(said.metadata, kRefundKey));
     // Our own try may have had no answer.
     if (!ours && !id.empty()) {
@@ -47,9 +48,15 @@ Result<> NoteRefunds(db::Tx& tx, const std::vector<stripe::Refund>& refunds, Uni
     const bool failed = said.status.value == stripe::RefundStatus::kFailed ||
                         said.status.value == stripe::RefundStatus::kCanceled;
     if (!succeeded && !failed) continue;
+    const bool came_back = failed && ours->state == "succeeded";
     PTG_TRY(const bool ended,
             license::EndRefund(tx, ours->id, succeeded ? "succeeded" : "failed", now));
     if (!ended) continue;
+    if (came_back) {
+      // A bank may return it weeks later: its order has ended, and somebody must hear of it.
+      Log(LogLevel::kWarn, "sales.refund_returned",
+          {{"refund", ours->id}, {"license_id", ours->license}});
+    }
     PTG_TRY(const std::optional<license::Refund> now_is, license::FindRefund(tx, ours->id));
     if (!now_is) continue;
     const Json shown = license::ToJson(*now_is);
@@ -96,6 +103,14 @@ Result<PaidPart> ChoosePart(const std::vector<PaidPart>& parts, int64_t asked,
   return fault("it was paid in parts, and none of them is that much", most, ", then the rest");
 }
 
+Result<> SaidInItsCurrency(std::string_view said_in, std::string_view paid) {
+  if (said_in.empty() || paid.empty() || said_in == paid) return {};
+  const std::string currency(paid);
+  return Fail(Error(Code::kBadRequest, "it was paid in " + currency)
+                  .At("/amount")
+                  .Want("a whole number of the smallest unit of " + currency));
+}
+
 // The payments of the latest invoice that was paid, or of the one-off.
 Task<CommandWorker::Paid> CommandWorker::PaidOf(std::string purchase, Deadline by) {
   Paid out;
@@ -139,6 +154,8 @@ Task<CommandWorker::Paid> CommandWorker::PaidOf(std::string purchase, Deadline b
 Task<license::Refund> CommandWorker::Decide(const Command& command, license::Refund refund,
                                             Deadline by) {
   PTG_CO_TRY(const Paid paid, co_await PaidOf(refund.purchase, by));
+  const std::string said_in = PayloadOf(command).Text("currency");
+  PTG_CO_RUN(SaidInItsCurrency(said_in, paid.currency));
   PTG_CO_TRY(const PaidPart from, ChoosePart(paid.parts, refund.amount, paid.currency));
   refund.payment_intent = from.payment_intent;
   refund.currency = paid.currency;
