@@ -78,15 +78,32 @@ std::optional<UnixMs> Later(std::optional<UnixMs> a, std::optional<UnixMs> b) {
   return std::max(*a, *b);
 }
 
+// An item that was added and that no line names yet has what was paid for the others, as Stripe
+// has it, but not while an invoice is owed: that may be its own. What is gone it may have replaced.
 std::optional<UnixMs> PaidThrough(const stripe::SubscriptionItemId& item,
+                                  const stripe::Subscription& subscription,
                                   const std::vector<Bought>& all) {
+  const bool owes = subscription.status.value == stripe::SubscriptionStatus::kPastDue;
+  const auto is_there = [&subscription](const stripe::SubscriptionItemId& id) {
+    return std::ranges::find(subscription.items, id, &stripe::SubscriptionItem::id) !=
+           subscription.items.end();
+  };
   std::optional<UnixMs> of_item;
   std::optional<UnixMs> of_any;
   for (const Bought& bought : all) {
-    of_any = Later(of_any, bought.until);
     if (bought.item == item) of_item = Later(of_item, bought.until);
+    if (!owes || !is_there(bought.item)) of_any = Later(of_any, bought.until);
   }
   return of_item ? of_item : of_any;
+}
+
+// What it bought of the subscription itself, and not of a change within a period.
+std::optional<UnixMs> PeriodOf(const Invoice& invoice) {
+  std::optional<UnixMs> until;
+  for (const InvoiceLine& line : invoice.lines) {
+    if (!line.proration && Counts(line, invoice.subscription)) until = Later(until, line.until);
+  }
+  return until;
 }
 
 }  // namespace
@@ -118,6 +135,14 @@ const Invoice* LatestPaid(std::span<const Invoice> invoices) {
   return latest;
 }
 
+bool IsSuperseded(const Invoice& latest, std::span<const Invoice> invoices) {
+  const std::optional<UnixMs> until = PeriodOf(latest);
+  return std::ranges::any_of(invoices, [&](const Invoice& one) {
+    return IsPaid(one) && one.subscription == latest.subscription && one.created > latest.created &&
+           until && PeriodOf(one) > until;
+  });
+}
+
 Projection Project(const stripe::Subscription& subscription, std::span<const Invoice> invoices,
                    const PlanMap& plans) {
   Projection projection;
@@ -133,7 +158,7 @@ Projection Project(const stripe::Subscription& subscription, std::span<const Inv
   const std::vector<Bought> bought = BoughtOf(invoices, subscription.id);
   for (const stripe::SubscriptionItem& item : subscription.items) {
     const std::string* plan = plans.Find(item.price);
-    std::optional<UnixMs> paid = PaidThrough(item.id, bought);
+    std::optional<UnixMs> paid = PaidThrough(item.id, subscription, bought);
     if (on_trial) paid = Later(paid, subscription.trial_end);
     projection.items.push_back(
         {item.id, item.price.id, plan == nullptr ? std::string() : *plan, paid});

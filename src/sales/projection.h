@@ -57,14 +57,19 @@ struct Projection {
 // hundred are enough.
 //
 // paid_through is the end of what paid invoices (of nothing, too: trials, coupons, balances) bought
-// of the item, or, where none names the item, of the subscription. A draft, open, void or
-// uncollectible invoice buys nothing. A credit for unused time takes back what was bought from
-// there on, so that a year that was exchanged for a month is over with the month. While a
+// of the item, or, where none names the item, of the subscription; but while
+// an invoice is owed, what names another of its items counts for that one alone. A draft, open,
+// void or uncollectible invoice buys nothing. A credit for unused time takes back what was bought
+// from there on, so that a year that was exchanged for a month is over with the month. While a
 // subscription is on trial, the trial's end counts as paid.
 Projection Project(const stripe::Subscription& subscription,
                    std::span<const stripe::Invoice> invoices, const PlanMap& plans);
 
 // The newest paid invoice with an amount; nullptr when there is none.
 const stripe::Invoice* LatestPaid(std::span<const stripe::Invoice> invoices);
+
+// Whether a later invoice that is paid, of nothing, too (a coupon, a balance), bought a later
+// period than `latest`: then the refund of `latest` takes nothing back that still counts.
+bool IsSuperseded(const stripe::Invoice& latest, std::span<const stripe::Invoice> invoices);
 
 }  // namespace pontage::sales

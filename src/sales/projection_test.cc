@@ -206,6 +206,46 @@ TEST(ProjectionTest, ItemsOfOneSubscriptionArePaidForOnTheirOwn) {
   EXPECT_EQ(projection.items.at(1).plan, "team");
 }
 
+TEST(ProjectionTest, AnAddedItemIsNotPaidForByTheOthersWhileAnInvoiceIsOwed) {
+  Subscription both = Monthly();
+  both.items.push_back({SubscriptionItemId("si_2"), PriceOf("price_team"), Day(60), 1});
+  const std::vector<Invoice> invoices = {
+      Bill("paid", 0, {Line(2900, 0, 30)}),
+      Bill("open", 10, {Proration(Line(6000, 10, 30, "price_team", "si_2"))})};
+  EXPECT_EQ(Project(both, invoices, Plans()).items.at(1).paid_through, Day(30))
+      << "it is billed with the next period";
+  both.status = stripe::WordOf<stripe::SubscriptionStatus>("past_due");
+  EXPECT_EQ(Project(both, invoices, Plans()).items.at(0).paid_through, Day(30));
+  EXPECT_EQ(Project(both, invoices, Plans()).items.at(1).paid_through, std::nullopt);
+  both.items.erase(both.items.begin());
+  EXPECT_EQ(Project(both, invoices, Plans()).items.at(0).paid_through, Day(30))
+      << "it has replaced what was paid for";
+}
+
+// The month that was given back is not the one that runs.
+TEST(ProjectionTest, ALaterPeriodThatIsPaidMakesARefundOfTheOneBeforeNoMatter) {
+  const Invoice first = Bill("paid", 0, {Line(2900, 0, 30)});
+  Invoice by_coupon = Bill("paid", 30, {Line(2900, 30, 60)});
+  by_coupon.amount_due = by_coupon.amount_paid = MinorUnits(0);
+  Invoice change = Bill("paid", 10, {Proration(Line(-100, 10, 40)), Proration(Line(100, 10, 40))});
+  const struct {
+    const char* what;
+    std::vector<Invoice> invoices;
+    bool superseded;
+  } rows[] = {
+      {"alone", {first}, false},
+      {"by a coupon", {by_coupon, first}, true},
+      {"one that is owed", {Bill("open", 30, {Line(2900, 30, 60)}), first}, false},
+      {"a change within the month", {change, first}, false},
+      {"what is sold beside it", {Bill("paid", 30, {Beside(Line(0, 30, 90))}), first}, false},
+      {"another subscription's", {Another(by_coupon), first}, false},
+      {"the same period again", {Bill("paid", 5, {Line(0, 0, 30)}), first}, false},
+  };
+  for (const auto& row : rows) {
+    EXPECT_EQ(IsSuperseded(first, row.invoices), row.superseded) << row.what;
+  }
+}
+
 TEST(ProjectionTest, ATrialCountsAsPaidWhileItLasts) {
   Subscription subscription = Monthly();
   subscription.trial_end = Day(14);
