@@ -44,14 +44,17 @@ Access KeepLast(const AccessFacts& facts, UnixMs now) {
 
 // Without the operator's extension.
 Access DecidePaid(const AccessFacts& facts, UnixMs now) {
-  if (facts.operator_revoked || facts.refunded) {
+  const bool refunded = facts.refunded || (facts.refunds_unread && facts.last == Status::kRevoked);
+  const bool disputed =
+      facts.disputed || (facts.disputes_unread && facts.last == Status::kSuspended);
+  if (facts.operator_revoked || refunded) {
     return {.status = Status::kRevoked, .expires_at = EndOf(facts)};
   }
   const SubscriptionStatus status = facts.status.value_or(SubscriptionStatus::kActive);
   if (status == SubscriptionStatus::kCanceled || status == SubscriptionStatus::kIncompleteExpired) {
     return {.status = Status::kExpired, .expires_at = EndOfEnded(facts, now)};
   }
-  if (facts.disputed) return {.status = Status::kSuspended, .expires_at = EndOf(facts)};
+  if (disputed) return {.status = Status::kSuspended, .expires_at = EndOf(facts)};
   switch (status) {
     case SubscriptionStatus::kUnpaid:
     case SubscriptionStatus::kPaused:

@@ -20,6 +20,8 @@ struct AccessFacts {
   Millis grace{0};
   bool refunded = false;                // the latest paid invoice, or the one-off, wholly
   bool disputed = false;                // a payment is in dispute, or was lost in one
+  bool refunds_unread = false;          // what was known of refunds last stands
+  bool disputes_unread = false;         // and of disputes
   bool operator_revoked = false;        // which nothing at Stripe undoes
   std::optional<UnixMs> extended;       // until when it stands by the operator's word
   std::optional<license::Status> last;  // what was decided before; none: no license was issued

@@ -117,6 +117,18 @@ TEST(AccessTest, WhatEndsALicenseAndWhatBringsItBack) {
     f.last = Status::kRevoked;
   };
   const auto revoked_before = [](AccessFacts& f) { f.last = Status::kRevoked; };
+  const auto refund_unread = [](AccessFacts& f) {
+    f.refunds_unread = true;
+    f.last = Status::kRevoked;
+  };
+  const auto dispute_unread = [](AccessFacts& f) {
+    f.disputes_unread = true;
+    f.last = Status::kSuspended;
+  };
+  const auto both_unread = [](AccessFacts& f) {
+    f.disputes_unread = f.refunds_unread = true;
+    f.last.reset();
+  };
   const auto suspended_before = [](AccessFacts& f) { f.last = Status::kSuspended; };
   const auto expired_before = [](AccessFacts& f) { f.last = Status::kExpired; };
   Check({
@@ -129,6 +141,11 @@ TEST(AccessTest, WhatEndsALicenseAndWhatBringsItBack) {
       {"a dispute in dunning", With(Paid(S::kPastDue), disputed), Day(31), kSuspended},
       {"a dispute and a refund", With(Paid(S::kActive), both), Day(10), kRevoked},
       {"a dispute of what is over", With(Paid(S::kCanceled), disputed), Day(40), kExpired},
+      {"refunds that we may not ask about, new", With(Paid(S::kActive), both_unread), Day(10),
+       kActive},
+      {"and revoked before", With(Paid(S::kActive), refund_unread), Day(10), kRevoked},
+      {"disputes that we may not ask about", With(Paid(S::kActive), dispute_unread), Day(10),
+       kSuspended},
       {"a dispute that was won", With(Paid(S::kActive), suspended_before), Day(10), kActive},
       {"resumed", With(Paid(S::kActive), suspended_before), Day(10), kActive},
       {"paid after it had run out", With(Paid(S::kActive), expired_before), Day(10), kActive},

@@ -4,6 +4,7 @@
 #include <span>
 #include <utility>
 
+#include "base/log.h"
 #include "base/try.h"
 
 namespace pontage::sales {
@@ -25,6 +26,17 @@ license::InvoiceRow RowOf(const stripe::Invoice& invoice) {
   return row;
 }
 
+// A key that may not ask, or a question that is none there: no later try will have an answer, and a
+// sale does not wait for it.
+bool IsKeptFromUs(const Error& error) {
+  return error.code() == Code::kForbidden || error.code() == Code::kNotFound;
+}
+
+void TellUnread(std::string_view what, const std::string& purchase, const Error& error) {
+  Log(LogLevel::kWarn, "sales.kept_from_us",
+      {{"what", what}, {"purchase", purchase}, {"detail", error.detail()}});
+}
+
 }  // namespace
 
 Task<PurchaseFacts> FactsReader::Read(std::string id, Deadline by) {
@@ -44,8 +56,14 @@ Task<FactsReader::MoneyBack> FactsReader::AskMoneyBack(const std::string& purcha
   std::vector<stripe::Refund> refunds;
   for (const std::string& payment : payments) {
     const stripe::PaymentIntentId id(payment);
-    PTG_CO_TRY(const std::vector<stripe::Refund> some, co_await stripe_.ListRefunds(id, by));
-    refunds.insert(refunds.end(), some.begin(), some.end());
+    const Result<std::vector<stripe::Refund>> some = co_await stripe_.ListRefunds(id, by);
+    if (!some) {
+      if (!IsKeptFromUs(some.error())) co_return Fail(some.error());
+      back.refunds_unread = true;
+      TellUnread("refunds", purchase, some.error());
+      continue;
+    }
+    refunds.insert(refunds.end(), some->begin(), some->end());
   }
   back.refunded = IsWhollyRefunded(paid, refunds);
   back.refunds = std::move(refunds);
@@ -56,8 +74,14 @@ Task<FactsReader::MoneyBack> FactsReader::AskMoneyBack(const std::string& purcha
   }
   for (const std::string& payment : payments) {
     const stripe::PaymentIntentId id(payment);
-    PTG_CO_TRY(const std::vector<stripe::Dispute> some, co_await stripe_.ListDisputes(id, by));
-    back.disputed = back.disputed || std::ranges::any_of(some, [](const stripe::Dispute& one) {
+    const Result<std::vector<stripe::Dispute>> some = co_await stripe_.ListDisputes(id, by);
+    if (!some) {
+      if (!IsKeptFromUs(some.error())) co_return Fail(some.error());
+      back.disputes_unread = !told.empty();
+      TellUnread("disputes", purchase, some.error());
+      continue;
+    }
+    back.disputed = back.disputed || std::ranges::any_of(*some, [](const stripe::Dispute& one) {
                       return KeepsShut(one.status.value);
                     });
   }
@@ -85,8 +109,9 @@ Task<PurchaseFacts> FactsReader::OfSubscription(const stripe::SubscriptionId& id
              co_await stripe_.RetrieveSubscription(id, by));
   PTG_CO_TRY(const std::vector<stripe::Invoice> invoices,
              co_await stripe_.ListInvoices(id, false, by));
-  PTG_CO_TRY(const stripe::Customer customer,
-             co_await stripe_.RetrieveCustomer(subscription.customer, by));
+  Result<stripe::Customer> asked = co_await stripe_.RetrieveCustomer(subscription.customer, by);
+  if (!asked && !IsKeptFromUs(asked.error())) co_return Fail(asked.error());
+  const stripe::Customer customer = asked ? *std::move(asked) : stripe::Customer();
   const PlanMap prices = shop_.Prices();
   const Projection projection = Project(subscription, invoices, prices);
   PurchaseFacts facts;
@@ -109,14 +134,18 @@ Task<PurchaseFacts> FactsReader::OfSubscription(const stripe::SubscriptionId& id
     PTG_CO_TRY(facts.payments, co_await PaymentsOf(*latest, by));
     PTG_CO_TRY(back, co_await AskMoneyBack(facts.id, facts.payments, latest->amount_paid, by));
     facts.refunds = back.refunds;
+    back.refunded = back.refunded && !IsSuperseded(*latest, invoices);
   }
   for (const ProjectedItem& item : projection.items) {
     SoldItem sold;
     sold.origin = "sub:" + facts.id + ":" + item.id.str();
     sold.plan = item.plan;
+    sold.price = item.price.str();
     sold.facts = FactsOf(projection, item, shop_.grace);
     sold.facts.refunded = back.refunded;
     sold.facts.disputed = back.disputed;
+    sold.facts.refunds_unread = back.refunds_unread;
+    sold.facts.disputes_unread = back.disputes_unread;
     facts.items.push_back(std::move(sold));
   }
   co_return facts;
@@ -126,7 +155,8 @@ Task<PurchaseFacts> FactsReader::OfTerm(stripe::CheckoutSession session, Deadlin
   PurchaseFacts facts;
   facts.id = session.id.str();
   facts.customer = session.customer.str();
-  facts.email = session.email;
+  // He may have another address since.
+  facts.email = session.customer_email.empty() ? session.email : session.customer_email;
   facts.status = session.payment_status.text;
   const bool paid = session.payment_status.value == stripe::PaymentStatus::kPaid ||
                     session.payment_status.value == stripe::PaymentStatus::kNoPaymentRequired;
@@ -155,17 +185,22 @@ Task<PurchaseFacts> FactsReader::OfTerm(stripe::CheckoutSession session, Deadlin
   facts.refunds = back.refunds;
   const PlanMap prices = shop_.Prices();
   std::string plan(stripe::InMetadata(session.metadata, "plan"));
+  std::string price;
   if (session.line_items && !session.line_items->empty()) {
+    price = session.line_items->front().id.str();
     const std::string* found = prices.Find(session.line_items->front());
     plan = found != nullptr ? *found : "";
   }
   SoldItem sold;
   sold.origin = "session:" + facts.id;
   sold.plan = plan;
+  sold.price = std::move(price);
   const SoldPlan* terms = shop_.Find(plan);
   sold.facts = FactsOfTerm(paid_at, terms == nullptr ? 0 : terms->days, shop_.grace);
   sold.facts.refunded = back.refunded;
   sold.facts.disputed = back.disputed;
+  sold.facts.refunds_unread = back.refunds_unread;
+  sold.facts.disputes_unread = back.disputes_unread;
   facts.items.push_back(std::move(sold));
   co_return facts;
 }

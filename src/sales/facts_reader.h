@@ -24,6 +24,8 @@ class FactsReader {
   struct MoneyBack {
     bool refunded = false;
     bool disputed = false;
+    bool refunds_unread = false;   // Stripe does not let us ask
+    bool disputes_unread = false;  // the same, of one that we were told of
     std::vector<stripe::Refund> refunds;
   };
   Task<PurchaseFacts> OfSubscription(const stripe::SubscriptionId& id, Deadline by);

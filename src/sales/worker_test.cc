@@ -246,6 +246,20 @@ TEST_F(WorkerTest, WhatALookFailedForIsTriedAgainForAllOfThem) {
   EXPECT_EQ(Asked(peer_, "/v1/subscriptions/"), 2U);
 }
 
+// A key of Stripe's may be restricted: what has been paid is sold all the same.
+TEST_F(WorkerTest, WhatTheKeyMayNotAskHoldsUpNoSale) {
+  const Sale sale = SaleOf("1");
+  sale.Show(peer_, kPurchaseEvents.size() - 1);
+  peer_.lists.erase("/v1/refunds");
+  peer_.lists.erase("/v1/disputes");
+  peer_.objects.erase("/v1/customers/" + sale.Id("cus"));
+  ASSERT_TRUE(Deliver(sale, 4));
+  EXPECT_EQ(Work(), 1U);
+  EXPECT_THAT(BooksOf(sale), ::testing::HasSubstr("license sub:"));
+  EXPECT_THAT(BooksOf(sale), ::testing::HasSubstr(" active "));
+  EXPECT_THAT(BooksOf(sale), ::testing::HasSubstr(sale.Email("ann"))) << "from the invoice";
+}
+
 TEST_F(WorkerTest, TheRoundsOthersAreKeptWhileStripeIsSlow) {
   const Sale sale = SaleOf("1");
   sale.Show(peer_, kPurchaseEvents.size() - 1);

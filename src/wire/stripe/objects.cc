@@ -188,9 +188,10 @@ Result<> ReadSessionBuyer(const JsonReader& r, CheckoutSession& session) {
   if (session.email.empty()) {
     PTG_TRY(session.email, TextAt(r, "customer_email"));
   }
-  if (session.email.empty() && IsExpanded(r, "customer")) {
+  if (IsExpanded(r, "customer")) {
     PTG_TRY(const JsonReader customer, r.Object("customer"));
-    PTG_TRY(session.email, TextAt(customer, "email"));
+    PTG_TRY(session.customer_email, TextAt(customer, "email"));
+    if (session.email.empty()) session.email = session.customer_email;
   }
   return {};
 }

@@ -61,6 +61,8 @@ TEST(SubscriptionTest, IsReadInBothEras) {
     ASSERT_THAT(read, IsOk());
     EXPECT_EQ(read->id, SubscriptionId("sub_1"));
     EXPECT_EQ(read->customer, CustomerId("cus_1"));
+  EXPECT_EQ(read->email, "typed@b.test");
+  EXPECT_EQ(read->customer_email, "kept@b.test");
     EXPECT_EQ(read->status.value, SubscriptionStatus::kActive);
     EXPECT_EQ(read->period_end, At(1'702'592'000));
     EXPECT_EQ(read->latest_invoice, InvoiceId("in_1"));
@@ -279,6 +281,8 @@ TEST(CheckoutSessionTest, IsReadWithAndWithoutWhatMayBeExpanded) {
   const auto read = ReadJson(ReadCheckoutSession, whole);
   ASSERT_THAT(read, IsOk());
   EXPECT_EQ(read->customer, CustomerId("cus_1"));
+  EXPECT_EQ(read->email, "typed@b.test");
+  EXPECT_EQ(read->customer_email, "kept@b.test");
   EXPECT_EQ(read->subscription, SubscriptionId("sub_1"));
   ASSERT_TRUE(read->expanded_subscription.has_value());
   EXPECT_EQ(read->expanded_subscription->status.value, SubscriptionStatus::kActive);
