@@ -86,6 +86,17 @@ Result<> TellOfTwin(db::Tx& tx, const License& license, Fulfilled& done, UnixMs 
   return {};
 }
 
+// Of a subscription: Stripe charges nothing for it any more.
+bool IsOver(std::string_view status) {
+  return status == "canceled" || status == "incomplete_expired";
+}
+
+// Whoever has paid meanwhile, by the next card or a bank's second question, is not to pay again.
+bool IsOpen(const FailedInvoice& failed, const PurchaseFacts& facts) {
+  const auto row = std::ranges::find(facts.invoices, failed.id, &license::InvoiceRow::id);
+  return row == facts.invoices.end() || (row->status != "paid" && row->status != "void");
+}
+
 UnixMs WholeSeconds(UnixMs at) { return UnixMs::FromSeconds(at.seconds()); }
 
 // Nobody loses a license because nobody can write to his address.
@@ -103,6 +114,10 @@ Result<> Save(db::Tx& tx, const PurchaseFacts& facts, const Fulfilled& done, Uni
   for (const SoldItem& item : facts.items) {
     paid_through = std::max(paid_through, item.facts.paid_through.value_or(UnixMs()));
     if (!item.plan.empty()) plan = item.plan;
+  }
+  // Of what was sold once: as it was sold.
+  for (const License& one : done.licenses) {
+    if (one.subscription.empty()) paid_through = one.paid_through;
   }
   std::string alarm;
   for (const Alarm& one : done.alarms) alarm += (alarm.empty() ? "" : "; ") + one.text;
@@ -127,18 +142,7 @@ Result<bool> Fulfilment::EnqueueLicense(db::Tx& tx, const License& license,
                                         std::string_view invoice_url, std::string_view invoice_pdf,
                                         std::string_view occasion) const {
   mail::LicenseLetter letter;
-  letter.given = {.to = license.email,
-                  .license = TextOf(license),
-                  .license_id = license.id,
-                  .generation = license.generation,
-                  .plan = license.plan,
-                  .expires_at = license.expires,
-                  .renews = !license.subscription.empty()};
-  if (shop_.claim_links) {
-    PTG_TRY(const std::string token, OfferClaim(tx, license.id, clock_.Now(), rng_));
-    letter.given.license.clear();
-    letter.given.claim_url = shop_.public_url + "/billing/claim?token=" + token;
-  }
+  PTG_TRY(letter.given, GiveByMail(tx, shop_, license, TextOf(license), clock_.Now(), rng_));
   letter.invoice_url = invoice_url;
   letter.invoice_pdf = invoice_pdf;
   letter.occasion = occasion;
@@ -160,6 +164,7 @@ Result<License> Fulfilment::Issue(db::Tx& tx, const PurchaseFacts& facts, const 
   l.tier = plan.tier;
   l.limits = plan.limits;
   l.subscription = facts.subscription;
+  l.price = item.price;
   l.status = *access.status;
   l.paid_through = WholeSeconds(item.facts.paid_through.value_or(now));
   l.expires = WholeSeconds(access.expires_at.value_or(now));
@@ -238,7 +243,8 @@ Result<> Fulfilment::TellEnded(db::Tx& tx, const License& license,
 }
 
 Result<std::optional<License>> Fulfilment::ApplyItem(db::Tx& tx, const PurchaseFacts& facts,
-                                                     const SoldItem& item, Fulfilled& done) const {
+                                                     const SoldItem& item, bool just_over,
+                                                     Fulfilled& done) const {
   PTG_TRY(std::optional<License> have, license::FindLicenseByOrigin(tx, item.origin));
   const SoldPlan* plan = item.plan.empty() ? nullptr : shop_.Find(item.plan);
   if (plan == nullptr) {
@@ -251,6 +257,8 @@ Result<std::optional<License>> Fulfilment::ApplyItem(db::Tx& tx, const PurchaseF
     known.last = have->status;
     known.operator_revoked = have->revoked_by == "operator";
     if (have->extended > UnixMs()) known.extended = have->extended;
+    // What was sold once was sold for the days that its plan had then.
+    if (have->subscription.empty() && known.paid_through) known.paid_through = have->paid_through;
   }
   const Access access = DecideAccess(known, now);
   if (access.alarm) {
@@ -263,8 +271,11 @@ Result<std::optional<License>> Fulfilment::ApplyItem(db::Tx& tx, const PurchaseF
   }
   License next = *have;
   if (access.status) next.status = *access.status;
-  // A price of no plan opens nothing, whatever it cost.
-  if (plan == nullptr) next.status = Status::kSuspended;
+  // A price of no plan opens nothing, whatever it cost; but what was sold at a price stays what it
+  // was when the plan is sold at another one.
+  if (plan == nullptr && (item.price.empty() || item.price != have->price)) {
+    next.status = Status::kSuspended;
+  }
   next.revoked_by = next.status == Status::kRevoked
                         ? (have->revoked_by.empty() ? "payment" : have->revoked_by)
                         : "";
@@ -272,6 +283,7 @@ Result<std::optional<License>> Fulfilment::ApplyItem(db::Tx& tx, const PurchaseF
   if (access.expires_at) next.expires = WholeSeconds(*access.expires_at);
   if (!facts.customer.empty()) next.customer = facts.customer;
   if (!facts.email.empty()) next.email = license::NormalEmail(facts.email);
+  if (plan != nullptr) next.price = item.price;
   if (plan != nullptr && next.plan != plan->name) {
     next.plan = plan->name;
     next.products = plan->products;
@@ -279,11 +291,13 @@ Result<std::optional<License>> Fulfilment::ApplyItem(db::Tx& tx, const PurchaseF
     next.limits = plan->limits;
   }
   PTG_TRY(const bool changed, license::UpdateLicense(tx, next, now));
-  if (!changed) return have;
-  const bool ended = next.status == Status::kExpired && have->status != Status::kExpired;
+  // A license whose payment is late may be over before its subscription is, which Stripe goes on
+  // trying to be paid for: only the subscription's end is one.
+  const bool ended = just_over && next.status == Status::kExpired;
   const bool told_to_end =
       facts.cancel_at > UnixMs() && next.status == Status::kActive && next.expires < have->expires;
   if (ended || told_to_end) PTG_RUN(TellEnded(tx, next, facts));
+  if (!changed) return have;
   const bool renewed = !facts.subscription.empty() && next.status == Status::kActive &&
                        next.paid_through > have->paid_through;
   if (renewed) PTG_RUN(TellRenewed(tx, next, facts));
@@ -296,10 +310,13 @@ Result<Fulfilled> Fulfilment::Apply(db::Tx& tx, const PurchaseFacts& facts,
   Fulfilled done;
   done.invoice_url = facts.invoice_url;
   done.invoice_pdf = facts.invoice_pdf;
+  PTG_TRY(const std::optional<Purchase> before, FindPurchase(tx, facts.id));
+  const bool just_over = IsOver(facts.status) && before && !IsOver(before->status);
+  const bool tell_failed = failed && IsOpen(*failed, facts);
   for (const SoldItem& item : facts.items) {
-    PTG_TRY(std::optional<License> one, ApplyItem(tx, facts, item, done));
+    PTG_TRY(std::optional<License> one, ApplyItem(tx, facts, item, just_over, done));
     if (!one) continue;
-    if (failed) PTG_RUN(TellFailed(tx, *one, *failed));
+    if (tell_failed) PTG_RUN(TellFailed(tx, *one, *failed));
     PTG_RUN(TellOfTwin(tx, *one, done, clock_.Now()));
     done.licenses.push_back(*std::move(one));
   }

@@ -22,6 +22,7 @@ namespace pontage::sales {
 struct SoldItem {
   std::string origin;  // of its license: "sub:sub_1:si_1", "session:cs_1"
   std::string plan;    // empty: of none of ours
+  std::string price;   // what it has at Stripe now
   AccessFacts facts;
 };
 
@@ -84,8 +85,10 @@ class Fulfilment {
                               std::string_view occasion) const;
 
  private:
+  // `just_over`: its subscription has ended since the last look.
   Result<std::optional<license::License>> ApplyItem(db::Tx& tx, const PurchaseFacts& facts,
-                                                    const SoldItem& item, Fulfilled& done) const;
+                                                    const SoldItem& item, bool just_over,
+                                                    Fulfilled& done) const;
   Result<license::License> Issue(db::Tx& tx, const PurchaseFacts& facts, const SoldItem& item,
                                  const Access& access) const;
   Result<> TellRenewed(db::Tx& tx, const license::License& license,

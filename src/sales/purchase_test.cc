@@ -173,6 +173,26 @@ TEST_P(PurchaseTest, EachPaidPeriodHasOneMailWithItsInvoice) {
   EXPECT_THAT(Mails(), ElementsAre("license", "receipt"));
 }
 
+// The plan's days may be others by now.
+TEST_P(PurchaseTest, WhatWasSoldOnceEndsWhenItWasSoldTo) {
+  PurchaseFacts facts = Facts();
+  facts.id = "cs_1";
+  facts.subscription = "";
+  facts.status = "paid";
+  facts.items[0].origin = "session:cs_1";
+  const License sold = Apply(facts).licenses.front();
+  for (const Millis other : {kDay, 365 * kDay}) {
+    facts.items[0].facts.paid_through = clock_.Now() + other;
+    const License l = Apply(facts).licenses.front();
+    EXPECT_EQ(l.paid_through, sold.paid_through);
+    EXPECT_EQ(l.expires, sold.expires);
+    EXPECT_EQ(l.status, Status::kActive);
+    const auto kept = database_->ReadNow([](db::Tx& tx) { return FindPurchase(tx, "cs_1"); });
+    ASSERT_THAT(kept, IsOk());
+    EXPECT_EQ((*kept)->paid_through, sold.paid_through);
+  }
+}
+
 TEST_P(PurchaseTest, NothingPaidIsNoLicense) {
   PurchaseFacts facts = Facts();
   facts.items[0].facts.paid_through = std::nullopt;
@@ -193,6 +213,41 @@ TEST_P(PurchaseTest, AFailedRenewalIsOneMailForItsInvoice) {
     EXPECT_EQ(Apply(failed, invoice).licenses.front().status, Status::kPastDue);
   }
   EXPECT_THAT(Mails(), ElementsAre("license", "payment_failed"));
+}
+
+// The event may be read long after the buyer's next card was taken.
+TEST_P(PurchaseTest, WhoHasPaidMeanwhileIsNotAskedToPay) {
+  for (const char* status : {"paid", "void", "open"}) {
+    PurchaseFacts facts = Facts();
+    license::InvoiceRow row;
+    row.id = std::string("in_") + status;
+    row.status = status;
+    facts.invoices = {row};
+    Apply(facts, FailedInvoice{.id = row.id, .amount = "$29.00", .pay_url = "https://x.example"});
+  }
+  EXPECT_THAT(Mails(), ElementsAre("license", "payment_failed")) << "of the open one";
+}
+
+// Stripe tries for weeks to be paid, longer than a license is good without: who may still be
+// charged is not told that nothing more will be.
+TEST_P(PurchaseTest, OnlyASubscriptionThatIsOverIsCancelled) {
+  PurchaseFacts facts = Facts();
+  Apply(facts);
+  clock_.Advance(34 * kDay);
+  facts.status = "past_due";
+  facts.items[0].facts.status = stripe::SubscriptionStatus::kPastDue;
+  facts.items[0].facts.paid_through = clock_.Now() - 4 * kDay;
+  EXPECT_EQ(Apply(facts).licenses.front().status, Status::kExpired);
+  EXPECT_THAT(Mails(), ElementsAre("license"));
+  clock_.Advance(10 * kDay);
+  facts.status = "canceled";
+  facts.items[0].facts.status = stripe::SubscriptionStatus::kCanceled;
+  facts.items[0].facts.ended_at = clock_.Now();
+  for (int i = 0; i < 3; ++i) {
+    EXPECT_EQ(Apply(facts).licenses.front().status, Status::kExpired);
+    clock_.Advance(Millis(1'000));
+  }
+  EXPECT_THAT(Mails(), ElementsAre("license", "cancelled"));
 }
 
 TEST_P(PurchaseTest, AChangedPlanChangesWhatTheBooksAndTheFeedSay) {
@@ -216,6 +271,24 @@ TEST_P(PurchaseTest, APriceOfNoPlanOpensNothingAndIsTold) {
   const Fulfilled shut = Apply(stranger);
   ASSERT_THAT(shut.licenses, SizeIs(1));
   EXPECT_EQ(shut.licenses.front().status, Status::kSuspended);
+}
+
+// The seller asks for more now: whoever pays the price of before keeps what he bought.
+TEST_P(PurchaseTest, AnotherPriceOfAPlanShutsOutNobodyWhoHasTheOneBefore) {
+  PurchaseFacts facts = Facts();
+  facts.items[0].price = "price_old";
+  const License sold = Apply(facts).licenses.front();
+  facts.items[0].plan = "";  // the configuration names price_new
+  facts.items[0].facts.paid_through = sold.paid_through + 30 * kDay;
+  const Fulfilled kept = Apply(facts);
+  EXPECT_THAT(kept.alarms, SizeIs(1)) << "and is told";
+  EXPECT_EQ(kept.licenses.front().status, Status::kActive);
+  EXPECT_EQ(kept.licenses.front().plan, "pro");
+  EXPECT_EQ(kept.licenses.front().paid_through, sold.paid_through + 30 * kDay);
+  facts.items[0].price = "price_of_something_else";
+  EXPECT_EQ(Apply(facts).licenses.front().status, Status::kSuspended);
+  facts.items[0].price = "price_old";
+  EXPECT_EQ(Apply(facts).licenses.front().status, Status::kActive);
 }
 
 // billing 16: two tabs, two subscriptions.
