@@ -304,7 +304,7 @@ Task<> Sales::TendOnce() {
   PTG_CO_RUN(co_await database_.Write(announce, by));
   if (!reissue_before_ || !signs_) co_return {};
   const sales::Reissuing with{
-      .seller = shop_.seller,
+      .shop = shop_,
       .text = [this](const license::License& l) { return fulfilment_->TextOf(l); },
       .kid = signing_->kid()};
   while (true) {

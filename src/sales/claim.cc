@@ -53,6 +53,23 @@ Result<std::string> OfferClaim(db::Tx& tx, std::string_view license, UnixMs now,
   return token;
 }
 
+Result<mail::LicenseGiven> GiveByMail(db::Tx& tx, const Shop& shop, const license::License& license,
+                                      std::string text, UnixMs now, Rng& rng) {
+  mail::LicenseGiven given{.to = license.email,
+                           .license = std::move(text),
+                           .license_id = license.id,
+                           .generation = license.generation,
+                           .plan = license.plan,
+                           .expires_at = license.expires,
+                           .renews = !license.subscription.empty()};
+  if (shop.claim_links) {
+    PTG_TRY(const std::string token, OfferClaim(tx, license.id, now, rng));
+    given.license.clear();
+    given.claim_url = shop.public_url + "/billing/claim?token=" + token;
+  }
+  return given;
+}
+
 Result<std::string> TakeClaim(db::Tx& tx, std::string_view token, UnixMs now) {
   if (!token.starts_with(kPrefix) || token.size() > kMaxToken) return Fail(Gone());
   const std::string digest = DigestOf(token);

@@ -73,6 +73,30 @@ TEST_P(ClaimTest, ASessionsPageShowsItsLicenseOnce) {
   EXPECT_THAT(TakeOfSession("cs_1"), FailsWith(Code::kNotFound));
 }
 
+TEST_P(ClaimTest, AMailHasTheLicenseOrALinkToIt) {
+  Shop shop;
+  shop.public_url = "https://api.example.com";
+  license::License license;
+  license.id = "lic_1";
+  license.email = "ann@example.com";
+  const auto give = [&] {
+    return database_->WriteNow([&](db::Tx& tx) {
+      return GiveByMail(tx, shop, license, "the.license.text", clock_.Now(), rng_);
+    });
+  };
+  const auto text = give();
+  ASSERT_THAT(text, IsOk());
+  EXPECT_EQ(text->license, "the.license.text");
+  EXPECT_EQ(text->claim_url, "");
+  shop.claim_links = true;
+  const auto link = give();
+  ASSERT_THAT(link, IsOk());
+  EXPECT_EQ(link->license, "");
+  const std::string before = "https://api.example.com/billing/claim?token=";
+  ASSERT_TRUE(link->claim_url.starts_with(before));
+  EXPECT_EQ(Take(link->claim_url.substr(before.size())).value_or(""), "lic_1");
+}
+
 INSTANTIATE_TEST_SUITE_P(Engines, ClaimTest, ::testing::ValuesIn(pontage::testing::EnginesHere()),
                          pontage::testing::EngineName);
 

@@ -10,6 +10,7 @@
 #include "io/fork.h"
 #include "io/timer.h"
 #include "ledger/audit.h"
+#include "sales/claim.h"
 #include "sales/command_parts.h"
 #include "sales/inbox.h"
 #include "sales/mail/mail_outbox.h"
@@ -324,15 +325,10 @@ Task<> CommandWorker::Reissue(const Command& command, Deadline by) {
     l.reason = asked.Text("reason");
     Effect effect{.outcome = LicenseOutcome(l, now), .secret = parts_.fulfilment.TextOf(l)};
     if (!l.email.empty() && asked.Is("mail")) {
-      const mail::LicenseGiven given{.to = l.email,
-                                     .license = effect.secret,
-                                     .license_id = l.id,
-                                     .generation = l.generation,
-                                     .plan = l.plan,
-                                     .expires_at = l.expires,
-                                     .renews = !l.subscription.empty()};
+      PTG_TRY(mail::LicenseGiven given,
+              GiveByMail(tx, parts_.shop, l, effect.secret, now, parts_.rng));
       const mail::Mail letter = mail::WriteReissue(
-          parts_.shop.seller, {.given = given, .old_until = std::max(now, l.old_until)});
+          parts_.shop.seller, {.given = std::move(given), .old_until = std::max(now, l.old_until)});
       PTG_RUN(mail::Enqueue(tx, NewIdText("mail", parts_.clock, parts_.rng), letter, l.id, now));
     }
     return effect;

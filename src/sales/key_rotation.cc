@@ -7,7 +7,9 @@
 #include "base/id.h"
 #include "base/log.h"
 #include "base/try.h"
+#include "sales/claim.h"
 #include "sales/mail/mail_outbox.h"
+#include "sales/mail/templates.h"
 
 namespace pontage::sales {
 namespace {
@@ -16,16 +18,9 @@ namespace {
 Result<> Tell(db::Tx& tx, const license::License& l, const Reissuing& with, UnixMs now,
               const Clock& clock, Rng& rng) {
   if (l.email.empty()) return {};
-  const mail::Mail mail =
-      mail::WriteKeyRotation(with.seller, {.given = {.to = l.email,
-                                                     .license = with.text(l),
-                                                     .license_id = l.id,
-                                                     .generation = l.generation,
-                                                     .plan = l.plan,
-                                                     .expires_at = l.expires,
-                                                     .renews = !l.subscription.empty()},
-                                           .kid = with.kid,
-                                           .old_until = now});
+  PTG_TRY(mail::LicenseGiven given, GiveByMail(tx, with.shop, l, with.text(l), now, rng));
+  const mail::Mail mail = mail::WriteKeyRotation(
+      with.shop.seller, {.given = std::move(given), .kid = with.kid, .old_until = now});
   const Result<bool> enqueued = mail::Enqueue(tx, NewIdText("mail", clock, rng), mail, l.id, now);
   if (enqueued) return {};
   if (enqueued.error().code() != Code::kBadRequest) {

@@ -8,14 +8,14 @@
 #include "base/time.h"
 #include "db/db.h"
 #include "license/license_store.h"
-#include "sales/mail/templates.h"
+#include "sales/shop.h"
 
 // What becomes of customers when a key that signs licenses became known to others: each gets a new
 // text, by mail. A planned rotation needs none of it: what the old key signed stays good.
 namespace pontage::sales {
 
 struct Reissuing {
-  mail::Seller seller;
+  const Shop& shop;
   std::function<std::string(const license::License&)> text;  // signed with the new key
   std::string kid;                                           // of the new key
 };

@@ -172,7 +172,7 @@ Result<> Rotation::ReissueAll(UnixMs before) {
   PTG_TRY(std::string text, sources.read_file(file_));
   PTG_TRY(const license::Issuer issuer, license::Issuer::FromPem(Secret(std::move(text))));
   const sales::Shop shop = ShopOf(config_, PublicUrl(config_));
-  const sales::Reissuing with{.seller = shop.seller,
+  const sales::Reissuing with{.shop = shop,
                               .text =
                                   [&](const license::License& l) {
                                     return issuer.Issue(license::ClaimsOf(l, IssuerName(config_)));

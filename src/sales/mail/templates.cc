@@ -162,6 +162,17 @@ Mail Finish(Kind kind, const Seller& seller, std::string to, std::string subject
   return mail;
 }
 
+// The license, or the link to it, each behind its own words.
+void Present(Letter& letter, const LicenseGiven& given, std::string shown, std::string linked) {
+  if (given.claim_url.empty()) {
+    letter.Say(std::move(shown));
+    letter.Show(given.license);
+  } else {
+    letter.Say(std::move(linked) + " This link shows it once, within seven days:");
+    letter.Link("Show the license", given.claim_url);
+  }
+}
+
 }  // namespace
 
 std::string Moment(UnixMs at) {
@@ -172,14 +183,8 @@ std::string Moment(UnixMs at) {
 
 Mail WriteLicense(const Seller& seller, const LicenseLetter& l) {
   Letter letter;
-  if (l.given.claim_url.empty()) {
-    letter.Say("Thank you. This is your license for " + seller.name + ":");
-    letter.Show(l.given.license);
-  } else {
-    letter.Say("Thank you. Your license for " + seller.name +
-               " is ready. This link shows it once, within seven days:");
-    letter.Link("Show the license", l.given.claim_url);
-  }
+  Present(letter, l.given, "Thank you. This is your license for " + seller.name + ":",
+          "Thank you. Your license for " + seller.name + " is ready.");
   letter.Say(Term(l.given));
   ShowUse(letter, seller, l.given);
   letter.Link("Invoice", l.invoice_url);
@@ -193,8 +198,8 @@ Mail WriteLicense(const Seller& seller, const LicenseLetter& l) {
 
 Mail WriteReissue(const Seller& seller, const ReissueLetter& l) {
   Letter letter;
-  letter.Say("This license replaces the one that you had for " + seller.name + ":");
-  letter.Show(l.given.license);
+  Present(letter, l.given, "This license replaces the one that you had for " + seller.name + ":",
+          "A new license replaces the one that you had for " + seller.name + ".");
   letter.Say("The one before stops at " + Moment(l.old_until) +
              ". Limits and payments go on as they were.");
   letter.Say(Term(l.given));
@@ -254,10 +259,10 @@ Mail WriteCancelled(const Seller& seller, const CancelledLetter& l) {
 
 Mail WriteKeyRotation(const Seller& seller, const KeyRotationLetter& l) {
   Letter letter;
-  letter.Say(seller.name +
-             " has changed the key that signs licenses. Your plan is the same; this is "
-             "your license under the new key:");
-  letter.Show(l.given.license);
+  const std::string why =
+      seller.name + " has changed the key that signs licenses. Your plan is the same";
+  Present(letter, l.given, why + "; this is your license under the new key:",
+          why + "; your license is signed anew.");
   letter.Say("Please put it in the place of the one before, which stops at " + Moment(l.old_until) +
              ".");
   letter.Say(Term(l.given));

@@ -120,6 +120,23 @@ TEST(MailTemplates, TheLicenseStandsAloneOnALine) {
   }
 }
 
+// Where no license is to lie in a mailbox, none of these has one.
+TEST(MailTemplates, ALinkStandsInThePlaceOfTheLicense) {
+  const Seller seller = Example();
+  LicenseLetter first = Letter();
+  LicenseGiven given = Given();
+  given.license.clear();
+  given.claim_url = "https://api.example.com/billing/claim?token=clm_1";
+  first.given = given;
+  for (const Mail& mail :
+       {WriteLicense(seller, first), WriteReissue(seller, {.given = given, .old_until = kNow}),
+        WriteKeyRotation(seller, {.given = given, .kid = "k", .old_until = kNow})}) {
+    EXPECT_THAT(mail.text, ::testing::HasSubstr(given.claim_url));
+    EXPECT_THAT(mail.text, ::testing::HasSubstr("shows it once"));
+    EXPECT_THAT(mail.text, ::testing::Not(::testing::HasSubstr("Bearer")));
+  }
+}
+
 TEST(MailTemplates, TheMcpEntryIsJsonWithTheHeader) {
   const std::string text = WriteLicense(Example(), Letter()).text;
   const size_t begin = text.find("{\n");
