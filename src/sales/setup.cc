@@ -35,6 +35,14 @@ std::string KeyOf(std::string_view what, std::string_view of) {
   return "setup:" + std::string(what) + ':' + codec::ToHex(digest).substr(0, 40);
 }
 
+// Stripe repeats for a day what it has once made under a key, also when that was deleted since:
+// then the key's next one asks for another.
+constexpr int kRepeats = 8;
+Error Repeats(std::string_view what) {
+  return Error(Code::kConflict, "Stripe repeats " + std::string(what) + " that is gone")
+      .Want("another try tomorrow");
+}
+
 Task<std::optional<stripe::Price>> PriceAtStripe(StripeClient& stripe, const SoldPlan& plan,
                                                  Deadline by) {
   std::optional<stripe::Price> found;
@@ -85,10 +93,20 @@ Task<stripe::ProductId> Run::Product(const SoldPlan& plan,
   NewProduct wanted;
   wanted.name = plan.name;
   wanted.plan = plan.name;
-  PTG_CO_TRY(const stripe::Product made,
-             co_await stripe.CreateProduct(std::move(wanted), KeyOf("product", plan.name), by));
-  Note("product", plan.name, made.id.str(), "made");
-  co_return made.id;
+  std::string of = plan.name;
+  for (int i = 0; i < kRepeats; ++i) {
+    const std::string key = KeyOf("product", of);
+    NewProduct one = wanted;
+    PTG_CO_TRY(const stripe::Product made, co_await stripe.CreateProduct(std::move(one), key, by));
+    PTG_CO_TRY(const std::vector<stripe::Product> all, co_await stripe.ListProducts(by));
+    const auto there = std::ranges::find(all, made.id, &stripe::Product::id);
+    if (there != all.end() && there->active) {
+      Note("product", plan.name, made.id.str(), "made");
+      co_return made.id;
+    }
+    of += ' ' + made.id.str();
+  }
+  co_return Fail(Repeats("a product"));
 }
 
 Task<> Run::Price(const SoldPlan& plan, const std::vector<stripe::Product>& products) {
@@ -146,12 +164,22 @@ Task<> Run::Endpoint() {
   wanted.url = url;
   wanted.events = WebhookEvents();
   wanted.api_version = kStripeVersion;
-  // Of today: whoever deletes an endpoint at Stripe may have another one tomorrow.
-  PTG_CO_TRY(stripe::WebhookEndpoint made,
-             co_await stripe.CreateWebhookEndpoint(std::move(wanted), KeyOf("endpoint", url), by));
-  Note("webhook_endpoint", url, made.id.str(), "made");
-  report.endpoint_secret = std::move(made.secret);
-  co_return {};
+  std::string of = url;
+  for (int i = 0; i < kRepeats; ++i) {
+    const std::string key = KeyOf("endpoint", of);
+    NewWebhookEndpoint one = wanted;
+    PTG_CO_TRY(stripe::WebhookEndpoint made,
+               co_await stripe.CreateWebhookEndpoint(std::move(one), key, by));
+    PTG_CO_TRY(const std::vector<stripe::WebhookEndpoint> now,
+               co_await stripe.ListWebhookEndpoints(by));
+    if (std::ranges::find(now, made.id, &stripe::WebhookEndpoint::id) != now.end()) {
+      Note("webhook_endpoint", url, made.id.str(), "made");
+      report.endpoint_secret = std::move(made.secret);
+      co_return {};
+    }
+    of += ' ' + made.id.str();
+  }
+  co_return Fail(Repeats("an endpoint"));
 }
 
 Task<> Run::Portal() {

@@ -1,6 +1,7 @@
 // The card rail from the price list to the call: checkout at Stripe's double, events in any order and number, the
 // license on the success page and by mail, and what ends it.
 import assert from "node:assert/strict";
+import fs from "node:fs";
 import path from "node:path";
 import { after, before, describe, test } from "node:test";
 import * as config from "../rig/src/config.mjs";
@@ -93,6 +94,14 @@ describe("buying once", () => {
     assert.equal((await get("/v1/a", license)).status, 200);
     const days = (Date.parse(expires_at) - Date.now()) / 86_400_000;
     assert.ok(Math.abs(days - 10) < 0.1, `${days} days, the grace with them`);
+  });
+  test("follows the buyer to another address", async () => {
+    const { session } = await buy("week", "old@example.com");
+    const { customer } = await api("GET", `/v1/checkout/sessions/${session}`);
+    await api("POST", `/v1/customers/${customer}`, { email: "new@example.com" });
+    await until("the new address", () => shop.rows("SELECT email FROM license WHERE email = 'new@example.com'").length === 1);
+    await post("/billing/resend", { email: "new@example.com" });
+    await until("the mail", async () => (await mailsTo("new@example.com")).length > 0);
   });
   test("what is not paid yet gives none, until it is", async () => {
     const { url } = await (await post("/billing/checkout", { plan: "week", email: "eve@example.com" })).json();
@@ -298,5 +307,73 @@ describe("a shop whose licenses are claimed", () => {
     assert.equal(shown.license, license);
     assert.equal((await claim({})).status, 400);
     assert.equal((await claim({ token: "clm_x" })).status, 404);
+  });
+});
+
+// The first seed's form: whoever asks for his license again gets the text that he has.
+describe("a license in Fernet's form", () => {
+  const kRoutes = `
+[[plan]]
+name = "week"
+price = "$9"
+days = 7
+product = ["tools"]
+format = "fernet"
+[[product]]
+name = "tools"
+price = "$0.001"
+[[route]]
+match = "GET /v1/*"
+upstream = "api"
+product = "tools"
+`;
+  let old, account;
+  before(async () => {
+    account = await startSandbox(); // or the shop beside it would sell the same
+    old = await openShop({ sandbox: account, upstream: upstream.url, routes: kRoutes, plans: { week: { unit_amount: "900" } }, license: 'fernet_keys = ["env:FERNET_KEY"]' });
+    await old.start({ FERNET_KEY: `${Buffer.alloc(32, 5).toString("base64url")}=` });
+  });
+  after(async () => {
+    await old?.close();
+    await account?.stop();
+  });
+
+  test("is one text: on the page, by mail, and sent again", async () => {
+    const { license, session } = await old.buy("week", "kim@example.com");
+    assert.match(license, /^gAAAA/);
+    assert.equal((await old.get("/v1/a", license)).status, 200);
+    const again = await (await fetch(`${old.url}/billing/success?session_id=${session}`, { headers: { accept: "application/json" } })).json();
+    assert.equal(again.license, license);
+    await old.post("/billing/resend", { email: "kim@example.com" });
+    const mails = await until("both mails", async () => {
+      const all = await old.mailsTo("kim@example.com");
+      return all.length > 1 ? all : undefined;
+    });
+    for (const one of mails) assert.ok((await old.mail(one.id)).text.split("\n").includes(license), "alone on a line");
+  });
+});
+
+describe("stripe setup", () => {
+  test("makes an endpoint again that was deleted at Stripe", async () => {
+    const other = await openShop({ sandbox, upstream: upstream.url, plans: {} });
+    try {
+      const file = path.join(other.dir, "pontage.toml");
+      fs.writeFileSync(file, other.toml);
+      const setup = async () => {
+        const done = await run(["stripe", "setup", "--config", file], { cwd: other.dir, env: other.keys });
+        assert.equal(done.code, 0, done.stdout + done.stderr);
+        const { data } = await api("GET", "/v1/webhook_endpoints", { limit: "100" });
+        return data.filter((one) => one.url.startsWith(other.url)).map((one) => one.id);
+      };
+      await api("DELETE", `/v1/webhook_endpoints/${other.hook.id}`);
+      const [first, ...none] = await setup();
+      assert.deepEqual(none, []);
+      assert.deepEqual(await setup(), [first], "there is one");
+      await api("DELETE", `/v1/webhook_endpoints/${first}`);
+      const [second] = await setup();
+      assert.ok(second && second !== first, "and not the answer that Stripe gave before");
+    } finally {
+      await other.close();
+    }
   });
 });
