@@ -7,8 +7,6 @@
 #include "base/id.h"
 #include "base/log.h"
 #include "base/try.h"
-#include "codec/hex.h"
-#include "crypto/hash.h"
 #include "io/timer.h"
 #include "sales/billing_pages.h"
 #include "sales/checkout_request.h"
@@ -30,16 +28,6 @@ constexpr size_t kMaxId = 255;
 // Somebody else's look at a purchase takes a second or so.
 constexpr int kLooks = 10;
 constexpr Millis kLookAgain{300};
-
-constexpr db::Statement kFindBuyer{"buyer.find", "SELECT customer FROM buyer WHERE email = $1"};
-constexpr db::Statement kAddBuyer{"buyer.add",
-                                  "INSERT INTO buyer (email, customer, created_ms)"
-                                  " VALUES ($1, $2, $3) ON CONFLICT (email) DO NOTHING"};
-
-Result<std::string> FindBuyer(db::Tx& tx, const std::string& email) {
-  PTG_TRY(const db::Rows rows, tx.Run(kFindBuyer, email));
-  return rows.empty() ? std::string() : rows.front().Text(0);
-}
 
 bool WantsJson(const net::RequestHead& head) {
   const std::string_view accept = head.headers.Get("Accept").value_or("");
@@ -79,6 +67,7 @@ Result<Fields> FieldsOf(const net::RequestHead& head, std::string_view body) {
 
 BillingApi::BillingApi(Parts parts)
     : parts_(std::move(parts)),
+      buyers_(parts_.stripe, parts_.database, parts_.clock),
       events_(parts_.metrics.CounterOf("pontage_stripe_events_total",
                                        "Events of Stripe that were written down.")),
       refused_(parts_.metrics.CounterOf("pontage_stripe_events_refused_total",
@@ -143,36 +132,6 @@ Task<Answer> BillingApi::PriceList(const net::RequestHead& head, std::string_vie
   co_return PageAnswer(PriceListPage(parts_.shop));
 }
 
-Task<stripe::CustomerId> BillingApi::CustomerOf(std::string email, Deadline by) {
-  const auto find = [email](db::Tx& tx) { return FindBuyer(tx, email); };
-  PTG_CO_TRY(const std::string known, co_await parts_.database.Read(find, by));
-  if (!known.empty()) co_return stripe::CustomerId(known);
-  PTG_CO_TRY(const std::vector<stripe::Customer> there,
-             co_await parts_.stripe.FindCustomers(email, by));
-  std::string customer;
-  for (const stripe::Customer& one : there) {
-    if (!one.deleted && customer.empty()) customer = one.id.str();
-  }
-  if (customer.empty()) {
-    // The same key for everybody who asks for this address: of two at once Stripe makes one.
-    const crypto::Hash32 digest = crypto::Sha256(codec::AsBytes(email));
-    const std::string name = codec::ToHex(digest);
-    NewCustomer wanted;
-    wanted.email = email;
-    wanted.tenant = TenantId(name.substr(0, 32));
-    PTG_CO_TRY(const stripe::Customer made,
-               co_await parts_.stripe.CreateCustomer(std::move(wanted), "cus:" + name, by));
-    customer = made.id.str();
-  }
-  const int64_t now = parts_.clock.Now().ms();
-  const auto keep = [email, customer, now](db::Tx& tx) -> Result<std::string> {
-    PTG_RUN(tx.Run(kAddBuyer, email, customer, now));
-    return FindBuyer(tx, email);
-  };
-  PTG_CO_TRY(std::string kept, co_await parts_.database.Write(keep, by));
-  co_return stripe::CustomerId(std::move(kept));
-}
-
 Task<stripe::PriceId> BillingApi::PriceOf(const SoldPlan& plan, Deadline by) {
   if (!plan.stripe_price.empty()) co_return plan.stripe_price;
   {
@@ -204,7 +163,7 @@ Task<std::string> BillingApi::OpenCheckout(const SoldPlan& plan, std::string ema
   PTG_CO_TRY(request.price, co_await PriceOf(plan, by));
   request.tenant = TenantId(NewIdText("buy", parts_.clock, parts_.rng));
   if (!email.empty()) {
-    PTG_CO_TRY(request.customer, co_await CustomerOf(std::move(email), by));
+    PTG_CO_TRY(request.customer, co_await buyers_.CustomerOf(std::move(email), by));
   }
   const std::string key = "cs:" + request.tenant.str();
   stripe::Form form = CheckoutForm(request);

@@ -18,6 +18,7 @@
 #include "obs/metrics.h"
 #include "sales/answer.h"
 #include "sales/billing_pages.h"
+#include "sales/buyers.h"
 #include "sales/purchase.h"
 #include "sales/shop.h"
 #include "sales/stripe_client.h"
@@ -83,14 +84,13 @@ class BillingApi {
   // A license of ours, for its page. kNotFound.
   Task<Bought> Show(const std::string& license, Deadline by);
 
-  // The one customer of an address: of our books, else found or made at Stripe.
-  Task<stripe::CustomerId> CustomerOf(std::string email, Deadline by);
   Task<stripe::PriceId> PriceOf(const SoldPlan& plan, Deadline by);
   Task<std::string> OpenCheckout(const SoldPlan& plan, std::string email, Deadline by);
   Task<std::string> OpenPortal(std::string license, Deadline by);
   Task<> Remind(std::string email, Deadline by);
 
   Parts parts_;
+  Buyers buyers_;
   obs::Counter& events_;
   obs::Counter& refused_;
   std::mutex mutex_;

@@ -166,10 +166,9 @@ TEST_F(StripeCallsTest, ThePortalLetsABuyerChangeBetweenOurPrices) {
   const std::string form = PortalConfigurationForm(setup).Encode();
   EXPECT_EQ(form,
             "default_return_url=https%3A%2F%2Fh%2F&features[customer_update][enabled]=true"
-            "&features[customer_update][allowed_updates][0]=email"
-            "&features[customer_update][allowed_updates][1]=name"
-            "&features[customer_update][allowed_updates][2]=address"
-            "&features[customer_update][allowed_updates][3]=tax_id"
+            "&features[customer_update][allowed_updates][0]=name"
+            "&features[customer_update][allowed_updates][1]=address"
+            "&features[customer_update][allowed_updates][2]=tax_id"
             "&features[invoice_history][enabled]=true"
             "&features[payment_method_update][enabled]=true"
             "&features[subscription_cancel][enabled]=true"

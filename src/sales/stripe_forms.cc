@@ -84,8 +84,9 @@ Form PortalConfigurationForm(const PortalSetup& setup) {
   Form form;
   form.Add("default_return_url", setup.return_url);
   form.Add("features[customer_update][enabled]", true);
-  form.AddList("features[customer_update][allowed_updates]",
-               {"email", "name", "address", "tax_id"});
+  // Not the address: what is sold and mailed goes by it, and the portal asks nobody whether it is
+  // his.
+  form.AddList("features[customer_update][allowed_updates]", {"name", "address", "tax_id"});
   form.Add("features[invoice_history][enabled]", true);
   form.Add("features[payment_method_update][enabled]", true);
   form.Add("features[subscription_cancel][enabled]", true);

@@ -69,6 +69,23 @@ describe("buying a subscription", () => {
     assert.equal(data.length, 1);
   });
 
+  test("whose customer was deleted at Stripe, or is under another address there by now, is a new one", async () => {
+    const customerOf = async (email) => (await api("GET", "/v1/customers", { email })).data[0]?.id;
+    await buy("week", "dot@example.com");
+    const deleted = await customerOf("dot@example.com");
+    await api("DELETE", `/v1/customers/${deleted}`);
+    const opened = await Promise.all(["pro", "week"].map((plan) => post("/billing/checkout", { plan, email: "dot@example.com" })));
+    assert.deepEqual(opened.map((one) => one.status), [200, 200]);
+    const { data } = await api("GET", "/v1/customers", { email: "dot@example.com" });
+    assert.equal(data.length, 1, "of two at once");
+    assert.notEqual(data[0].id, deleted);
+    await api("POST", `/v1/customers/${data[0].id}`, { email: "mallory@evil.example" });
+    const { session } = await buy("pro", "dot@example.com");
+    const bought = shop.rows("SELECT email, customer FROM license WHERE subscription = ?", await subscriptionOf(session));
+    assert.deepEqual(bought, [{ email: "dot@example.com", customer: await customerOf("dot@example.com") }]);
+    assert.deepEqual(await mailsTo("mallory@evil.example"), []);
+  });
+
   test("says what is wrong with a request", async () => {
     for (const [body, pointer] of [
       [{ plan: "nope" }, "/plan"],
