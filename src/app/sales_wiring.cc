@@ -118,6 +118,7 @@ class Sales : public SalesRole {
     // What cannot be given back runs out by itself.
     if (commands_) (void)co_await commands_->GiveBack();
     if (worker_) (void)co_await worker_->GiveBack();
+    if (looking_worker_) (void)co_await looking_worker_->GiveBack();
     if (patient_worker_) (void)co_await patient_worker_->GiveBack();
     if (reconciler_) (void)co_await reconciler_->GiveBack();
     const Deadline by = Deadline::In(Loop::Current()->clock(), kMailTimeout);
@@ -130,6 +131,8 @@ class Sales : public SalesRole {
 
  private:
   Result<> UseStripe(const RoleParts& parts);
+  std::unique_ptr<sales::Worker> WorkerWith(const RoleParts& parts,
+                                            sales::StripeClient& stripe) const;
   Result<> UseMail(const RoleParts& parts);
   // Announces the ends of keys that sign no more, and gives everybody a new license whose key
   // became known to others, where the command that should have was broken off.
@@ -150,6 +153,10 @@ class Sales : public SalesRole {
   std::unique_ptr<sales::Fulfilment> fulfilment_;
   std::unique_ptr<sales::StripeClient> stripe_;
   std::unique_ptr<sales::Worker> worker_;
+  // What strangers may ask has shares of its own.
+  std::unique_ptr<sales::StripeClient> buying_;
+  std::unique_ptr<sales::StripeClient> looking_;
+  std::unique_ptr<sales::Worker> looking_worker_;
   std::unique_ptr<sales::BillingApi> billing_;
   std::vector<std::unique_ptr<mail::Provider>> providers_;
   std::unique_ptr<mail::OutboxWorker> outbox_;
@@ -161,6 +168,17 @@ class Sales : public SalesRole {
   std::unique_ptr<sales::Reconciler> reconciler_;
 };
 
+std::unique_ptr<sales::Worker> Sales::WorkerWith(const RoleParts& parts,
+                                                 sales::StripeClient& stripe) const {
+  return std::make_unique<sales::Worker>(sales::Worker::Parts{.stripe = stripe,
+                                                              .database = parts.database,
+                                                              .shop = shop_,
+                                                              .fulfilment = *fulfilment_,
+                                                              .metrics = parts.metrics,
+                                                              .clock = parts.clock,
+                                                              .rng = parts.rng});
+}
+
 Result<> Sales::UseStripe(const RoleParts& parts) {
   if (parts.config.stripe.api_key.empty()) return {};
   PTG_TRY(stripe_, MakeStripe(parts.config, parts.clock, parts.rng));
@@ -171,17 +189,16 @@ Result<> Sales::UseStripe(const RoleParts& parts) {
     Log(LogLevel::kWarn, "config.warning",
         {{"detail", "stripe.webhook_secret is empty: no delivery of Stripe's will be believed"}});
   }
-  worker_ = std::make_unique<sales::Worker>(sales::Worker::Parts{.stripe = *stripe_,
-                                                                 .database = parts.database,
-                                                                 .shop = shop_,
-                                                                 .fulfilment = *fulfilment_,
-                                                                 .metrics = parts.metrics,
-                                                                 .clock = parts.clock,
-                                                                 .rng = parts.rng});
+  buying_ = stripe_->Slower(sales::BillingApi::kBuying);
+  looking_ = stripe_->Slower(sales::BillingApi::kLooking);
+  patient_ = stripe_->Slower({.per_second = sales::Reconciler::kPerSecond});
+  worker_ = WorkerWith(parts, *stripe_);
+  looking_worker_ = WorkerWith(parts, *looking_);
+  patient_worker_ = WorkerWith(parts, *patient_);
   PTG_TRY(std::shared_ptr<const license::Verifier> verifier, MakeVerifier(parts.config, ring_));
   billing_ =
-      std::make_unique<sales::BillingApi>(sales::BillingApi::Parts{.stripe = *stripe_,
-                                                                   .worker = *worker_,
+      std::make_unique<sales::BillingApi>(sales::BillingApi::Parts{.stripe = *buying_,
+                                                                   .worker = *looking_worker_,
                                                                    .fulfilment = *fulfilment_,
                                                                    .shop = shop_,
                                                                    .verifier = std::move(verifier),
@@ -190,14 +207,6 @@ Result<> Sales::UseStripe(const RoleParts& parts) {
                                                                    .metrics = parts.metrics,
                                                                    .clock = parts.clock,
                                                                    .rng = parts.rng});
-  patient_ = stripe_->Slower(sales::Reconciler::kPerSecond);
-  patient_worker_ = std::make_unique<sales::Worker>(sales::Worker::Parts{.stripe = *patient_,
-                                                                         .database = parts.database,
-                                                                         .shop = shop_,
-                                                                         .fulfilment = *fulfilment_,
-                                                                         .metrics = parts.metrics,
-                                                                         .clock = parts.clock,
-                                                                         .rng = parts.rng});
   reconciler_ =
       std::make_unique<sales::Reconciler>(sales::Reconciler::Parts{.stripe = *patient_,
                                                                    .worker = *patient_worker_,

@@ -31,6 +31,12 @@ constexpr db::Statement kList{"license.list",
                               " AND ($2 = '' OR email = $2) AND ($3 = '' OR subscription = $3)"
                               " AND ($6 = '' OR created_ms < $5 OR (created_ms = $5 AND id < $6))"
                               " ORDER BY created_ms DESC, id DESC LIMIT $4"};
+// With the words of the index, which has only these.
+constexpr db::Statement kOfSubscription{
+    "license.of_subscription",
+    "SELECT " PTG_LICENSE_COLUMNS
+    " FROM license WHERE subscription = $1 AND subscription <> '' ORDER BY created_ms, id LIMIT"
+    " $2"};
 constexpr db::Statement kIssuedBefore{
     "license.issued_before",
     "SELECT " PTG_LICENSE_COLUMNS
@@ -216,6 +222,14 @@ Result<std::optional<License>> FindLicenseByOrigin(db::Tx& tx, std::string_view 
   PTG_TRY(const db::Rows rows, tx.Run(kByOrigin, std::string(origin)));
   if (rows.empty()) return std::optional<License>();
   return std::optional(FromRow(rows.front()));
+}
+
+Result<std::vector<License>> ListLicensesOf(db::Tx& tx, const std::string& subscription,
+                                            size_t limit) {
+  PTG_TRY(const db::Rows rows, tx.Run(kOfSubscription, subscription, static_cast<int64_t>(limit)));
+  std::vector<License> out;
+  for (const db::Row& row : rows) out.push_back(FromRow(row));
+  return out;
 }
 
 Result<std::vector<License>> ListLiveIssuedBefore(db::Tx& tx, UnixMs before, UnixMs now,

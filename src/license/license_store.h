@@ -82,6 +82,10 @@ struct LicenseFilter {
 };
 Result<std::vector<License>> ListLicenses(db::Tx& tx, const LicenseFilter& filter);
 
+// Those of a subscription (not empty), at most `limit`; oldest first.
+Result<std::vector<License>> ListLicensesOf(db::Tx& tx, const std::string& subscription,
+                                            size_t limit);
+
 // Those that may still open something and whose text is older than `before`; oldest first.
 Result<std::vector<License>> ListLiveIssuedBefore(db::Tx& tx, UnixMs before, UnixMs now,
                                                   size_t limit);

@@ -28,6 +28,8 @@ constexpr size_t kMaxId = 255;
 // Somebody else's look at a purchase takes a second or so.
 constexpr int kLooks = 10;
 constexpr Millis kLookAgain{300};
+// What was asked so short ago is not asked again.
+constexpr Millis kFresh{10'000};
 
 bool WantsJson(const net::RequestHead& head) {
   const std::string_view accept = head.headers.Get("Accept").value_or("");
@@ -191,6 +193,37 @@ Task<Answer> BillingApi::Checkout(const net::RequestHead& head, std::string_view
   co_return Url(fields, url);
 }
 
+Task<std::string> BillingApi::PurchaseOfSession(const std::string& session, Deadline by) {
+  const std::optional<std::string> said = sessions_.Find(session, parts_.clock.Steady());
+  if (said && said->empty()) {
+    co_return Fail(Code::kNotFound, "Stripe knows no such checkout session");
+  }
+  if (said) co_return *said;
+  const Result<std::string> purchase = co_await parts_.worker.PurchaseOf(session, by);
+  const bool unknown = !purchase && purchase.error().code() == Code::kNotFound;
+  if (unknown || (purchase && !purchase->empty())) {
+    sessions_.Note(session, purchase.value_or(""), parts_.clock.Steady());
+  }
+  co_return purchase;
+}
+
+Task<Fulfilled> BillingApi::Look(const std::string& session, Deadline by) {
+  PTG_CO_TRY(const std::string purchase, co_await PurchaseOfSession(session, by));
+  if (purchase.empty()) co_return Fulfilled{};
+  for (int i = 0;; ++i) {
+    const auto find = [purchase, since = parts_.clock.Now() - kFresh](db::Tx& tx) {
+      return FindFulfilled(tx, purchase, since);
+    };
+    PTG_CO_TRY(Fulfilled known, co_await parts_.database.Read(find, by));
+    if (!known.licenses.empty()) co_return known;
+    Result<Fulfilled> done = co_await parts_.worker.LookAt(purchase, std::nullopt, by);
+    // The event came at the same time, and is being dealt with.
+    const bool busy = !done && done.error().code() == Code::kConflict;
+    if (!busy || i == kLooks) co_return done;
+    PTG_CO_RUN(co_await Sleep(kLookAgain));
+  }
+}
+
 Task<Bought> BillingApi::LookAtSession(const std::string& session) {
   if (!IsSessionId(session)) {
     co_return Fail(Error(Code::kBadRequest, "this is no checkout session")
@@ -198,12 +231,7 @@ Task<Bought> BillingApi::LookAtSession(const std::string& session) {
                        .Want("what Stripe put into the address, \"cs_…\""));
   }
   const Deadline by = Deadline::In(parts_.clock, kStripeTimeout);
-  Result<Fulfilled> done = co_await parts_.worker.Look(session, std::nullopt, by);
-  // The event came at the same time, and is being dealt with.
-  for (int i = 0; i < kLooks && !done && done.error().code() == Code::kConflict; ++i) {
-    PTG_CO_RUN(co_await Sleep(kLookAgain));
-    done = co_await parts_.worker.Look(session, std::nullopt, by);
-  }
+  const Result<Fulfilled> done = co_await Look(session, by);
   if (!done && done.error().code() == Code::kNotFound) {
     co_return Fail(At(done.error(), "/session_id"));
   }
@@ -231,6 +259,7 @@ Task<Answer> BillingApi::Success(const net::RequestHead& head, std::string_view)
     bought.claim_url = parts_.shop.public_url + "/billing/claim?session_id=" + session;
   }
   if (WantsJson(head)) co_return JsonAnswer(SuccessJson(bought));
+  if (!bought.ready) co_return PageAnswer(PendingPage(session, query.Get("look")));
   co_return PageAnswer(SuccessPage(parts_.shop, bought));
 }
 

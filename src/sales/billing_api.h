@@ -20,6 +20,7 @@
 #include "sales/billing_pages.h"
 #include "sales/buyers.h"
 #include "sales/purchase.h"
+#include "sales/session_memory.h"
 #include "sales/shop.h"
 #include "sales/stripe_client.h"
 #include "sales/worker.h"
@@ -39,9 +40,16 @@ namespace pontage::sales {
 // Safe to use from every loop.
 class BillingApi {
  public:
+  // Two shares of the calls to Stripe, since strangers ask for these pages: whatever they do, most
+  // of the calls stay for the licenses of who has paid.
+  static constexpr StripeShare kBuying{
+      .per_second = 6, .at_once = 10, .longest_wait = Millis(10'000), .in_line = Millis(2'000)};
+  static constexpr StripeShare kLooking{
+      .per_second = 4, .at_once = 8, .longest_wait = Millis(2'000), .in_line = Millis(1'000)};
+
   struct Parts {
-    StripeClient& stripe;
-    Worker& worker;
+    StripeClient& stripe;  // with the share kBuying
+    Worker& worker;        // with a client that has the share kLooking
     const Fulfilment& fulfilment;
     const Shop& shop;
     std::shared_ptr<const license::Verifier> verifier;
@@ -79,8 +87,11 @@ class BillingApi {
   Task<Answer> Resend(const net::RequestHead& head, std::string_view body);
   Task<Answer> Webhook(const net::RequestHead& head, std::string_view body);
 
-  // What a checkout session bought, asked of Stripe now; not ready: it is on its way.
+  // What a checkout session bought, as Stripe has it now, or had it some seconds ago; not ready: it
+  // is on its way.
   Task<Bought> LookAtSession(const std::string& session);
+  Task<Fulfilled> Look(const std::string& session, Deadline by);
+  Task<std::string> PurchaseOfSession(const std::string& session, Deadline by);
   // A license of ours, for its page. kNotFound.
   Task<Bought> Show(const std::string& license, Deadline by);
 
@@ -91,6 +102,7 @@ class BillingApi {
 
   Parts parts_;
   Buyers buyers_;
+  SessionMemory sessions_;
   obs::Counter& events_;
   obs::Counter& refused_;
   std::mutex mutex_;

@@ -1,5 +1,7 @@
 #include "sales/billing_pages.h"
 
+#include <algorithm>
+#include <charconv>
 #include <string_view>
 
 #include "codec/text.h"
@@ -79,6 +81,23 @@ std::string Anchor(std::string_view text, const std::string& url) {
   return "<a href=\"" + EscapeHtml(url) + "\">" + EscapeHtml(text) + "</a>";
 }
 
+constexpr int kMostLooks = 30;
+
+int ReadLook(std::string_view text) {
+  int look = 0;
+  const char* const end = text.data() + text.size();
+  const auto [at, fault] = std::from_chars(text.data(), end, look);
+  if (fault != std::errc() || at != end || look < 0) return 0;
+  return std::min(look, kMostLooks);
+}
+
+// In seconds; 0: it has looked for five minutes.
+int PauseBefore(int look) {
+  if (look < 15) return 2;
+  if (look < 24) return 10;
+  return look < kMostLooks ? 30 : 0;
+}
+
 std::string InvoiceLinks(const Bought& bought) {
   const std::string page = Anchor("Invoice", bought.invoice_url);
   const std::string file = Anchor("Invoice as PDF", bought.invoice_pdf);
@@ -139,11 +158,6 @@ Json SuccessJson(const Bought& bought) {
 }
 
 std::string SuccessPage(const Shop& shop, const Bought& bought) {
-  if (!bought.ready) {
-    return Page("Thank you", "<meta http-equiv=\"refresh\" content=\"2\">",
-                "<h1>Thank you</h1><p>Your license is on its way. This page looks again by "
-                "itself; it also comes by mail.</p>");
-  }
   if (!bought.claim_url.empty()) {
     return Page("Thank you", "",
                 "<h1>Thank you</h1><p>Your license for the plan " + EscapeHtml(bought.plan) +
@@ -171,6 +185,24 @@ std::string SuccessPage(const Shop& shop, const Bought& bought) {
   body += "<h2>In an MCP client</h2><pre>" + EscapeHtml(codec::ToString(entry)) + "</pre>" +
           InvoiceLinks(bought) + "<p><a href=\"/billing\">Invoices, card, cancel</a></p>";
   return Page("Your license", "", body);
+}
+
+std::string PendingPage(const std::string& session, std::string_view look) {
+  const int done = ReadLook(look);
+  const int pause = PauseBefore(done);
+  const std::string where = "/billing/success?session_id=" + session;
+  if (pause == 0) {
+    return Page("Thank you", "",
+                "<h1>Thank you</h1><p>Your license is still on its way. It comes by mail; this "
+                "page looks no more by itself.</p><p><a href=\"" +
+                    EscapeHtml(where) + "\">Look again</a></p>");
+  }
+  const std::string next = where + "&look=" + std::to_string(done + 1);
+  return Page("Thank you",
+              "<meta http-equiv=\"refresh\" content=\"" + std::to_string(pause) +
+                  ";url=" + EscapeHtml(next) + "\">",
+              "<h1>Thank you</h1><p>Your license is on its way. This page looks again by "
+              "itself; it also comes by mail.</p>");
 }
 
 std::string ClaimPage(std::string_view name, std::string_view value) {

@@ -14,7 +14,7 @@ codec::Json PriceListJson(const Shop& shop);
 std::string PriceListPage(const Shop& shop);
 
 struct Bought {
-  bool ready = false;  // else it is on its way, and the page looks again by itself
+  bool ready = false;  // else it is on its way
   std::string license;
   std::string license_id;
   std::string plan;
@@ -24,7 +24,11 @@ struct Bought {
   std::string claim_url{};  // in the place of the license: what shows it once
 };
 codec::Json SuccessJson(const Bought& bought);
+// Of what is ready.
 std::string SuccessPage(const Shop& shop, const Bought& bought);
+// While it is not. The page looks again by itself, often at first, then seldom, after five minutes
+// no more; `look` is how often it has, as its address says.
+std::string PendingPage(const std::string& session, std::string_view look);
 
 // What a link that shows a license once opens: mail scanners follow links, people press buttons.
 // `name` is the field ("token" or "session_id") that the button sends.

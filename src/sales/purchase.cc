@@ -16,6 +16,8 @@ namespace {
 using license::License;
 using license::Status;
 
+constexpr size_t kMostItems = 20;  // that Stripe lets a subscription have
+
 constexpr db::Statement kLease{
     "purchase.lease",
     "INSERT INTO purchase (id, customer, email, status, plan, paid_through_ms, period_end_ms,"
@@ -356,6 +358,21 @@ Result<std::optional<Purchase>> FindPurchase(db::Tx& tx, const std::string& id) 
                                 .invoice_pdf = row.Text(8),
                                 .alarm = row.Text(9),
                                 .fetched = UnixMs(row.Int(10))});
+}
+
+Result<Fulfilled> FindFulfilled(db::Tx& tx, const std::string& id, UnixMs since) {
+  PTG_TRY(const std::optional<Purchase> purchase, FindPurchase(tx, id));
+  if (!purchase || purchase->fetched < since) return Fulfilled{};
+  Fulfilled done;
+  done.invoice_url = purchase->invoice_url;
+  done.invoice_pdf = purchase->invoice_pdf;
+  if (id.starts_with("sub_")) {
+    PTG_TRY(done.licenses, license::ListLicensesOf(tx, id, kMostItems));
+    return done;
+  }
+  PTG_TRY(const std::optional<License> one, license::FindLicenseByOrigin(tx, "session:" + id));
+  if (one) done.licenses.push_back(*one);
+  return done;
 }
 
 Result<std::string> PurchaseOfPayment(db::Tx& tx, const std::string& payment_intent) {

@@ -128,6 +128,8 @@ Result<bool> KeepPurchase(db::Tx& tx, const std::string& id, const std::string& 
                           UnixMs until);
 Result<> ReleasePurchase(db::Tx& tx, const std::string& id, const std::string& owner);
 Result<std::optional<Purchase>> FindPurchase(db::Tx& tx, const std::string& id);
+// What Apply made of it, where Stripe was asked no earlier than `since`; else without licenses.
+Result<Fulfilled> FindFulfilled(db::Tx& tx, const std::string& id, UnixMs since);
 // The purchase that a payment was for; empty: not known here.
 Result<std::string> PurchaseOfPayment(db::Tx& tx, const std::string& payment_intent);
 // A dispute about a payment was told of: what became of it is asked each time from now on,

@@ -111,6 +111,36 @@ class PurchaseTest : public ::testing::TestWithParam<pontage::testing::EngineKin
   Fulfilment fulfilment_;
 };
 
+TEST_P(PurchaseTest, WhatWasJustAskedIsReadFromTheBooks) {
+  PurchaseFacts facts = Facts();
+  SoldItem other = facts.items.front();
+  other.origin = "sub:sub_1:si_2";
+  facts.items.push_back(other);
+  facts.invoice_url = "https://stripe.test/in_1";
+  const auto since = [this](const std::string& id, Millis ago) {
+    const auto found =
+        database_->ReadNow([&](db::Tx& tx) { return FindFulfilled(tx, id, clock_.Now() - ago); });
+    EXPECT_THAT(found, IsOk());
+    return found.value_or(Fulfilled{});
+  };
+  EXPECT_THAT(since("sub_1", Millis(10'000)).licenses, IsEmpty());
+  const Fulfilled made = Apply(facts);
+  const Fulfilled found = since("sub_1", Millis(10'000));
+  ASSERT_THAT(found.licenses, SizeIs(2));
+  for (size_t i = 0; i < 2; ++i) EXPECT_EQ(found.licenses[i].id, made.licenses[i].id);
+  EXPECT_EQ(found.invoice_url, facts.invoice_url);
+  clock_.Advance(Millis(10'001));
+  EXPECT_THAT(since("sub_1", Millis(10'000)).licenses, IsEmpty());
+
+  PurchaseFacts once = Facts();
+  once.id = "cs_1";
+  once.subscription.clear();
+  once.items.front().origin = "session:cs_1";
+  const Fulfilled sold = Apply(once);
+  ASSERT_THAT(since("cs_1", Millis(10'000)).licenses, SizeIs(1));
+  EXPECT_EQ(since("cs_1", Millis(10'000)).licenses.front().id, sold.licenses.front().id);
+}
+
 INSTANTIATE_TEST_SUITE_P(Engines, PurchaseTest,
                          ::testing::ValuesIn(pontage::testing::EnginesHere()),
                          pontage::testing::EngineName);

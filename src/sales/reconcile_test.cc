@@ -267,7 +267,7 @@ TEST_P(ReconcileTest, TwoSubscriptionsOfOneBuyerAreAnAlarm) {
 
 // Asked for as fast as it may, it takes its time.
 TEST_P(ReconcileTest, ASlowerClientKeepsItsPace) {
-  const std::unique_ptr<StripeClient> slow = client_->Slower(20);
+  const std::unique_ptr<StripeClient> slow = client_->Slower({.per_second = 20});
   const SteadyMs began = Clock::System().Steady();
   for (int i = 0; i < 5; ++i) {
     const Deadline by = Deadline::In(Clock::System(), Millis(5'000));

@@ -66,7 +66,7 @@ Result<std::unique_ptr<StripeClient>> StripeClient::Make(StripeOptions options, 
       new StripeClient(std::move(options), std::move(base), clock, rng));
 }
 
-std::unique_ptr<StripeClient> StripeClient::Slower(int64_t per_second) const {
+std::unique_ptr<StripeClient> StripeClient::Slower(StripeShare share) const {
   StripeOptions options;
   options.api_base = options_.api_base;
   options.api_key = options_.api_key.Clone();
@@ -74,12 +74,13 @@ std::unique_ptr<StripeClient> StripeClient::Slower(int64_t per_second) const {
   options.tries = options_.tries;
   options.first_pause = options_.first_pause;
   options.longest_pause = options_.longest_pause;
-  options.longest_wait = options_.longest_wait;
+  options.longest_wait = share.in_line;
   options.max_answer = options_.max_answer;
   options.tls = options_.tls;
   std::unique_ptr<StripeClient> client(new StripeClient(std::move(options), base_, clock_, rng_));
   client->throttle_ = throttle_;
-  client->slower_ = std::make_unique<Throttle>(per_second, 1);
+  client->slower_ = std::make_unique<Throttle>(share.per_second, share.at_once);
+  client->own_wait_ = share.longest_wait;
   return client;
 }
 
@@ -123,8 +124,8 @@ Task<> StripeClient::WaitForPlace(Deadline by) {
   if (left == Millis(0)) co_return Fail(Code::kTimeout, "no time was left to ask Stripe");
   for (Throttle* throttle : {slower_.get(), throttle_.get()}) {
     if (throttle == nullptr) continue;
-    const std::optional<Millis> wait =
-        throttle->Take(clock_.Steady(), std::min(left, options_.longest_wait));
+    const Millis most = throttle == slower_.get() ? own_wait_ : options_.longest_wait;
+    const std::optional<Millis> wait = throttle->Take(clock_.Steady(), std::min(left, most));
     if (!wait) co_return Fail(Code::kRateLimited, "too many questions to Stripe are waiting");
     if (*wait > Millis(0)) PTG_CO_RUN(co_await Sleep(*wait));
   }

@@ -41,6 +41,16 @@ struct StripeOptions {
   const net::TlsClientContext* tls = nullptr;  // whom to believe; null: the system's authorities
 };
 
+// What a client may take of the places of another.
+struct StripeShare {
+  int64_t per_second;
+  int64_t at_once = 1;
+  Millis longest_wait{10'000};  // for a place among its own
+  // Then for one among all. Who has less patience here than the other goes behind: he is refused
+  // before the other waits longer than this for him.
+  Millis in_line{10'000};
+};
+
 // One page of a list, newest first.
 template <typename T>
 struct StripePage {
@@ -87,9 +97,10 @@ class StripeClient {
   static Result<std::unique_ptr<StripeClient>> Make(StripeOptions options, const Clock& clock,
                                                     Rng& rng);
 
-  // A client of the same account that makes at most `per_second` calls a second, and these count
-  // among those of this one, too: for work that nobody waits for. `this` may go before it.
-  std::unique_ptr<StripeClient> Slower(int64_t per_second) const;
+  // A client of the same account with a share of its own, whose calls count among those of this
+  // one, too: for work that nobody waits for, and for what strangers may ask. `this` may go before
+  // it.
+  std::unique_ptr<StripeClient> Slower(StripeShare share) const;
 
   Task<codec::Json> Get(StripePath path, stripe::Form query, Deadline by);
   Task<codec::Json> Post(StripePath path, stripe::Form body, std::string key, Deadline by);
@@ -205,6 +216,7 @@ class StripeClient {
   Rng& rng_;
   std::shared_ptr<Throttle> throttle_;
   std::unique_ptr<Throttle> slower_;  // its own, before the common one
+  Millis own_wait_{0};                // for a place of slower_
   net::LoopClients clients_;
 };
 

@@ -2,6 +2,7 @@
 
 #include <gtest/gtest.h>
 
+#include "base/try.h"
 #include "testing/expect.h"
 #include "testing/stripe_peer.h"
 
@@ -246,6 +247,40 @@ TEST_F(StripeClientTest, WhatIsTooMuchAtOnceWaitsOrIsRefused) {
   EXPECT_THAT(Get("/v1/a"), IsOk());
   EXPECT_THAT(Get("/v1/a"), FailsWith(Code::kRateLimited));
   EXPECT_EQ(peer.calls.size(), 2U) << "what is refused here is not sent";
+}
+
+// What strangers ask has a share, and in the line of all goes behind who has more patience.
+TEST_F(StripeClientTest, AShareThatIsUsedUpLeavesTheOthersTheirPlaces) {
+  StripeOptions options = Options();
+  options.per_second = 20;
+  options.at_once = 1;
+  Make(std::move(options));
+  peer.objects["/v1/customers/cus_1"] = Json::Object({{"id", "cus_1"}});
+  const auto pages = client->Slower(
+      {.per_second = 1, .at_once = 2, .longest_wait = Millis(0), .in_line = Millis(60)});
+  const auto ask = [&] {
+    return loop.RunUntilDone(pages->Get(At("/v1/customers/cus_1"), Form(), In()));
+  };
+  EXPECT_THAT(ask(), IsOk());
+  EXPECT_THAT(ask(), IsOk());
+  for (int i = 0; i < 50; ++i) EXPECT_THAT(ask(), FailsWith(Code::kRateLimited));
+  const SteadyMs began = Clock::System().Steady();
+  EXPECT_THAT(Get("/v1/customers/cus_1"), IsOk());
+  EXPECT_LT(Clock::System().Steady() - began, Millis(1'000)) << "one place, not fifty";
+
+  // While the others have enough to do a page is refused, and takes no place of theirs.
+  const auto busy = client->Slower(
+      {.per_second = 1'000, .at_once = 100, .longest_wait = Millis(0), .in_line = Millis(60)});
+  const auto hold = [&]() -> Task<> {
+    StripePath path = At("/v1/customers/cus_1");
+    const Deadline by = In();
+    Form query;
+    PTG_CO_RUN(co_await client->Get(std::move(path), std::move(query), by));
+    co_return {};
+  };
+  for (int i = 0; i < 6; ++i) loop.Spawn(hold(), "test.hold");
+  EXPECT_THAT(loop.RunUntilDone(busy->Get(At("/v1/customers/cus_1"), Form(), In())),
+              FailsWith(Code::kRateLimited));
 }
 
 TEST_F(StripeClientTest, AnIdIsNoPathAndAKeyIsNotEmpty) {

@@ -294,10 +294,14 @@ void Worker::Raise(const std::string& purchase, const Fulfilled& done) {
   }
 }
 
+Task<std::string> Worker::PurchaseOf(const std::string& session, Deadline by) {
+  const stripe::SessionId id(session);
+  co_return co_await events_.PurchaseOf(id, by);
+}
+
 Task<Fulfilled> Worker::Look(std::string id, std::optional<FailedInvoice> failed, Deadline by) {
   if (id.starts_with("cs_")) {
-    const stripe::SessionId session(id);
-    PTG_CO_TRY(id, co_await events_.PurchaseOf(session, by));
+    PTG_CO_TRY(id, co_await PurchaseOf(id, by));
     if (id.empty()) co_return Fulfilled{};
   }
   co_return co_await LookAt(std::move(id), std::move(failed), by);

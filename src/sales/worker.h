@@ -57,6 +57,9 @@ class Worker {
   // when the event is late. kConflict when somebody else is at it; otherwise what Stripe's client
   // and the store say, and nothing is changed then.
   Task<Fulfilled> Look(std::string id, std::optional<FailedInvoice> failed, Deadline by);
+  // The same in two steps: what a session bought, empty while that is nothing; and a look at it.
+  Task<std::string> PurchaseOf(const std::string& session, Deadline by);
+  Task<Fulfilled> LookAt(std::string id, std::optional<FailedInvoice> failed, Deadline by);
 
  private:
   // An event of a round, and what has become of it so far.
@@ -93,7 +96,6 @@ class Worker {
   static Visit& VisitFor(Round& round, const std::string& purchase, bool anew);
   Task<> Go(Visit& visit);
   Task<> LookFor(const Visit& visit);
-  Task<Fulfilled> LookAt(std::string id, std::optional<FailedInvoice> failed, Deadline by);
   Task<> Close(Told& told);
   static std::vector<std::string> OpenIn(const Round& round);
   Task<> KeepRound(const Round& round);

@@ -127,6 +127,8 @@ describe("buying once", () => {
     const ask = async () => (await fetch(back, { headers: { accept: "application/json" } })).json();
     await new Promise((resolve) => setTimeout(resolve, 1_500));
     assert.deepEqual(await ask(), { state: "pending" });
+    const page = await (await fetch(back, { headers: { accept: "text/html" } })).text();
+    assert.match(page, /<meta http-equiv="refresh" content="2;url=\/billing\/success\?session_id=cs_\w+&amp;look=1">/);
     const session = new URL(back).searchParams.get("session_id");
     await action("async", { session, outcome: "succeeded" });
     await until("the license", async () => (await ask()).state === "ready");
@@ -259,6 +261,30 @@ describe("a buyer who comes back", () => {
     const page = await fetch(`${server.url}/billing`, { headers: { accept: "text/html" } });
     assert.match(page.headers.get("content-security-policy"), /default-src 'none'/);
     assert.match(await page.text(), /\$29\/month/);
+  });
+});
+
+describe("a stranger who loads pages of sessions that are none", () => {
+  test("holds up neither a buyer's license nor his checkout, and one id is asked about once", async () => {
+    const none = `${server.url}/billing/success?session_id=cs_test_`;
+    const before = server.events("stripe.call_failed").length;
+    for (let i = 0; i < 5; ++i) assert.equal((await fetch(`${none}same`)).status, 404);
+    assert.equal(server.events("stripe.call_failed").length - before, 1);
+    const page = await shop.checkout("pro", "max@example.com");
+    const asked = [];
+    const flood = setInterval(() => asked.push(fetch(`${none}${Math.random().toString(36).slice(2)}`).then((one) => one.status)), 20);
+    try {
+      await new Promise((resolve) => setTimeout(resolve, 4_000));
+      const session = await shop.press(page);
+      const subscription = await subscriptionOf(session);
+      const of = "SELECT status FROM license WHERE subscription = ?";
+      await until("the license", () => shop.rows(of, subscription).length > 0, 5_000);
+      assert.equal((await post("/billing/checkout", { plan: "week", email: "ned@example.com" })).status, 200);
+    } finally {
+      clearInterval(flood);
+    }
+    const statuses = new Set(await Promise.all(asked));
+    assert.deepEqual([...statuses].filter((one) => one !== 404 && one !== 200), []);
   });
 });
 

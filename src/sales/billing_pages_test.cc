@@ -1,0 +1,57 @@
+#include "sales/billing_pages.h"
+
+#include <charconv>
+#include <string>
+
+#include <gmock/gmock.h>
+#include <gtest/gtest.h>
+
+namespace pontage::sales {
+namespace {
+
+using ::testing::HasSubstr;
+using ::testing::Not;
+
+// Between the two, or nothing.
+std::string Between(const std::string& text, const std::string& from, const std::string& to) {
+  const size_t at = text.find(from);
+  if (at == std::string::npos) return "";
+  const size_t begin = at + from.size();
+  return text.substr(begin, text.find(to, begin) - begin);
+}
+
+TEST(BillingPagesTest, APageThatWaitsLooksLessAndLessOftenAndThenNoMore) {
+  std::string look;
+  int seconds = 0;
+  int looks = 0;
+  int longest = 0;
+  while (looks < 1'000) {
+    const std::string page = PendingPage("cs_1", look);
+    const std::string refresh = Between(page, R"(<meta http-equiv="refresh" content=")", "\"");
+    if (refresh.empty()) {
+      EXPECT_THAT(page, HasSubstr("comes by mail"));
+      EXPECT_THAT(page, HasSubstr(R"(href="/billing/success?session_id=cs_1")"));
+      break;
+    }
+    int pause = 0;
+    std::from_chars(refresh.data(), refresh.data() + refresh.size(), pause);
+    EXPECT_GE(pause, longest);
+    longest = pause;
+    seconds += pause;
+    look = refresh.substr(refresh.rfind('=') + 1);
+    EXPECT_THAT(refresh, HasSubstr(";url=/billing/success?session_id=cs_1&amp;look=" + look));
+    ++looks;
+  }
+  EXPECT_EQ(looks, 30);
+  EXPECT_EQ(seconds, 300);
+}
+
+TEST(BillingPagesTest, WhatAnAddressSaysOfLooksIsNotBelievedFurtherThanItIsANumber) {
+  for (const char* first : {"", "-1", "x", "1x", "99999999999999999999"}) {
+    EXPECT_THAT(PendingPage("cs_1", first), HasSubstr("&amp;look=1\"")) << first;
+  }
+  EXPECT_THAT(PendingPage("cs_1", "2147483647"), Not(HasSubstr("http-equiv=\"refresh\"")));
+}
+
+}  // namespace
+}  // namespace pontage::sales
