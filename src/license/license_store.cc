@@ -179,6 +179,11 @@ void Replace(License& license, UnixMs now, Millis overlap) {
   license.old_until = overlap > Millis(0) ? until : UnixMs();
 }
 
+bool IsReplaced(const License& license, int64_t generation, UnixMs now) {
+  if (generation >= license.generation) return false;
+  return generation + 1 < license.generation || now >= license.old_until;
+}
+
 Claims ClaimsOf(const License& license, std::string_view issuer) {
   Claims claims;
   claims.id = license.id;

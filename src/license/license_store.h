@@ -57,6 +57,9 @@ std::string AuditText(const License& license);
 // no more. Both count as one: what they use is counted by the license's id.
 void Replace(License& license, UnixMs now, Millis overlap);
 inline constexpr Millis kMostOverlap{30 * 86'400'000LL};
+// Whether a text of it with this generation is over: a newer one is in force, and lets it be good
+// no longer.
+bool IsReplaced(const License& license, int64_t generation, UnixMs now);
 // "24h", up to kMostOverlap; empty: none. kBadRequest otherwise.
 Result<Millis> ParseOverlap(std::string_view text);
 

@@ -69,6 +69,22 @@ License Sample(const std::string& id) {
   return l;
 }
 
+TEST(LicenseTest, ATextIsReplacedByANewerOneUnlessAnOverlapRuns) {
+  License l = Sample("lic_1");
+  const UnixMs now(600'000);
+  EXPECT_FALSE(IsReplaced(l, 1, now));
+  Replace(l, now, Millis(10'000));
+  EXPECT_FALSE(IsReplaced(l, 2, now));
+  EXPECT_FALSE(IsReplaced(l, 1, now));
+  EXPECT_TRUE(IsReplaced(l, 1, now + Millis(10'000)));
+  Replace(l, now, Millis(10'000));
+  EXPECT_TRUE(IsReplaced(l, 1, now)) << "only the one before the newest is let on";
+  EXPECT_FALSE(IsReplaced(l, 2, now));
+  Replace(l, now, Millis(0));
+  EXPECT_TRUE(IsReplaced(l, 3, now));
+  EXPECT_FALSE(IsReplaced(l, 4, now));
+}
+
 TEST_P(LicenseStoreTest, ALicenseComesBackAsItWasWritten) {
   const License l = Sample("lic_1");
   ASSERT_TRUE(Insert(l));

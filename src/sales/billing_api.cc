@@ -30,6 +30,8 @@ constexpr int kLooks = 10;
 constexpr Millis kLookAgain{300};
 // What was asked so short ago is not asked again.
 constexpr Millis kFresh{10'000};
+// The page's address stays in histories and logs.
+constexpr Millis kShownFor{24 * 3'600'000LL};
 
 bool WantsJson(const net::RequestHead& head) {
   const std::string_view accept = head.headers.Get("Accept").value_or("");
@@ -52,6 +54,14 @@ Error At(const Error& error, std::string_view pointer) {
 Answer Url(const Fields& fields, const std::string& url) {
   if (fields.form()) return SeeOther(url);
   return JsonAnswer(Json::Object({{"url", url}}));
+}
+
+// Whether the page of its purchase shows it. Whoever has one reissued has lost the one before, and
+// who found that may have found the page, too.
+// Where no mails are sent the page is all that a buyer has.
+bool IsShown(const license::License& license, const Shop& shop, UnixMs now) {
+  const bool fresh = shop.seller.from.empty() || now < license.issued + kShownFor;
+  return license.generation == 1 && fresh;
 }
 
 // What a license was bought by: its subscription, or the session of what was bought once.
@@ -238,13 +248,15 @@ Task<Bought> BillingApi::LookAtSession(const std::string& session) {
   Bought bought;
   if (done && !done->licenses.empty()) {
     const license::License& license = done->licenses.front();
+    const bool shown = IsShown(license, parts_.shop, parts_.clock.Now());
     bought = {.ready = true,
-              .license = parts_.fulfilment.TextOf(license),
+              .license = shown ? parts_.fulfilment.TextOf(license) : "",
               .license_id = license.id,
               .plan = license.plan,
               .expires_at = license.expires,
               .invoice_url = done->invoice_url,
-              .invoice_pdf = done->invoice_pdf};
+              .invoice_pdf = done->invoice_pdf,
+              .resend_url = shown ? "" : parts_.shop.public_url + "/billing/resend"};
   } else if (!done) {
     Log(LogLevel::kInfo, "sales.success_early", {{"detail", done.error().detail()}});
   }
@@ -255,7 +267,7 @@ Task<Answer> BillingApi::Success(const net::RequestHead& head, std::string_view)
   PTG_CO_TRY(const Fields query, Fields::OfQuery(head.target));
   const std::string session(query.Get("session_id"));
   PTG_CO_TRY(Bought bought, co_await LookAtSession(session));
-  if (bought.ready && parts_.shop.claim_links) {
+  if (bought.ready && bought.resend_url.empty() && parts_.shop.claim_links) {
     bought.claim_url = parts_.shop.public_url + "/billing/claim?session_id=" + session;
   }
   if (WantsJson(head)) co_return JsonAnswer(SuccessJson(bought));
@@ -300,6 +312,7 @@ Task<Answer> BillingApi::Claim(const net::RequestHead& head, std::string_view bo
   if (token.empty()) {
     PTG_CO_TRY(bought, co_await LookAtSession(session));
     if (!bought.ready) co_return Fail(Code::kConflict, "the license is still on its way");
+    if (!bought.resend_url.empty()) co_return Fail(At(ClaimGone(), "/session_id"));
   }
   const UnixMs now = parts_.clock.Now();
   const Deadline by = Deadline::In(parts_.clock, kStoreTimeout);
@@ -332,6 +345,12 @@ Task<std::string> BillingApi::OpenPortal(std::string license, Deadline by) {
   if (!found || !found->customer.starts_with("cus_")) {
     co_return Fail(Error(Code::kLicenseInvalid, "this license was not bought by card"));
   }
+  // One that ran out, or that a payment revoked, leads to the invoices all the same.
+  if (found->revoked_by == "operator") co_return Fail(Code::kLicenseRevoked, "it was revoked");
+  if (license::IsReplaced(*found, verified.claims.generation, parts_.clock.Now())) {
+    co_return Fail(Error(Code::kLicenseRevoked, "the license was replaced by a newer one")
+                       .Want("the newer one, which /billing/resend sends"));
+  }
   PortalRequest request;
   request.customer = stripe::CustomerId(found->customer);
   request.return_url = parts_.shop.public_url + "/billing";
@@ -345,10 +364,11 @@ Task<Answer> BillingApi::Portal(const net::RequestHead& head, std::string_view b
   PTG_CO_TRY(const Fields fields, FieldsOf(head, body));
   const Deadline by = Deadline::In(parts_.clock, kStripeTimeout);
   const Result<std::string> url = co_await OpenPortal(std::string(fields.Get("license")), by);
-  if (!url && url.error().code() == Code::kLicenseInvalid) {
-    co_return Fail(At(url.error(), "/license"));
+  if (!url) {
+    const Code code = url.error().code();
+    const bool theirs = code == Code::kLicenseInvalid || code == Code::kLicenseRevoked;
+    co_return Fail(theirs ? At(url.error(), "/license") : url.error());
   }
-  if (!url) co_return Fail(url.error());
   co_return Url(fields, *url);
 }
 

@@ -24,6 +24,10 @@ constexpr std::string_view kStyle =
     "@media(prefers-color-scheme:dark){body{color:#eee;background:#161616}pre{background:#242424}"
     "section{border-color:#444}}";
 
+constexpr std::string_view kResendForm =
+    "<form method=\"post\" action=\"/billing/resend\"><label>Your address <input type=\"email\" "
+    "name=\"email\" autocomplete=\"email\"></label><button>Send it again</button></form>";
+
 std::string Page(std::string_view title, std::string_view head, const std::string& body) {
   std::string page =
       "<!doctype html><html lang=\"en\"><head><meta charset=\"utf-8\"><meta name=\"viewport\" "
@@ -136,19 +140,21 @@ std::string PriceListPage(const Shop& shop) {
       "<section><h2>You have a license</h2><form method=\"post\" action=\"/billing/portal\">"
       "<label>License <input name=\"license\" autocomplete=\"off\"></label>"
       "<button>Invoices, card, cancel</button></form></section>"
-      "<section><h2>You have lost it</h2><form method=\"post\" action=\"/billing/resend\">"
-      "<label>Your address <input type=\"email\" name=\"email\" autocomplete=\"email\"></label>"
-      "<button>Send it again</button></form></section>";
+      "<section><h2>You have lost it</h2>";
+  body += kResendForm;
+  body += "</section>";
   return Page("Prices", "", body);
 }
 
 Json SuccessJson(const Bought& bought) {
   Json json = Json::Object({{"state", bought.ready ? "ready" : "pending"}});
   if (!bought.ready) return json;
-  if (bought.claim_url.empty()) {
-    json.Set("license", bought.license);
-  } else {
+  if (!bought.resend_url.empty()) {
+    json.Set("resend_url", bought.resend_url);
+  } else if (!bought.claim_url.empty()) {
     json.Set("claim_url", bought.claim_url);
+  } else {
+    json.Set("license", bought.license);
   }
   json.Set("plan", bought.plan);
   json.Set("expires_at", bought.expires_at.Rfc3339());
@@ -158,6 +164,13 @@ Json SuccessJson(const Bought& bought) {
 }
 
 std::string SuccessPage(const Shop& shop, const Bought& bought) {
+  if (!bought.resend_url.empty()) {
+    return Page("Thank you", "",
+                "<h1>Thank you</h1><p>Your license for the plan " + EscapeHtml(bought.plan) +
+                    ", good until " + EscapeHtml(mail::Moment(bought.expires_at)) +
+                    ", was sent by mail. This page does not show it any more.</p>" +
+                    std::string(kResendForm) + InvoiceLinks(bought));
+  }
   if (!bought.claim_url.empty()) {
     return Page("Thank you", "",
                 "<h1>Thank you</h1><p>Your license for the plan " + EscapeHtml(bought.plan) +

@@ -21,7 +21,10 @@ struct Bought {
   UnixMs expires_at;
   std::string invoice_url;  // of the latest paid invoice; empty: there is none
   std::string invoice_pdf;
-  std::string claim_url{};  // in the place of the license: what shows it once
+  // In the place of the license, which is not shown: what shows it once, or where its mail is asked
+  // for again.
+  std::string claim_url{};
+  std::string resend_url{};
 };
 codec::Json SuccessJson(const Bought& bought);
 // Of what is ready.

@@ -37,12 +37,12 @@ std::string DigestOf(std::string_view text) {
   return codec::ToHex(crypto::Sha256(codec::AsBytes(text)));
 }
 
-Error Gone() {
+}  // namespace
+
+Error ClaimGone() {
   return Error(Code::kNotFound, "this link shows nothing: it was used, or is too old")
       .Want("another one, from /billing/resend");
 }
-
-}  // namespace
 
 Result<std::string> OfferClaim(db::Tx& tx, std::string_view license, UnixMs now, Rng& rng) {
   PTG_RUN(tx.Run(kForget, now.ms()));
@@ -71,12 +71,12 @@ Result<mail::LicenseGiven> GiveByMail(db::Tx& tx, const Shop& shop, const licens
 }
 
 Result<std::string> TakeClaim(db::Tx& tx, std::string_view token, UnixMs now) {
-  if (!token.starts_with(kPrefix) || token.size() > kMaxToken) return Fail(Gone());
+  if (!token.starts_with(kPrefix) || token.size() > kMaxToken) return Fail(ClaimGone());
   const std::string digest = DigestOf(token);
   PTG_TRY(const db::Rows taken, tx.Run(kTake, digest, now.ms()));
-  if (taken.changed == 0) return Fail(Gone());
+  if (taken.changed == 0) return Fail(ClaimGone());
   PTG_TRY(const db::Rows rows, tx.Run(kOf, digest));
-  if (rows.empty()) return Fail(Gone());
+  if (rows.empty()) return Fail(ClaimGone());
   return rows.front().Text(0);
 }
 
@@ -84,7 +84,7 @@ Result<> TakeClaimOfSession(db::Tx& tx, std::string_view session, std::string_vi
                             UnixMs now) {
   PTG_TRY(const db::Rows rows, tx.Run(kTakePage, DigestOf("session:" + std::string(session)),
                                       std::string(license), now.ms(), (now + kSessionTerm).ms()));
-  if (rows.changed == 0) return Fail(Gone());
+  if (rows.changed == 0) return Fail(ClaimGone());
   return {};
 }
 

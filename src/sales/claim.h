@@ -3,6 +3,7 @@
 #include <string>
 #include <string_view>
 
+#include "base/error.h"
 #include "base/rng.h"
 #include "base/time.h"
 #include "db/db.h"
@@ -28,6 +29,9 @@ Result<mail::LicenseGiven> GiveByMail(db::Tx& tx, const Shop& shop, const licens
 // The id of the license that the token shows; it shows it this once. kNotFound, and nothing is
 // changed, for one that is unknown, too old, or was used.
 Result<std::string> TakeClaim(db::Tx& tx, std::string_view token, UnixMs now);
+
+// What kNotFound says here.
+Error ClaimGone();
 
 // The same for the success page, which has no token: a checkout session shows its license once.
 // kNotFound when it has.

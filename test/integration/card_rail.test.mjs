@@ -243,6 +243,40 @@ describe("a buyer who comes back", () => {
     assert.ok(bad.status >= 400 && bad.status < 500);
     assert.equal((await bad.json()).pointer, "/license");
   });
+  test("sees a license that was reissued on no page, and reaches nothing with the text before", async () => {
+    const { license, session, plan } = await buy("pro", "pam@example.com");
+    const cli = (...args) => run(["license", ...args, "--config", path.join(shop.dir, "pontage.toml")], { cwd: shop.dir, env: { ...shop.keys, PONTAGE_EVM_KEY: config.evmKey("facilitator") } });
+    const portal = async (text) => {
+      const answer = await post("/billing/portal", { license: text });
+      const { code, pointer } = await answer.json();
+      return [answer.status, code, pointer];
+    };
+    const id = shop.rows("SELECT id FROM license WHERE email = ?", "pam@example.com")[0].id;
+    const calm = JSON.parse((await cli("reissue", id, "--overlap", "1h", "--json")).stdout);
+    assert.deepEqual((await Promise.all([license, calm.license].map(portal))).map(([status]) => status), [200, 200]);
+    const again = JSON.parse((await cli("reissue", id, "--json")).stdout);
+    for (const old of [license, calm.license]) assert.deepEqual(await portal(old), [401, "license_revoked", "/license"]);
+    assert.equal((await portal(again.license))[0], 200);
+
+    const said = await shop.bought(session);
+    assert.equal(said.license, undefined);
+    assert.deepEqual([said.plan, said.resend_url], [plan, `${server.url}/billing/resend`]);
+    const page = await (await fetch(`${server.url}/billing/success?session_id=${session}`, { headers: { accept: "text/html" } })).text();
+    assert.ok(!page.includes("eyJ") && page.includes('action="/billing/resend"'));
+    assert.equal((await cli("revoke", id)).code, 0);
+    assert.deepEqual(await portal(again.license), [401, "license_revoked", "/license"]);
+  });
+  test("sees a license on its page for a day", async () => {
+    const { license, session } = await buy("pro", "pat@example.com");
+    const age = (hours) => shop.change("UPDATE license SET issued_ms = issued_ms - ? WHERE email = ?", hours * 3_600_000, "pat@example.com");
+    await age(23);
+    assert.ok((await shop.bought(session)).license);
+    await age(2);
+    assert.equal((await shop.bought(session)).license, undefined);
+    const page = await (await fetch(`${server.url}/billing/success?session_id=${session}`, { headers: { accept: "text/html" } })).text();
+    assert.ok(!page.includes("eyJ") && page.includes("was sent by mail"));
+    assert.equal((await get("/v1/a", license)).status, 200);
+  });
   test("is sent his license again, and nobody learns who has one", async () => {
     const { license } = await buy("pro", "lou@example.com");
     const bodies = new Set();
@@ -348,6 +382,11 @@ describe("a shop whose licenses are claimed", () => {
     assert.deepEqual(both.map((one) => one.status).sort(), [200, 404]);
     const shown = await both.find((one) => one.status === 200).json();
     assert.equal(shown.license, license);
+
+    // Nor does the page of another buyer, once his license was reissued.
+    const other = await claims.buy("pro", "jim@example.com");
+    claims.change("UPDATE license SET generation = 2 WHERE email = ?", "jim@example.com");
+    assert.deepEqual([(await claims.bought(other.session)).claim_url, (await claim({ session_id: other.session })).status], [undefined, 404]);
     assert.equal((await claim({})).status, 400);
     assert.equal((await claim({ token: "clm_x" })).status, 404);
   });
