@@ -37,6 +37,13 @@ constexpr db::Statement kOfSubscription{
     "SELECT " PTG_LICENSE_COLUMNS
     " FROM license WHERE subscription = $1 AND subscription <> '' ORDER BY created_ms, id LIMIT"
     " $2"};
+// Each half has its index.
+constexpr db::Statement kEverHad{
+    "license.ever_had",
+    "SELECT id FROM license WHERE customer = $2 AND customer <> '' AND plan = $1"
+    " AND ($4 = '' OR subscription <> $4) UNION ALL"
+    " SELECT id FROM license WHERE email = $3 AND email <> '' AND plan = $1"
+    " AND ($4 = '' OR subscription <> $4) LIMIT 1"};
 constexpr db::Statement kIssuedBefore{
     "license.issued_before",
     "SELECT " PTG_LICENSE_COLUMNS
@@ -235,6 +242,12 @@ Result<std::vector<License>> ListLicensesOf(db::Tx& tx, const std::string& subsc
   std::vector<License> out;
   for (const db::Row& row : rows) out.push_back(FromRow(row));
   return out;
+}
+
+Result<bool> EverHad(db::Tx& tx, const std::string& plan, const std::string& customer,
+                     const std::string& email, const std::string& besides) {
+  PTG_TRY(const db::Rows rows, tx.Run(kEverHad, plan, customer, email, besides));
+  return !rows.empty();
 }
 
 Result<std::vector<License>> ListLiveIssuedBefore(db::Tx& tx, UnixMs before, UnixMs now,

@@ -69,6 +69,32 @@ License Sample(const std::string& id) {
   return l;
 }
 
+TEST_P(LicenseStoreTest, WhoEverHadALicenseOfAPlanIsKnownByCustomerOrAddress) {
+  License l = Sample("lic_1");
+  l.status = Status::kExpired;
+  ASSERT_TRUE(Insert(l));
+  License nobodys = Sample("lic_2");
+  nobodys.origin = "operator:lic_2";
+  nobodys.customer.clear();
+  nobodys.email.clear();
+  nobodys.plan = "team";
+  nobodys.subscription.clear();
+  ASSERT_TRUE(Insert(nobodys));
+  const auto had = [&](const char* plan, const char* customer, const char* email,
+                       const char* besides = "") {
+    const auto done = Do([&](db::Tx& tx) { return EverHad(tx, plan, customer, email, besides); });
+    EXPECT_THAT(done, IsOk());
+    return done.value_or(false);
+  };
+  EXPECT_TRUE(had("pro", "cus_1", ""));
+  EXPECT_TRUE(had("pro", "cus_2", "ann@example.com"));
+  EXPECT_FALSE(had("pro", "cus_2", "bob@example.com"));
+  EXPECT_FALSE(had("team", "cus_1", "ann@example.com"));
+  EXPECT_FALSE(had("team", "", "")) << "of nobody";
+  EXPECT_FALSE(had("pro", "cus_1", "ann@example.com", "sub_1"));
+  EXPECT_TRUE(had("pro", "cus_1", "ann@example.com", "sub_2"));
+}
+
 TEST(LicenseTest, ATextIsReplacedByANewerOneUnlessAnOverlapRuns) {
   License l = Sample("lic_1");
   const UnixMs now(600'000);

@@ -164,19 +164,32 @@ Task<stripe::PriceId> BillingApi::PriceOf(const SoldPlan& plan, Deadline by) {
                      .Want("stripe_price of the plan, or a price with its name as lookup_key"));
 }
 
+Task<int64_t> BillingApi::TrialDays(const SoldPlan& plan, std::string customer, std::string email,
+                                    Deadline by) {
+  if (plan.interval.empty() || plan.trial_days == 0) co_return 0;
+  const auto had = [name = plan.name, customer, email](db::Tx& tx) {
+    return license::EverHad(tx, name, customer, email, "");
+  };
+  PTG_CO_TRY(const bool again, co_await parts_.database.Read(had, by));
+  co_return again ? 0 : plan.trial_days;
+}
+
 Task<std::string> BillingApi::OpenCheckout(const SoldPlan& plan, std::string email, Deadline by) {
   CheckoutRequest request;
   request.subscription = !plan.interval.empty();
   request.plan = plan.name;
-  request.trial_days = request.subscription ? plan.trial_days : 0;
   request.automatic_tax = parts_.shop.automatic_tax;
   request.success_url = SuccessUrl(parts_.shop.public_url);
   request.cancel_url = parts_.shop.public_url + "/billing";
   PTG_CO_TRY(request.price, co_await PriceOf(plan, by));
   request.tenant = TenantId(NewIdText("buy", parts_.clock, parts_.rng));
   if (!email.empty()) {
-    PTG_CO_TRY(request.customer, co_await buyers_.CustomerOf(std::move(email), by));
+    PTG_CO_TRY(request.customer, co_await buyers_.CustomerOf(email, by));
   }
+  // Who names no address is not known before he pays; that he had one is told of then.
+  std::string customer = request.customer.str();
+  PTG_CO_TRY(request.trial_days,
+             co_await TrialDays(plan, std::move(customer), std::move(email), by));
   const std::string key = "cs:" + request.tenant.str();
   stripe::Form form = CheckoutForm(request);
   PTG_CO_TRY(const stripe::CheckoutSession session,

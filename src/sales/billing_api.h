@@ -96,6 +96,9 @@ class BillingApi {
   Task<Bought> Show(const std::string& license, Deadline by);
 
   Task<stripe::PriceId> PriceOf(const SoldPlan& plan, Deadline by);
+  // One for each buyer and plan: 0 for who ever had a license of it.
+  Task<int64_t> TrialDays(const SoldPlan& plan, std::string customer, std::string email,
+                          Deadline by);
   Task<std::string> OpenCheckout(const SoldPlan& plan, std::string email, Deadline by);
   Task<std::string> OpenPortal(std::string license, Deadline by);
   Task<> Remind(std::string email, Deadline by);

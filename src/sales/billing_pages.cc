@@ -59,7 +59,8 @@ std::string PlanSection(const SoldPlan& plan) {
   std::string out = "<section><h2>" + EscapeHtml(plan.name) + "</h2><p class=\"price\">" +
                     EscapeHtml(plan.shown) + "</p><p>Charged " + EscapeHtml(Term(plan)) + ".";
   if (plan.trial_days > 0) {
-    out += " The first " + std::to_string(plan.trial_days) + " days are free.";
+    out +=
+        " The first " + std::to_string(plan.trial_days) + " days of your first license are free.";
   }
   out += "</p>";
   std::string products;

@@ -99,6 +99,18 @@ bool IsOpen(const FailedInvoice& failed, const PurchaseFacts& facts) {
   return row == facts.invoices.end() || (row->status != "paid" && row->status != "void");
 }
 
+// Who named no address before he paid may have had his trial: only a person can say.
+Result<> TellOfTrial(db::Tx& tx, const License& license, const PurchaseFacts& facts,
+                     Fulfilled& done) {
+  if (facts.status != "trialing" || license.subscription.empty()) return {};
+  PTG_TRY(const bool had, license::EverHad(tx, license.plan, license.customer, license.email,
+                                           license.subscription));
+  if (!had) return {};
+  done.alarms.push_back({"trial", license.customer + " had a license for " + license.plan +
+                                      " before the trial of " + license.subscription});
+  return {};
+}
+
 UnixMs WholeSeconds(UnixMs at) { return UnixMs::FromSeconds(at.seconds()); }
 
 // Nobody loses a license because nobody can write to his address.
@@ -320,6 +332,7 @@ Result<Fulfilled> Fulfilment::Apply(db::Tx& tx, const PurchaseFacts& facts,
     if (!one) continue;
     if (tell_failed) PTG_RUN(TellFailed(tx, *one, *failed));
     PTG_RUN(TellOfTwin(tx, *one, done, clock_.Now()));
+    PTG_RUN(TellOfTrial(tx, *one, facts, done));
     done.licenses.push_back(*std::move(one));
   }
   PTG_RUN(Save(tx, facts, done, clock_.Now()));

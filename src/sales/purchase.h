@@ -52,7 +52,8 @@ struct FailedInvoice {
 
 // For people. `kind` is a word of metrics: "no_plan" (a price that no plan sells), "not_understood"
 // (a word of Stripe's that we do not know, or a license that nothing pays for), "duplicate" (a
-// buyer pays for two subscriptions).
+// buyer pays for two subscriptions), "trial" (one is on trial who had a license of the plan
+// before).
 struct Alarm {
   std::string kind;
   std::string text;

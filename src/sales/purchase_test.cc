@@ -111,6 +111,30 @@ class PurchaseTest : public ::testing::TestWithParam<pontage::testing::EngineKin
   Fulfilment fulfilment_;
 };
 
+TEST_P(PurchaseTest, ATrialOfWhoHadThePlanBeforeIsTold) {
+  const auto alarms = [](const Fulfilled& done) {
+    std::vector<std::string> kinds;
+    for (const Alarm& one : done.alarms) kinds.push_back(one.kind);
+    return kinds;
+  };
+  PurchaseFacts first = Facts();
+  first.status = "trialing";
+  EXPECT_THAT(alarms(Apply(first)), IsEmpty());
+  EXPECT_THAT(alarms(Apply(first)), IsEmpty()) << "its own license is none before it";
+  first.status = "canceled";
+  first.items.front().facts.status = stripe::SubscriptionStatus::kCanceled;
+  first.items.front().facts.ended_at = clock_.Now();
+  Apply(first);
+  PurchaseFacts second = Facts();
+  second.id = second.subscription = "sub_2";
+  second.items.front().origin = "sub:sub_2:si_1";
+  second.customer = "cus_2";
+  second.status = "trialing";
+  EXPECT_THAT(alarms(Apply(second)), ElementsAre("trial"));
+  second.status = "active";
+  EXPECT_THAT(alarms(Apply(second)), IsEmpty()) << "he pays";
+}
+
 TEST_P(PurchaseTest, WhatWasJustAskedIsReadFromTheBooks) {
   PurchaseFacts facts = Facts();
   SoldItem other = facts.items.front();

@@ -25,7 +25,7 @@ struct SoldPlan {
   Money price;
   std::string interval;  // "month", "year"; empty: once, for `days`
   int64_t days = 30;
-  int64_t trial_days = 0;
+  int64_t trial_days = 0;        // of a buyer's first license
   stripe::PriceId stripe_price;  // empty: found by lookup key, the plan's name
 };
 

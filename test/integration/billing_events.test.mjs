@@ -371,3 +371,45 @@ describe("billing 13: a renewal that fails", () => {
     }
   });
 });
+
+describe("a plan with days that are free", () => {
+  let own, trials;
+  before(async () => {
+    own = await startSandbox();
+    trials = await openShop({ sandbox: own, upstream: upstream.url, routes: kPlans.replace('"$29/month"', '"$29/month"\ntrial_days = 14') });
+    await trials.start();
+  });
+  after(async () => {
+    await trials?.close();
+    await own?.stop();
+  });
+  const statusOf = async (subscription) => (await trials.api("GET", `/v1/subscriptions/${subscription}`)).status;
+
+  test("gives them to each buyer once, by whichever spelling of his address", async () => {
+    const seen = [];
+    for (const email of ["tri@example.com", "tri@example.com", " Tri@Example.COM"]) {
+      const { session } = await trials.buy("pro", email);
+      const subscription = await trials.subscriptionOf(session);
+      seen.push(await statusOf(subscription));
+      await trials.api("DELETE", `/v1/subscriptions/${subscription}`);
+      await until("its end", () => trials.rows("SELECT status FROM license WHERE subscription = ?", subscription)[0]?.status === "expired");
+    }
+    assert.deepEqual(seen, ["trialing", "active", "active"]);
+    // Also as another customer of Stripe's.
+    const [{ id }] = (await trials.api("GET", "/v1/customers", { email: "tri@example.com" })).data;
+    await trials.api("DELETE", `/v1/customers/${id}`);
+    assert.equal(await statusOf(await trials.subscriptionOf((await trials.buy("pro", "tri@example.com")).session)), "active");
+    assert.equal(await statusOf(await trials.subscriptionOf((await trials.buy("pro", "uwe@example.com")).session)), "trialing");
+  });
+
+  test("are told of, where one has them again who named no address before he paid", async () => {
+    await trials.buy("pro", "vic@example.com");
+    const opened = await (await trials.post("/billing/checkout", { plan: "pro" })).json();
+    const paid = await fetch(opened.url, { method: "POST", redirect: "manual", body: new URLSearchParams({ outcome: "paid", email: "vic@example.com" }) });
+    const session = new URL(paid.headers.get("location")).searchParams.get("session_id");
+    await until("the license", () => trials.bought(session));
+    const subscription = await trials.subscriptionOf(session);
+    assert.equal(await statusOf(subscription), "trialing");
+    await until("an alarm", () => trials.server.events("sales.alarm").some((one) => one.kind === "trial" && one.detail.includes(subscription)));
+  });
+});
