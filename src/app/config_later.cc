@@ -70,6 +70,14 @@ void CheckPlanPrice(const Section& s) {
   }
 }
 
+// What others name has to be one thing.
+template <typename T>
+void CheckName(const Section& s, const std::vector<T>& before, const std::string& name) {
+  // An empty name has been named already.
+  if (name.empty() || std::ranges::find(before, name, &T::name) == before.end()) return;
+  s.Fault("name", s.Found("name") + " a second time", "a name of its own");
+}
+
 void ReadMcp(const Section& root, std::vector<McpConfig>& to) {
   for (const Section& s : root.Children("mcp")) {
     McpConfig mcp{.path = s.RequiredString("path", "a path, \"/mcp\""),
@@ -97,27 +105,31 @@ void ReadMcp(const Section& root, std::vector<McpConfig>& to) {
 void ReadPlans(const Section& root, std::vector<PlanConfig>& to) {
   for (const Section& s : root.Children("plan")) {
     CheckPlanPrice(s);
-    to.push_back({.name = s.RequiredString("name", "the name routes use"),
-                  .products = s.Strings("product"),
-                  .tier = s.StringOr("tier", ""),
-                  .price = s.StringOr("price", ""),
-                  .stripe_price = s.StringOr("stripe_price", ""),
-                  .format = FormatOf(s),
-                  .days = s.Int("days", 0, 36'500).value_or(0),
-                  .trial_days = s.Int("trial_days", 0, 730).value_or(0),
-                  .limits = ReadLimits(s),
-                  .line = s.line()});
+    PlanConfig plan{.name = s.RequiredString("name", "the name routes use"),
+                    .products = s.Strings("product"),
+                    .tier = s.StringOr("tier", ""),
+                    .price = s.StringOr("price", ""),
+                    .stripe_price = s.StringOr("stripe_price", ""),
+                    .format = FormatOf(s),
+                    .days = s.Int("days", 0, 36'500).value_or(0),
+                    .trial_days = s.Int("trial_days", 0, 730).value_or(0),
+                    .limits = ReadLimits(s),
+                    .line = s.line()};
+    CheckName(s, to, plan.name);
+    to.push_back(std::move(plan));
   }
 }
 
 void ReadTiers(const Section& root, std::vector<TierConfig>& to) {
   for (const Section& s : root.Children("tier")) {
     CheckPlanPrice(s);
-    to.push_back({.name = s.RequiredString("name", "the name plans use"),
-                  .price = s.StringOr("price", ""),
-                  .limits = ReadLimits(s),
-                  .chains = s.Strings("chains"),
-                  .line = s.line()});
+    TierConfig tier{.name = s.RequiredString("name", "the name plans use"),
+                    .price = s.StringOr("price", ""),
+                    .limits = ReadLimits(s),
+                    .chains = s.Strings("chains"),
+                    .line = s.line()};
+    CheckName(s, to, tier.name);
+    to.push_back(std::move(tier));
   }
 }
 
@@ -193,9 +205,7 @@ void ReadConsole(const Section& s, ConsoleConfig& to) {
       if (web::ParseScope(scope)) continue;
       one.Fault("scopes", QuoteToml(scope), "read, support, refund or owner");
     }
-    if (std::ranges::find(to.keys, key.name, &ConsoleKeyConfig::name) != to.keys.end()) {
-      one.Fault("name", one.Found("name") + " a second time", "a name of its own");
-    }
+    CheckName(one, to.keys, key.name);
     to.keys.push_back(std::move(key));
   }
 }
@@ -213,9 +223,7 @@ void ReadProducts(const Section& root, std::vector<ProductConfig>& to) {
     if (s.String("price") ? price == Money::Zero() : !s.Has("price")) {
       s.Fault("price", s.Found("price"), "an amount of dollars above zero, \"$0.05\"");
     }
-    if (std::ranges::find(to, product.name, &ProductConfig::name) != to.end()) {
-      s.Fault("name", s.Found("name") + " a second time", "a name of its own");
-    }
+    CheckName(s, to, product.name);
     to.push_back(std::move(product));
   }
 }
