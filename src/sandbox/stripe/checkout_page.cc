@@ -24,6 +24,9 @@ constexpr std::array<Choice, 6> kChoices = {{
     {"no_card", "Start without a card", std::nullopt},
 }};
 
+// Of a test's buyer who names no address.
+constexpr const char* kNobodysEmail = "buyer@example.com";
+
 const Choice* ChoiceOf(std::string_view outcome) {
   for (const Choice& choice : kChoices) {
     if (choice.outcome == outcome) return &choice;
@@ -115,16 +118,8 @@ Page Show(const Account& account, const Json& session, const Params& params, int
   return HtmlPage(status, "Pay", main);
 }
 
-}  // namespace
-
-Page CheckoutPage(Account& account, Json& session, bool post, const Params& params) {
-  const std::string status = TextOf(session, "status");
-  if (status == "complete") return SeeOther(SuccessUrl(session));
-  if (status == "expired") {
-    return HtmlPage(410, "Expired", "<p>This page has expired. Go back to the shop.</p>");
-  }
-  if (!post) return Show(account, session, params, 200, "");
-  Buyer buyer;
+// What the form says, over what is known of `buyer`.
+Page Submit(Account& account, Json& session, const Params& params, Buyer buyer) {
   const struct {
     const char* name;
     std::string* to;
@@ -133,8 +128,8 @@ Page CheckoutPage(Account& account, Json& session, bool post, const Params& para
                 {"business_name", &buyer.business},
                 {"tax_id", &buyer.tax_id}};
   for (const auto& field : fields) {
-    const Answered<std::optional<std::string>> text = params.MaybeText(field.name);
-    if (text) *field.to = text->value_or("");
+    Answered<std::optional<std::string>> text = params.MaybeText(field.name);
+    if (text && *text) *field.to = **std::move(text);
   }
   const Answered<std::optional<std::string>> outcome = params.MaybeText("outcome");
   const Choice* choice = ChoiceOf(outcome ? outcome->value_or("paid") : "");
@@ -143,6 +138,20 @@ Page CheckoutPage(Account& account, Json& session, bool post, const Params& para
   const Answered<> paid = Pay(account, session, buyer);
   if (!paid) return Show(account, session, params, paid.error().status, paid.error().message);
   return SeeOther(SuccessUrl(session));
+}
+
+}  // namespace
+
+Page CheckoutPage(Account& account, Json& session, CheckoutStep step, const Params& params) {
+  const std::string status = TextOf(session, "status");
+  if (status == "complete") return SeeOther(SuccessUrl(session));
+  if (status == "expired") {
+    return HtmlPage(410, "Expired", "<p>This page has expired. Go back to the shop.</p>");
+  }
+  if (step == CheckoutStep::kLook) return Show(account, session, params, 200, "");
+  Buyer buyer;
+  if (step == CheckoutStep::kComplete) buyer.email = kNobodysEmail;
+  return Submit(account, session, params, std::move(buyer));
 }
 
 }  // namespace pontage::sandbox::stripe

@@ -204,6 +204,29 @@ TEST_F(CheckoutTest, ThePageAsksForWhatIsNotKnown) {
   EXPECT_EQ(Text(Get("/v1/customers/" + customer), "email"), "bob@b.example");
 }
 
+TEST_F(CheckoutTest, ATestCompletesASessionInOneCall) {
+  const std::string price = MakePrice();
+  const auto complete = [this](const Json& session, const std::string& rest) {
+    return Ask("POST", "/checkout/pay/" + Text(session, "id") + "/complete" + rest).status;
+  };
+  const auto now = [this](const Json& session) {
+    return Get("/v1/checkout/sessions/" + Text(session, "id"));
+  };
+  const Json session = OpenSession(price);
+  EXPECT_EQ(complete(session, "?outcome=steal"), 400);
+  EXPECT_EQ(complete(session, "?outcome=3ds_fail"), 402);
+  EXPECT_EQ(Text(now(session), "status"), "open");
+  EXPECT_EQ(Ask("GET", "/checkout/pay/" + Text(session, "id") + "/complete").status, 404);
+  EXPECT_EQ(complete(session, "?outcome=paid"), 303);
+  EXPECT_EQ(Text(now(session), "payment_status"), "paid");
+  EXPECT_EQ(Text(Member(now(session), "customer_details"), "email"), "buyer@example.com");
+  const Json named = OpenSession(price);
+  EXPECT_EQ(complete(named, "?outcome=async&email=ann%40buyer.example"), 303);
+  EXPECT_EQ(Text(now(named), "payment_status"), "unpaid");
+  EXPECT_EQ(Text(Member(now(named), "customer_details"), "email"), "ann@buyer.example");
+  EXPECT_EQ(Ask("POST", "/checkout/pay/cs_none/complete?outcome=paid").status, 404);
+}
+
 // What others wrote is text on our pages, never markup.
 TEST_F(CheckoutTest, ThePageEscapes) {
   const std::string price = MakePrice("recurring[interval]=day");

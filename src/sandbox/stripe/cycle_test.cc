@@ -91,6 +91,18 @@ TEST_F(CycleTest, AFailedRenewalIsPastDueWithTheNewPeriodAndTriedAgain) {
   EXPECT_EQ(Int(LatestInvoice(id), "attempt_count"), 2);
 }
 
+TEST_F(CycleTest, ACardIsNamedAsATokenToo) {
+  const std::string id = Subscribe();
+  EXPECT_EQ(Fault("POST", "/_test/card", "card=tok_none&subscription=" + id).substr(0, 3), "400");
+  Post("/_test/card", "card=tok_decline_renewal&subscription=" + id);
+  AdvanceToEnd(id);
+  Advance(kHour);
+  EXPECT_EQ(StatusOf(id), "past_due");
+  Post("/_test/card", "card=tok_paid&subscription=" + id);
+  Advance(3 * kDay);
+  EXPECT_EQ(StatusOf(id), "active");
+}
+
 TEST_F(CycleTest, AfterTheLastRetryTheSubscriptionEnds) {
   const std::string id = Subscribe("decline_renewal");
   AdvanceToEnd(id);

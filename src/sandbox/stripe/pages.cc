@@ -22,6 +22,16 @@ constexpr std::string_view kStyle =
 
 Page NotFound() { return HtmlPage(404, "Not found", "<p>There is nothing here.</p>"); }
 
+constexpr std::string_view kComplete = "/complete";
+constexpr std::string_view kPdf = "/pdf";
+
+// Whether `path` had `end`, which it has no more.
+bool TakeEnd(std::string_view& path, std::string_view end) {
+  if (!path.ends_with(end)) return false;
+  path.remove_suffix(end.size());
+  return true;
+}
+
 // The rest of `path` behind `prefix` when it is one step; empty otherwise.
 std::string_view IdIn(std::string_view path, std::string_view prefix) {
   if (!path.starts_with(prefix)) return {};
@@ -81,8 +91,13 @@ Page ServePage(Account& account, std::string_view method, std::string_view path,
   if (!post && method != "GET" && method != "HEAD") {
     return HtmlPage(405, "Not here", "<p>This method does nothing here.</p>");
   }
-  if (Json* session = account.store.Find(Kind::kSession, IdIn(path, "/checkout/pay/"))) {
-    return CheckoutPage(account, *session, post, params);
+  std::string_view checkout = path;
+  const bool complete = post && TakeEnd(checkout, kComplete);
+  if (Json* session = account.store.Find(Kind::kSession, IdIn(checkout, "/checkout/pay/"))) {
+    const CheckoutStep step = complete ? CheckoutStep::kComplete
+                              : post   ? CheckoutStep::kSend
+                                       : CheckoutStep::kLook;
+    return CheckoutPage(account, *session, step, params);
   }
   if (const Json* portal = account.store.Find(Kind::kPortalSession, IdIn(path, "/portal/"))) {
     return PortalPage(account, *portal, post, params);
@@ -90,8 +105,7 @@ Page ServePage(Account& account, std::string_view method, std::string_view path,
   if (const Json* charge = account.store.Find(Kind::kCharge, IdIn(path, "/receipts/"))) {
     return ReceiptPage(*charge);
   }
-  const bool pdf = path.ends_with("/pdf");
-  if (pdf) path.remove_suffix(std::string_view("/pdf").size());
+  const bool pdf = TakeEnd(path, kPdf);
   Json* invoice = account.store.Find(Kind::kInvoice, IdIn(path, "/invoices/"));
   // A draft has no page yet.
   if (invoice == nullptr || TextOf(*invoice, "hosted_invoice_url").empty()) return NotFound();

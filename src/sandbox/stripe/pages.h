@@ -24,8 +24,12 @@ struct Page {
 Page ServePage(Account& account, std::string_view method, std::string_view path,
                const Params& params);
 
+// What somebody wants of a hosted checkout: to see it, to send its form, or, as a test does in one
+// call, to complete it with an outcome alone.
+enum class CheckoutStep : uint8_t { kLook, kSend, kComplete };
+
 // The parts, each in a file of its name. `post`: the form was sent, its fields are `params`.
-Page CheckoutPage(Account& account, codec::Json& session, bool post, const Params& params);
+Page CheckoutPage(Account& account, codec::Json& session, CheckoutStep step, const Params& params);
 Page PortalPage(Account& account, const codec::Json& session, bool post, const Params& params);
 Page InvoicePage(Account& account, codec::Json& invoice, bool post);
 Page InvoicePdf(const codec::Json& invoice);

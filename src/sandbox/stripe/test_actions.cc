@@ -138,8 +138,12 @@ Answered<Json> SetCard(Account& account, const Params& params) {
   static constexpr std::array<std::string_view, 2> kNames = {"subscription", "card"};
   PTG_RUN(params.Only(Names(kNames)));
   PTG_TRY(const Json* subscription, NamedBy(account, params, "subscription", Kind::kSubscription));
-  PTG_TRY(const std::optional<std::string> card,
-          params.MaybeWord("card", {"paid", "decline", "decline_renewal", "3ds_fail"}));
+  PTG_TRY(const std::optional<std::string> word,
+          params.MaybeWord("card", {"paid", "decline", "decline_renewal", "3ds_fail", "tok_paid",
+                                    "tok_decline", "tok_decline_renewal", "tok_3ds_fail"}));
+  std::string_view card = word ? std::string_view(*word) : "paid";
+  constexpr std::string_view kToken = "tok_";
+  if (card.starts_with(kToken)) card.remove_prefix(kToken.size());
   const std::string method = TextOf(*subscription, "default_payment_method");
   if (method.empty()) return Refuse("", "This subscription has no card.");
   Card& kept = account.cards[method];

@@ -22,7 +22,7 @@ namespace pontage::sandbox::stripe {
 //   POST /_test/dispute  charge | payment_intent | invoice | subscription, reason
 //                        dispute, close=won|lost
 //   POST /_test/async    session, outcome=succeeded|failed      a delayed payment is decided
-//   POST /_test/card     subscription, card=paid|decline|decline_renewal|3ds_fail
+//   POST /_test/card     subscription, card=paid|decline|decline_renewal|3ds_fail, or tok_paid, …
 //   POST /_test/pause, resume, mark_unpaid   subscription
 //   POST /_test/settings after_retries=cancel|unpaid|past_due   what the last failed retry does
 //   POST /_test/events/ID/redeliver
