@@ -69,6 +69,8 @@ describe("the command line", () => {
       assert.equal(one.code, 0, name);
       if (name !== "config") assert.match(one.stdout, /--config/);
     }
+    const { stdout: roles } = await at.run("serve", "--help");
+    for (const role of ["gateway", "facilitator", "sales", "console"]) assert.match(roles, new RegExp(`\\b${role}\\b`));
     assert.match((await at.run("--version")).stdout, /^pontage \d+\.\d+/);
     const wrong = [[], ["frobnicate"], ["license", "issue"], ["serve", "--frobnicate"], ["config"], ["config", "frob"], ["explain"], ["pay"], ["migrate", "--from", "sqlite:x"]];
     wrong.push(["payments", "--limit", "0"], ["payments", "--limit", "many"], ["demo", "--port", "70000"], ["sandbox", "--block-time", "soon"], ["serve", "--role", "emperor"]);

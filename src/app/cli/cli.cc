@@ -80,7 +80,7 @@ void AddStart(Program& p) {
   CLI::App* serve =
       p.Add(p.app, "serve", "Serve until SIGTERM; SIGHUP reads the configuration again");
   serve->add_option("--role", p.serve.roles,
-                    "gateway, facilitator, sales, by commas; all the file has keys for");
+                    "gateway, facilitator, sales, console, by commas; all the file has keys for");
   p.Runs(serve, p.serve, &ServeRoles);
   CLI::App* demo =
       p.Add(p.app, "demo", "Gateway, facilitator, chain and a sample upstream, offline");
