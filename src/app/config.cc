@@ -379,7 +379,7 @@ std::expected<Config, std::vector<ConfigFault>> ParseConfig(std::string_view tex
   Config config;
   config.file = path;
   CheckKeys(*tree, path, faults, config.warnings);
-  ConfigContext context{path, sources, options, faults, config.warnings};
+  ConfigContext context{path, sources, options, faults, config.warnings, config.missing};
   const Section root(context, &*tree, "");
 
   const NetworkNames names(root.Child("chain"));
@@ -438,6 +438,14 @@ bool Config::IsFernet(const PlanConfig& plan) const {
     if (product != products.end() && !product->format.empty()) return product->format == "fernet";
   }
   return license.format == "fernet";
+}
+
+std::string Config::MissingAt(std::string_view key) const {
+  std::string why;
+  for (const MissingSecret& one : missing) {
+    if (one.key == key) why += (why.empty() ? "" : ", ") + one.found;
+  }
+  return why;
 }
 
 std::vector<std::string> Config::Roles() const {

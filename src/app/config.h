@@ -239,6 +239,12 @@ struct MailConfig {
   bool receipts = true;
 };
 
+// A secret that the file names and that is not there, in a section that does without.
+struct MissingSecret {
+  std::string key;    // "mail.api_key"
+  std::string found;  // "env:NAME, which is not set"
+};
+
 struct Config {
   std::string file;
   ServerConfig server;
@@ -259,7 +265,10 @@ struct Config {
 
   // What a reader should know though it stops nothing: parts this version does not act on.
   std::vector<std::string> warnings;
+  std::vector<MissingSecret> missing;
 
+  // What `missing` says of `key`, several with commas between; "" when it says nothing.
+  std::string MissingAt(std::string_view key) const;
   // nullptr when there is none.
   const ChainConfig* ChainOf(const chain::ChainId& network) const;
   const UpstreamConfig* UpstreamOf(std::string_view name) const;
@@ -269,8 +278,8 @@ struct Config {
   bool IsFernet(const PlanConfig& plan) const;
   // The known assets and those of the [chain] tables, which come first on their chain.
   chain::AssetRegistry Assets() const;
-  // Roles with keys in this file: "gateway" when there are routes, "facilitator" when one is local
-  // or [facilitator] is there, "sales" when there is a key that makes licenses.
+  // Roles with keys in this file: "gateway" with routes, "facilitator" when one is local or
+  // [facilitator] is there, "sales" with a key that makes licenses, "console" with [console].
   std::vector<std::string> Roles() const;
 };
 

@@ -230,24 +230,28 @@ std::string Section::UrlOr(std::string_view key, std::string fallback) const {
 
 std::optional<Secret> Section::Resolve(std::string_view key, int line,
                                        std::string_view reference) const {
-  const bool needed = context_.options.secrets && !lenient_;
+  // In place of one that is not there: nothing where it is a fault.
+  const auto absent = [&](std::string found, std::string expected) -> std::optional<Secret> {
+    if (context_.options.secrets && !lenient_) {
+      context_.Fault(line, Path(key), std::move(found), std::move(expected));
+      return std::nullopt;
+    }
+    context_.missing.push_back({Path(key), std::move(found)});
+    return Secret();
+  };
   if (reference.starts_with("env:")) {
     const std::string name(reference.substr(4));
     auto value = context_.sources.environment(name);
     if (value && !value->empty()) return Secret(*std::move(value));
-    if (!needed) return Secret();
-    context_.Fault(line, Path(key), "env:" + name + ", which is not set",
-                   "the variable " + name + " in the environment");
-    return std::nullopt;
+    return absent("env:" + name + ", which is not set",
+                  "the variable " + name + " in the environment");
   }
   if (reference.starts_with("file:")) {
     const std::string path = context_.FromHere(reference.substr(5));
     auto text = context_.sources.read_file(path);
     if (text && !Trimmed(*text).empty()) return Secret(std::string(Trimmed(*text)));
-    if (!needed) return Secret();
-    context_.Fault(line, Path(key), "file:" + path + (text ? ", which is empty" : ", unreadable"),
-                   "a readable file that holds the secret");
-    return std::nullopt;
+    return absent("file:" + path + (text ? ", which is empty" : ", unreadable"),
+                  "a readable file that holds the secret");
   }
   context_.Fault(line, Path(key), "a secret in the file itself",
                  std::string("\"env:NAME\" or \"file:path\""));

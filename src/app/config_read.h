@@ -18,6 +18,7 @@ struct ConfigContext {
   const ConfigOptions& options;
   std::vector<ConfigFault>& faults;
   std::vector<std::string>& warnings;
+  std::vector<MissingSecret>& missing;
 
   void Fault(int line, std::string key, std::string found, std::string expected) {
     faults.push_back({file, line, std::move(key), std::move(found), std::move(expected)});

@@ -312,5 +312,29 @@ TEST(VersionTest, IsTheOneOfTheBuild) {
   EXPECT_TRUE(text.contains("project(pontage VERSION " + std::string(kVersion) + ' '));
 }
 
+// A section for later stops nothing; what it lacks is known for those who tell of it.
+TEST(ConfigTest, SecretsThatMayBeMissingAreNamed) {
+  const auto of = [](Names environment) {
+    auto config = ParseConfig(R"(
+[stripe]
+api_key = "env:STRIPE_KEY"
+webhook_secret = ["env:OLD_SECRET", "env:NEW_SECRET"]
+[mail]
+api_key = "file:resend.key"
+)",
+                              "card.toml", Fixture(std::move(environment)));
+    EXPECT_TRUE(config.has_value());
+    return config ? *std::move(config) : Config();
+  };
+  const Config none = of({{"STRIPE_KEY", ""}});
+  EXPECT_EQ(none.MissingAt("stripe.api_key"), "env:STRIPE_KEY, which is not set");
+  EXPECT_EQ(none.MissingAt("stripe.webhook_secret"),
+            "env:OLD_SECRET, which is not set, env:NEW_SECRET, which is not set");
+  EXPECT_EQ(none.MissingAt("mail.api_key"), "file:resend.key, unreadable");
+  const Config some = of({{"STRIPE_KEY", "sk_test_x"}, {"OLD_SECRET", "whsec_x"}});
+  EXPECT_EQ(some.MissingAt("stripe.api_key"), "");
+  EXPECT_EQ(some.MissingAt("stripe.webhook_secret"), "env:NEW_SECRET, which is not set");
+}
+
 }  // namespace
 }  // namespace pontage::app

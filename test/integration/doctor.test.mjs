@@ -13,6 +13,17 @@ import { startUpstream } from "../rig/src/upstream.mjs";
 
 const kRoutes = '[[route]]\nmatch = "GET /paid/*"\nprice = "$0.001"\n';
 const kNobody = "http://127.0.0.1:1";
+const kCard = `[license]
+signing_key = "file:license.pem"
+[stripe]
+api_key = "env:STRIPE_SECRET_KEY"
+webhook_secret = ["env:STRIPE_WEBHOOK_SECRET"]
+api_base = "${kNobody}"
+[mail]
+provider = "resend"
+api_key = "env:RESEND_API_KEY"
+from = "Example <keys@example.com>"
+`;
 const kEnv = { PONTAGE_EVM_KEY: rig.evmKey("facilitator") };
 
 let chain, upstream, home, liar;
@@ -107,12 +118,77 @@ describe("doctor", () => {
     assert.match(warned[0].advice, /send it more ether/);
   });
 
+  test("a variable of the card rail that is empty or not set: a warning that names key and variable, and no secret", async () => {
+    const warned = async (env) => {
+      const { checks } = await doctor({ sections: kCard }, { ...kEnv, ...env });
+      assert.doesNotMatch(JSON.stringify(checks), /sk_test_shown|whsec_shown|re_shown/);
+      return Object.fromEntries(checks.filter((one) => one.level === "warn").map((one) => [one.what, one]));
+    };
+    const none = await warned({ STRIPE_SECRET_KEY: "", RESEND_API_KEY: "" });
+    for (const [what, key, variable] of [
+      ["stripe key", "stripe.api_key", "STRIPE_SECRET_KEY"],
+      ["webhook secret", "stripe.webhook_secret", "STRIPE_WEBHOOK_SECRET"],
+      ["mail key", "mail.api_key", "RESEND_API_KEY"],
+    ]) {
+      assert.ok(none[what]?.detail.startsWith(`${key}: env:${variable}, which is not set; `), JSON.stringify(none));
+      assert.ok(none[what].advice.includes(variable));
+    }
+    const one = await warned({ STRIPE_SECRET_KEY: "sk_test_shown", RESEND_API_KEY: "re_shown" });
+    assert.ok(one["webhook secret"]);
+    assert.deepEqual([one["stripe key"], one["mail key"]], [undefined, undefined]);
+    const keyless = await warned({ STRIPE_WEBHOOK_SECRET: "whsec_shown", RESEND_API_KEY: "re_shown" });
+    assert.deepEqual(Object.keys(keyless), ["stripe key"]);
+  });
+
   test("a file with faults: they are what is wrong", async () => {
     const { ok, bad } = await doctor({ server: "frob = 1" });
     assert.equal(ok, false);
     assert.match(bad[0].detail, /pontage\.toml:\d+.*frob/);
     const keyless = await doctor({}, {});
     assert.match(keyless.bad[0].detail, /PONTAGE_EVM_KEY/);
+  });
+});
+
+describe("serve says at the start what the card rail lacks", () => {
+  const kLines = ["sales.no_api_key", "sales.no_webhook_secret", "mail.no_key"];
+  const started = async (sections, env) => {
+    const dir = path.join(home, `card-${(n += 1)}`);
+    assert.equal((await run(["init", "--dir", dir])).code, 0);
+    const server = await startPontage(sellerConfig({ rpc: chain.rpc, upstream: upstream.url, routes: kRoutes, sections }), { dir, env });
+    try {
+      assert.equal(server.lines.filter((line) => /_shown/.test(line)).length, 0, "no secret");
+      const billing = (await fetch(`${server.url}/billing`)).status;
+      return { billing, told: kLines.flatMap((name) => server.events(name)).map(({ level, event, key, found }) => [level, event, key, found]) };
+    } finally {
+      await server.kill();
+    }
+  };
+  const all = { STRIPE_SECRET_KEY: "sk_test_shown", STRIPE_WEBHOOK_SECRET: "whsec_shown", RESEND_API_KEY: "re_shown" };
+  const kLacks = {
+    STRIPE_SECRET_KEY: ["warn", "sales.no_api_key", "stripe.api_key"],
+    STRIPE_WEBHOOK_SECRET: ["warn", "sales.no_webhook_secret", "stripe.webhook_secret"],
+    RESEND_API_KEY: ["warn", "mail.no_key", "mail.api_key"],
+  };
+  for (const [name, line] of Object.entries(kLacks)) {
+    for (const value of ["", undefined]) {
+      test(`${name} is ${value === undefined ? "not set" : "empty"}`, async () => {
+        const { told, billing } = await started(kCard, { ...all, [name]: value });
+        assert.deepEqual(told, [[...line, `env:${name}, which is not set`]]);
+        assert.equal(billing, name === "STRIPE_SECRET_KEY" ? 404 : 200);
+      });
+    }
+  }
+  test("nothing, where all is there", async () => {
+    assert.deepEqual((await started(kCard, all)).told, []);
+  });
+  test("nothing, where nothing is sold by card", async () => {
+    assert.deepEqual((await started('[license]\nsigning_key = "file:license.pem"\n', {})).told, []);
+  });
+  test("one secret of two, and keys that the file does not name", async () => {
+    const two = kCard.replace('["env:STRIPE_WEBHOOK_SECRET"]', '["env:STRIPE_WEBHOOK_SECRET", "env:STRIPE_NEW_SECRET"]');
+    assert.deepEqual((await started(two, all)).told, [[...kLacks.STRIPE_WEBHOOK_SECRET, "env:STRIPE_NEW_SECRET, which is not set"]]);
+    const bare = kCard.replace(/^(api_key|webhook_secret) = .*\n/gm, "");
+    assert.deepEqual((await started(bare, all)).told, Object.values(kLacks).map((line) => [...line, "nothing"]));
   });
 });
 

@@ -34,8 +34,8 @@ struct Exam {
   }
 };
 
-// The card rail: Stripe, its prices and its endpoint for us, and the mails. Nothing where there is
-// no [stripe].
+// The card rail: its keys, Stripe, its prices and its endpoint for us, and the mails. Nothing where
+// there is neither [stripe] nor [mail].
 Task<> ExamineSales(Exam& exam, Deadline by);
 
 }  // namespace pontage::app
