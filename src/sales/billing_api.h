@@ -43,7 +43,7 @@ class BillingApi {
   // Two shares of the calls to Stripe, since strangers ask for these pages: whatever they do, most
   // of the calls stay for the licenses of who has paid.
   static constexpr StripeShare kBuying{
-      .per_second = 6, .at_once = 10, .longest_wait = Millis(10'000), .in_line = Millis(2'000)};
+      .per_second = 6, .at_once = 20, .longest_wait = Millis(20'000), .in_line = Millis(2'000)};
   static constexpr StripeShare kLooking{
       .per_second = 4, .at_once = 8, .longest_wait = Millis(2'000), .in_line = Millis(1'000)};
 
