@@ -56,7 +56,7 @@ Result<size_t> CountWaiting(db::Tx& tx, const std::vector<std::string>& ids);
 
 // Which events mean anything here; all others are acknowledged and ignored.
 bool IsOfUse(std::string_view type);
-// All of them: what our endpoint at Stripe listens to.
+// All of them, and those that are only kept: what our endpoint at Stripe listens to.
 std::vector<std::string> WebhookEvents();
 
 }  // namespace pontage::sales

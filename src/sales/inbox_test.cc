@@ -1,5 +1,6 @@
 #include "sales/inbox.h"
 
+#include <algorithm>
 #include <memory>
 #include <string>
 #include <vector>
@@ -79,6 +80,15 @@ TEST_P(InboxTest, AnEventIsKeptOnceWhicheverTwinComesFirst) {
 TEST_P(InboxTest, WhatMeansNothingIsKeptAndNotWorkedOn) {
   EXPECT_TRUE(Store(Event("evt_1", "some.future.type")));
   EXPECT_EQ(Take(10), "");
+  // Two of them we ask for all the same: the operator may read them.
+  const std::vector<std::string> asked = WebhookEvents();
+  for (const char* type : {"checkout.session.expired", "radar.early_fraud_warning.created"}) {
+    EXPECT_EQ(std::ranges::count(asked, type), 1) << type;
+    EXPECT_FALSE(IsOfUse(type));
+    EXPECT_TRUE(Store(Event(std::string("evt_") + type, type)));
+  }
+  EXPECT_EQ(Take(10), "");
+  EXPECT_EQ(std::ranges::count_if(asked, IsOfUse) + 2, std::ranges::ssize(asked));
 }
 
 TEST_P(InboxTest, OldestFirstAndOneWorkerEach) {

@@ -190,6 +190,15 @@ describe("what is no event of Stripe's", () => {
     assert.equal(rowOf(idOf(body)).state, "ignored");
   });
 
+  test("a session that ran out and a warning of Radar's are kept and change nothing", async () => {
+    const expired = event("checkout.session.expired", { id: "cs_1", object: "checkout.session", mode: "subscription", status: "expired" });
+    const warning = event("radar.early_fraud_warning.created", { id: "issfr_1", object: "radar.early_fraud_warning", charge: "ch_1", actionable: true });
+    for (const body of [expired, warning]) {
+      assert.equal(await deliver(body), 200);
+      assert.equal(rowOf(idOf(body)).state, "ignored");
+    }
+  });
+
   test("another version, unknown words and members do not matter: Stripe is asked", async () => {
     const { session } = await shop.buy("pro", "gus@example.com");
     const subscription = await shop.subscriptionOf(session);

@@ -29,7 +29,7 @@ std::string EndpointFault(const WebhookEndpoint& one) {
     const std::vector<std::string> wanted = sales::WebhookEvents();
     const auto deaf =
         std::ranges::count_if(wanted, [&](const auto& type) { return !listens(type); });
-    if (deaf > 0) add("does not listen to " + std::to_string(deaf) + " events that mean something");
+    if (deaf > 0) add("does not listen to " + std::to_string(deaf) + " events that it should");
   }
   return fault;
 }
