@@ -6,6 +6,7 @@ import fs from "node:fs";
 import http from "node:http";
 import os from "node:os";
 import path from "node:path";
+import { DatabaseSync } from "node:sqlite";
 import { after, before, describe, test } from "node:test";
 import { decode, sign } from "../rig/src/pay.mjs";
 import { run, sellerConfig, startPontage } from "../rig/src/pontage.mjs";
@@ -459,6 +460,29 @@ describe("a gateway apart from the issuer", () => {
     assert.equal((await at("/docs/a", license)).status, 401, "revoked, from the first request on");
     assert.equal((await at("/docs/a", good.license)).status, 200);
     await until("a word of it", () => gateway.events("licenses.issuer_not_heard").length > 0);
+  });
+
+  // The issuer's books come from a backup: they end before what the gateway has heard.
+  test("goes on with an issuer whose books were restored once a person has let it forget", async () => {
+    const { license, id } = await issue("all");
+    const file = path.join(home, "pontage.db");
+    const change = (sql) => {
+      const books = new DatabaseSync(file, { timeout: 5_000 });
+      books.exec(sql);
+      books.close();
+    };
+    const feed = `${server.url}/v1/entitlements`;
+    await gateway.stop();
+    change("UPDATE entitlement_head SET seq = seq + 1000, hash = 'of lines that are lost'");
+    gateway = await startPontage(apart(feed), { dir: home });
+    await until("the refusal", () => gateway.events("licenses.issuer_not_heard").length > 0);
+    assert.equal((await at("/docs/a", license)).status, 200);
+    await gateway.stop();
+    // As docs/guides/sell-licenses.md has it.
+    change("DELETE FROM entitlement; DELETE FROM entitlement_head;");
+    gateway = await startPontage(apart(feed), { dir: home });
+    assert.equal((await cli("license", "revoke", id)).code, 0);
+    await until("the revocation", async () => (await at("/docs/a", license)).status === 401);
   });
 
   test("billing 24: a feed that is rolled back, forged or cut off is not believed, also across a restart", async () => {
