@@ -1,6 +1,7 @@
 #include <algorithm>
 
 #include "app/config_sections.h"
+#include "license/fernet.h"
 #include "web/key_rules.h"
 
 // Sections that later versions act on. Their form is judged now, so that a file written for them
@@ -32,6 +33,12 @@ std::string FormatOf(const Section& s) {
   return s.Has("format") ? s.OneOf("format", "", {"jwt", "fernet"}) : std::string();
 }
 
+// What a Fernet license of it says in the place of a product.
+std::vector<std::string> NamedIn(const PlanConfig& plan) {
+  return license::FernetPlan{.name = plan.name, .products = plan.products, .tier = "", .limits = {}}
+      .named();
+}
+
 // A Fernet license names a product and a tier, and no plan: these two have to say which it is.
 void CheckFernet(const Section& root, const Config& config) {
   std::vector<const PlanConfig*> seen;
@@ -44,12 +51,8 @@ void CheckFernet(const Section& root, const Config& config) {
       fault(plan, "\"fernet\" for " + QuoteToml(plan.name) + " and no key of that format",
             "fernet_keys = [\"env:FERNET_KEY\"] under [license]");
     }
-    if (plan.products.empty()) {
-      fault(plan, "\"fernet\" for " + QuoteToml(plan.name) + ", which has no product",
-            "product = [\"…\"], which is what such a license names");
-    }
     for (const PlanConfig* other : seen) {
-      if (other->products != plan.products || other->tier != plan.tier) continue;
+      if (NamedIn(*other) != NamedIn(plan) || other->tier != plan.tier) continue;
       fault(plan, QuoteToml(plan.name) + " with product and tier of " + QuoteToml(other->name),
             "another tier: a Fernet license says no more");
     }

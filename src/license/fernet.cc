@@ -178,7 +178,9 @@ Result<UnixMs> ParseIsoTime(std::string_view text) {
 
 std::string FernetPayload(const Claims& claims) {
   Json product;
-  if (claims.products.size() == 1) {
+  if (claims.products.empty()) {
+    product = Json(claims.plan);
+  } else if (claims.products.size() == 1) {
     product = Json(claims.products.front());
   } else {
     product = Json::Array();
@@ -228,12 +230,13 @@ Result<Claims> FernetKeys::Read(std::string_view token, std::string_view issuer,
   }
   claims->issuer = issuer;
   const auto plan = std::ranges::find_if(plans_, [&claims](const FernetPlan& one) {
-    return one.tier == claims->tier && one.products == claims->products;
+    return one.tier == claims->tier && one.named() == claims->products;
   });
   // Of a plan that is not sold any more: it opens its product's routes, but for those that name
   // plans.
   if (plan != plans_.end()) {
     claims->plan = plan->name;
+    claims->products = plan->products;
     claims->limits = plan->limits;
   }
   return claims;

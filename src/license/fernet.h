@@ -18,12 +18,16 @@
 namespace pontage::license {
 
 // A plan whose licenses have this format. A token names its product and tier only; so no two plans
-// have the same of both.
+// have the same of both. A plan without products has its own name in their place.
 struct FernetPlan {
   std::string name;
   std::vector<std::string> products;
   std::string tier;
   Limits limits;
+
+  std::vector<std::string> named() const {
+    return products.empty() ? std::vector<std::string>{name} : products;
+  }
 };
 
 // What such a token says: {"product", "tier", "customer_id", "issued_at", "expires_at", "jti"}. The

@@ -446,6 +446,29 @@ TEST(FernetLicenseTest, TimesAreReadAsTheFirstSeedWroteThem) {
   }
 }
 
+// It says the plan's name where others say a product, and opens what names the plan.
+TEST(FernetLicenseTest, APlanWithoutProductsHasItsOwnNameInTheirPlace) {
+  std::vector<Secret> texts;
+  texts.emplace_back(codec::EncodeBase64Url(std::string(32, 'a')) + "=");
+  const std::vector<FernetPlan> plans = {
+      {.name = "pro", .products = {"week"}, .tier = "", .limits = {}},
+      {.name = "week", .products = {}, .tier = "", .limits = {.monthly = 7}},
+  };
+  EXPECT_EQ(plans[0].named(), plans[1].named()) << "which the configuration refuses";
+  auto parsed = FernetKeys::Parse(texts, {plans[1]});
+  ASSERT_THAT(parsed, IsOk());
+  Claims claims = Sample();
+  claims.plan = "week";
+  claims.products.clear();
+  claims.tier = "";
+  EXPECT_THAT(FernetPayload(claims), ::testing::HasSubstr(R"("product":"week")"));
+  const auto back = parsed->Read(parsed->Issue(claims), claims.issuer, kNow);
+  ASSERT_THAT(back, IsOk());
+  EXPECT_EQ(back->plan, "week");
+  EXPECT_THAT(back->products, ::testing::IsEmpty());
+  EXPECT_EQ(back->limits.monthly, 7);
+}
+
 TEST(FernetLicenseTest, ComesBackByIdGenerationAndPlan) {
   std::vector<Secret> texts;
   for (const char c : {'a', 'b'}) {

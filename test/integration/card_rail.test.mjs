@@ -399,15 +399,12 @@ describe("a license in Fernet's form", () => {
 name = "week"
 price = "$9"
 days = 7
-product = ["tools"]
 format = "fernet"
-[[product]]
-name = "tools"
-price = "$0.001"
 [[route]]
 match = "GET /v1/*"
 upstream = "api"
-product = "tools"
+price = "$0.001"
+plans = ["week"]
 `;
   let old, account;
   before(async () => {
