@@ -3,6 +3,7 @@
 #include <algorithm>
 #include <utility>
 
+#include "app/card_rail_gaps.h"
 #include "app/facilitator_wiring.h"
 #include "app/house.h"
 #include "app/licenses.h"
@@ -18,6 +19,14 @@ namespace pontage::app {
 namespace {
 
 constexpr db::Statement kAskStore{"app.ask_store", "SELECT 1"};
+
+// Of a process that may have the role that sells.
+void WarnOfGaps(const Config& config) {
+  for (const CardRailGap& gap : CardRailGaps(config)) {
+    Log(LogLevel::kWarn, gap.event,
+        {{"key", gap.key}, {"found", gap.found}, {"detail", gap.means}});
+  }
+}
 
 // Says which keys of a new configuration wait for the next start.
 void WarnOfKept(const Config& running, const Config& wanted, bool gateway) {
@@ -170,11 +179,14 @@ House::~House() {
 
 Result<std::unique_ptr<House>> House::Make(Config config, std::vector<std::string> roles,
                                            const RoleMakers& makers, const Clock& clock, Rng& rng) {
+  const bool may_sell =
+      roles.empty() ? makers.contains("sales") : std::ranges::find(roles, "sales") != roles.end();
   if (roles.empty()) roles = config.Roles();
   auto impl = std::make_unique<Impl>(std::move(config), std::move(roles), clock, rng);
   for (const std::string& warning : impl->config.warnings) {
     Log(LogLevel::kWarn, "config.warning", {{"detail", warning}});
   }
+  if (may_sell) WarnOfGaps(impl->config);
   PTG_RUN(impl->Build(makers));
   return std::unique_ptr<House>(new House(std::move(impl)));
 }

@@ -96,12 +96,6 @@ Result<std::unique_ptr<sales::StripeClient>> MakeStripe(const Config& config, co
 
 namespace {
 
-// As a fault of the file would say it. Here it stops nothing: the section may be for later.
-std::string FoundAt(const Config& config, std::string_view key) {
-  const std::string missing = config.MissingAt(key);
-  return missing.empty() ? "nothing" : missing;
-}
-
 // How often somebody looks after the signing keys.
 constexpr Millis kTendEvery{60'000};
 constexpr Millis kStoreTimeout{10'000};
@@ -190,26 +184,11 @@ void Sales::UseSecrets(const Config& config) {
   for (const Secret& secret : config.stripe.webhook_secrets) {
     if (!secret.empty()) secrets_.push_back({.value = secret.Clone(), .not_after = std::nullopt});
   }
-  if (!secrets_.empty() && secrets_.size() == config.stripe.webhook_secrets.size()) return;
-  const char* const key = "stripe.webhook_secret";
-  Log(LogLevel::kWarn, "sales.no_webhook_secret",
-      {{"key", key},
-       {"found", FoundAt(config, key)},
-       {"detail", secrets_.empty() ? "no delivery of Stripe's is believed"
-                                   : "deliveries signed with it are not believed"}});
 }
 
 Result<> Sales::UseStripe(const RoleParts& parts) {
-  if (!parts.config.stripe.present) return {};
   UseSecrets(parts.config);
-  if (parts.config.stripe.api_key.empty()) {
-    const char* const key = "stripe.api_key";
-    Log(LogLevel::kWarn, "sales.no_api_key",
-        {{"key", key},
-         {"found", FoundAt(parts.config, key)},
-         {"detail", "nothing is sold by card: there is no /billing and no /webhooks/stripe"}});
-    return {};
-  }
+  if (parts.config.stripe.api_key.empty()) return {};
   PTG_TRY(stripe_, MakeStripe(parts.config, parts.clock, parts.rng));
   buying_ = stripe_->Slower(sales::BillingApi::kBuying);
   looking_ = stripe_->Slower(sales::BillingApi::kLooking);
@@ -244,16 +223,12 @@ Result<> Sales::UseStripe(const RoleParts& parts) {
 Result<> Sales::UseMail(const RoleParts& parts) {
   const MailConfig& mail = parts.config.mail;
   if (!mail.present) return {};
-  const char* const key = "mail.api_key";
-  if (mail.api_key.empty() && (mail.host.empty() || !parts.config.MissingAt(key).empty())) {
-    Log(LogLevel::kWarn, "mail.no_key",
-        {{"key", key},
-         {"found", FoundAt(parts.config, key)},
-         {"detail", mail.host.empty() ? "no mail leaves; they wait in the outbox"
-                                      : "all mail goes through mail.host"}});
+  std::vector<Secret> secrets;
+  for (const Secret& secret : mail.webhook_secrets) {
+    if (!secret.empty()) secrets.push_back(secret.Clone());
   }
-  if (!mail.webhook_secrets.empty()) {
-    PTG_TRY(mail::ResendWebhook webhook, mail::ResendWebhook::Make(mail.webhook_secrets));
+  if (!secrets.empty()) {
+    PTG_TRY(mail::ResendWebhook webhook, mail::ResendWebhook::Make(secrets));
     bounces_ = std::make_unique<mail::ResendDoor>(std::move(webhook), parts.database, parts.clock,
                                                   parts.rng);
   }

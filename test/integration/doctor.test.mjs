@@ -137,7 +137,8 @@ describe("doctor", () => {
     assert.ok(one["webhook secret"]);
     assert.deepEqual([one["stripe key"], one["mail key"]], [undefined, undefined]);
     const keyless = await warned({ STRIPE_WEBHOOK_SECRET: "whsec_shown", RESEND_API_KEY: "re_shown" });
-    assert.deepEqual(Object.keys(keyless), ["stripe key"]);
+    assert.deepEqual(Object.keys(keyless), ["signing key", "stripe key"]);
+    assert.match(keyless["signing key"].detail, /^license\.signing_key: .*license\.pem.*; no license is issued/);
   });
 
   test("a file with faults: they are what is wrong", async () => {
@@ -150,7 +151,7 @@ describe("doctor", () => {
 });
 
 describe("serve says at the start what the card rail lacks", () => {
-  const kLines = ["sales.no_api_key", "sales.no_webhook_secret", "mail.no_key"];
+  const kLines = ["sales.no_signing_key", "sales.no_api_key", "sales.no_webhook_secret", "mail.no_key"];
   const started = async (sections, env) => {
     const dir = path.join(home, `card-${(n += 1)}`);
     assert.equal((await run(["init", "--dir", dir])).code, 0);
@@ -183,6 +184,13 @@ describe("serve says at the start what the card rail lacks", () => {
   });
   test("nothing, where nothing is sold by card", async () => {
     assert.deepEqual((await started('[license]\nsigning_key = "file:license.pem"\n', {})).told, []);
+  });
+  test("a signing key that is not there", async () => {
+    const lost = kCard.replace("file:license.pem", "env:LICENSE_KEY");
+    assert.notEqual(lost, kCard);
+    const { told, billing } = await started(lost, all);
+    assert.deepEqual(told, [["warn", "sales.no_signing_key", "license.signing_key", "env:LICENSE_KEY, which is not set"]]);
+    assert.equal(billing, 404);
   });
   test("one secret of two, and keys that the file does not name", async () => {
     const two = kCard.replace('["env:STRIPE_WEBHOOK_SECRET"]', '["env:STRIPE_WEBHOOK_SECRET", "env:STRIPE_NEW_SECRET"]');

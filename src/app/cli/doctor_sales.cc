@@ -1,5 +1,6 @@
 #include <algorithm>
 
+#include "app/card_rail_gaps.h"
 #include "app/cli/doctor.h"
 #include "app/sales_wiring.h"
 #include "base/try.h"
@@ -61,43 +62,12 @@ Task<> ExamineEndpoint(Exam& exam, sales::StripeClient& stripe, Deadline by) {
   co_return {};
 }
 
-// What is missing of `key`, and what that means: "stripe.api_key: env:NAME, which is not set; …".
-std::string Missing(const Config& config, const std::string& key, std::string_view means) {
-  const std::string missing = config.MissingAt(key);
-  return key + ": " + (missing.empty() ? "nothing" : missing) + "; " + std::string(means);
-}
-
-void ExamineKeys(Exam& exam) {
-  const Config& config = exam.config;
-  if (config.stripe.api_key.empty()) {
-    exam.Warn("stripe key", Missing(config, "stripe.api_key", "nothing is sold by card"),
-              "api_key = \"env:STRIPE_SECRET_KEY\" under [stripe], and the variable");
-  }
-  const auto& secrets = config.stripe.webhook_secrets;
-  const auto there = std::ranges::count_if(secrets, [](const Secret& s) { return !s.empty(); });
-  if (there > 0 && static_cast<size_t>(there) == secrets.size()) return;
-  exam.Warn("webhook secret",
-            Missing(config, "stripe.webhook_secret",
-                    there == 0 ? "no delivery of Stripe's is believed"
-                               : "deliveries signed with it are not believed"),
-            "webhook_secret = [\"env:STRIPE_WEBHOOK_SECRET\"] under [stripe], and the variable; "
-            "`pontage stripe setup` shows it when it makes the endpoint");
-}
-
 void ExamineMail(Exam& exam) {
   const MailConfig& mail = exam.config.mail;
   if (!mail.present) {
     exam.Warn("mail", "none is configured: licenses are shown on the page of success alone",
               "[mail] with a provider");
     return;
-  }
-  const bool named = !exam.config.MissingAt("mail.api_key").empty();
-  if (mail.api_key.empty() && (named || mail.host.empty())) {
-    exam.Warn("mail key",
-              Missing(exam.config, "mail.api_key",
-                      mail.host.empty() ? "no mail leaves; they wait in the outbox"
-                                        : "all mail goes through mail.host"),
-              "api_key = \"env:RESEND_API_KEY\" under [mail], and the variable");
   }
   std::string through = mail.api_key.empty() ? "" : "Resend";
   if (!mail.host.empty()) through += (through.empty() ? "" : " and ") + mail.host;
@@ -108,7 +78,9 @@ void ExamineMail(Exam& exam) {
 
 Task<> ExamineSales(Exam& exam, Deadline by) {
   const Config& config = exam.config;
-  if (config.stripe.present) ExamineKeys(exam);
+  for (const CardRailGap& gap : CardRailGaps(config)) {
+    exam.Warn(std::string(gap.check), gap.Text(), std::string(gap.remedy));
+  }
   if (config.stripe.present || config.mail.present) ExamineMail(exam);
   if (config.stripe.api_key.empty()) co_return {};
   const auto stripe = MakeStripe(config, Clock::System(), Rng::System());
