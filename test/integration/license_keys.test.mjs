@@ -91,15 +91,7 @@ async function ask(url, license) {
   return { status: answer.status, headers: answer.headers, code: answer.status === 200 ? "" : JSON.parse(text).code };
 }
 const jwksOf = async (url) => (await fetch(`${url}/.well-known/jwks.json`)).json();
-async function until(what, look, withinMs = 5_000) {
-  const end = Date.now() + withinMs;
-  for (;;) {
-    const got = await look();
-    if (got) return got;
-    assert.ok(Date.now() < end, `${what} within ${withinMs} ms`);
-    await new Promise((resolve) => setTimeout(resolve, 50));
-  }
-}
+const until = (label, look, withinMs = 5_000) => rig.until(look, { label, withinMs, everyMs: 50 });
 
 // Asks with every license of `licenses`, which may grow, until stopped. Counts what was not 200.
 function caller(url, licenses) {

@@ -3,10 +3,8 @@
 import assert from "node:assert/strict";
 import crypto from "node:crypto";
 import fs from "node:fs";
-import http from "node:http";
 import os from "node:os";
 import path from "node:path";
-import { DatabaseSync } from "node:sqlite";
 import { after, before, describe, test } from "node:test";
 import { decode, sign } from "../rig/src/pay.mjs";
 import { run, sellerConfig, startPontage } from "../rig/src/pontage.mjs";
@@ -89,15 +87,7 @@ async function issue(plan, ...more) {
 }
 const get = (where, headers = {}) => fetch(server.url + where, { headers });
 const bearer = (license) => ({ authorization: `Bearer ${license}` });
-async function until(what, ask, withinMs = 5_000) {
-  const end = Date.now() + withinMs;
-  for (;;) {
-    const got = await ask();
-    if (got) return got;
-    assert.ok(Date.now() < end, `${what} within ${withinMs} ms`);
-    await new Promise((resolve) => setTimeout(resolve, 100));
-  }
-}
+const until = (label, look, withinMs = 5_000) => rig.until(look, { label, withinMs, everyMs: 50 });
 
 describe("a license in a header", () => {
   test("opens its product's routes, both ways it may be shown, and pays for nothing", async () => {
@@ -419,144 +409,5 @@ describe("limits of a plan", () => {
     assert.equal(passed, 3);
     assert.ok(answers.every((answer) => answer.status === 200 || answer.status === 429));
     await Promise.all(answers.map((answer) => answer.arrayBuffer()));
-  });
-});
-
-describe("a gateway apart from the issuer", () => {
-  let gateway, home;
-  const apart = (feed) =>
-    sellerConfig({ rpc: chain.rpc, upstream: upstream.url, routes: kRoutes }).replace(
-      /\[license\][^]*/,
-      `[license]\nissuer = "https://api.example.com"\njwks = "file:jwks.json"\nfeed = "${feed}"\n`,
-    );
-  before(async () => {
-    home = fs.mkdtempSync(path.join(os.tmpdir(), "ptg-test-"));
-    fs.copyFileSync(path.join(dir, "jwks.json"), path.join(home, "jwks.json"));
-    gateway = await startPontage(apart(`${server.url}/v1/entitlements`), { dir: home });
-  });
-  after(async () => {
-    await gateway?.stop();
-    if (home) fs.rmSync(home, { recursive: true, force: true });
-  });
-  const at = (where, license) => fetch(gateway.url + where, { headers: bearer(license) });
-
-  test("opens with public keys alone, and hears of a revocation within five seconds", async () => {
-    const { license, id } = await issue("all");
-    assert.equal((await at("/docs/a", license)).status, 200);
-    assert.equal((await cli("license", "revoke", id)).code, 0);
-    const refused = await until("the revocation", async () => {
-      const answer = await at("/docs/a", license);
-      return answer.status === 200 ? undefined : answer;
-    });
-    assert.equal((await refused.json()).code, "license_revoked");
-  });
-
-  test("keeps what it has heard, and serves on while the issuer is away", async () => {
-    const { license, id } = await issue("all");
-    const good = await issue("all");
-    assert.equal((await cli("license", "revoke", id)).code, 0);
-    await until("the revocation", async () => (await at("/docs/a", license)).status === 401);
-    await gateway.stop();
-    gateway = await startPontage(apart("http://127.0.0.1:9/v1/entitlements"), { dir: home });
-    assert.equal((await at("/docs/a", license)).status, 401, "revoked, from the first request on");
-    assert.equal((await at("/docs/a", good.license)).status, 200);
-    await until("a word of it", () => gateway.events("licenses.issuer_not_heard").length > 0);
-  });
-
-  // The issuer's books come from a backup: they end before what the gateway has heard.
-  test("goes on with an issuer whose books were restored once a person has let it forget", async () => {
-    const { license, id } = await issue("all");
-    const file = path.join(home, "pontage.db");
-    const change = (sql) => {
-      const books = new DatabaseSync(file, { timeout: 5_000 });
-      books.exec(sql);
-      books.close();
-    };
-    const feed = `${server.url}/v1/entitlements`;
-    await gateway.stop();
-    change("UPDATE entitlement_head SET seq = seq + 1000, hash = 'of lines that are lost'");
-    gateway = await startPontage(apart(feed), { dir: home });
-    await until("the refusal", () => gateway.events("licenses.issuer_not_heard").length > 0);
-    assert.equal((await at("/docs/a", license)).status, 200);
-    await gateway.stop();
-    // As docs/guides/sell-licenses.md has it.
-    change("DELETE FROM entitlement; DELETE FROM entitlement_head;");
-    gateway = await startPontage(apart(feed), { dir: home });
-    assert.equal((await cli("license", "revoke", id)).code, 0);
-    await until("the revocation", async () => (await at("/docs/a", license)).status === 401);
-  });
-
-  test("billing 24: a feed that is rolled back, forged or cut off is not believed, also across a restart", async () => {
-    const { license, id } = await issue("all");
-    const next = await issue("all");
-    let spoil = (text) => text;
-    let first;
-    const between = http.createServer(async (request, answer) => {
-      const heard = await fetch(server.url + request.url.replace(/wait=\d+/, "wait=1"));
-      const text = await heard.text();
-      first ??= text;
-      answer.writeHead(heard.status, { "content-type": "application/jose" }).end(spoil(text));
-    });
-    await new Promise((resolve) => between.listen(0, "127.0.0.1", resolve));
-    const feed = `http://127.0.0.1:${between.address().port}/v1/entitlements`;
-    await gateway.stop();
-    const other = fs.mkdtempSync(path.join(os.tmpdir(), "ptg-test-"));
-    fs.copyFileSync(path.join(dir, "jwks.json"), path.join(other, "jwks.json"));
-    let apartly = await startPontage(apart(feed), { dir: other });
-    const says = async (one) => (await fetch(`${apartly.url}/docs/a`, { headers: bearer(one.license) })).status;
-    try {
-      await until("the feed", () => first !== undefined);
-      assert.equal(await says({ license }), 200);
-      assert.equal((await cli("license", "revoke", id)).code, 0);
-      await until("the revocation", async () => (await says({ license })) === 401);
-      const spoilt = {
-        "rolled back": () => first,
-        "forged": (text) => {
-          const [head, body, tag] = text.split(".");
-          const said = JSON.parse(Buffer.from(body, "base64url"));
-          const line = { seq: said.to + 1, lic: id, st: "active", exp: 9_999_999_999, plan: "all", gen: 1 };
-          return [head, Buffer.from(JSON.stringify({ ...said, to: line.seq, entries: [...said.entries, line] })).toString("base64url"), tag].join(".");
-        },
-        "cut off": (text) => text.slice(0, text.length / 2),
-      };
-      for (const [what, how] of Object.entries(spoilt)) {
-        const before = apartly.events("licenses.issuer_not_heard").length;
-        spoil = how;
-        await until(`it is told: ${what}`, () => apartly.events("licenses.issuer_not_heard").length > before, 15_000);
-        assert.equal(await says({ license }), 401, what);
-        assert.equal(await says(next), 200, what);
-      }
-      // What it had heard is in its own store.
-      spoil = spoilt["rolled back"];
-      await apartly.stop();
-      apartly = await startPontage(apart(feed), { dir: other });
-      assert.equal(await says({ license }), 401, "after a restart");
-      // And it goes on when the feed is itself again.
-      spoil = (text) => text;
-      assert.equal((await cli("license", "revoke", next.id)).code, 0);
-      await until("the next revocation", async () => (await says(next)) === 401, 15_000);
-    } finally {
-      await apartly.stop();
-      fs.rmSync(other, { recursive: true, force: true });
-      between.closeAllConnections();
-      between.close();
-      gateway = undefined;
-    }
-  });
-
-  test("the issuer publishes his keys and a signed feed", async () => {
-    const jwks = await (await get("/.well-known/jwks.json")).json();
-    assert.deepEqual(jwks, JSON.parse(fs.readFileSync(path.join(dir, "jwks.json"))));
-    const feed = await get("/v1/entitlements?since=0");
-    assert.equal(feed.headers.get("content-type"), "application/jose");
-    const [head, body, signature] = (await feed.text()).split(".");
-    const key = crypto.createPublicKey({ key: jwks.keys[0], format: "jwk" });
-    assert.ok(crypto.verify(null, Buffer.from(`${head}.${body}`), key, Buffer.from(signature, "base64url")));
-    const said = JSON.parse(Buffer.from(body, "base64url"));
-    assert.ok(said.snapshot && said.entries.length > 0 && said.to >= said.entries.length);
-    const bad = await get("/v1/entitlements?since=x");
-    assert.equal(bad.status, 400);
-    assert.equal((await bad.json()).pointer, "/since");
-    assert.equal((await get("/v1/entitlements?since=999999999")).status, 409);
   });
 });
