@@ -24,14 +24,7 @@ class BuyersTest : public ::testing::TestWithParam<pontage::testing::EngineKind>
  protected:
   BuyersTest() : engine_(GetParam()), database_(engine_.OpenMigrated()) {
     SetLogLevel(LogLevel::kError);  // questions that fail are many here
-    StripeOptions options;
-    options.api_base = peer_.url();
-    options.api_key = Secret("sk_test_1");
-    options.first_pause = Millis(1);
-    options.longest_pause = Millis(2);
-    options.per_second = 10'000;
-    options.at_once = 1'000;
-    stripe_ = *StripeClient::Make(std::move(options), Clock::System(), rng_);
+    stripe_ = *StripeClient::Make(pontage::testing::OptionsFor(peer_), Clock::System(), rng_);
     peer_.kind = "customer";
     peer_.lists["/v1/customers"] = {};
   }

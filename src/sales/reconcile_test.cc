@@ -45,14 +45,7 @@ class ReconcileTest : public ::testing::TestWithParam<pontage::testing::EngineKi
     pro.name = "pro";
     pro.interval = "month";
     shop_.plans = {{"pro", pro}};
-    StripeOptions options;
-    options.api_base = peer_.url();
-    options.api_key = Secret("sk_test_1");
-    options.per_second = 10'000;
-    options.at_once = 1'000;
-    options.first_pause = Millis(1);
-    options.longest_pause = Millis(2);
-    client_ = *StripeClient::Make(std::move(options), Clock::System(), rng_);
+    client_ = *StripeClient::Make(pontage::testing::OptionsFor(peer_), Clock::System(), rng_);
     worker_ = std::make_unique<Worker>(Worker::Parts{.stripe = *client_,
                                                      .database = *database_,
                                                      .shop = shop_,

@@ -21,12 +21,7 @@ using testing::IsOk;
 class StripeCallsTest : public ::testing::Test {
  protected:
   StripeCallsTest() {
-    StripeOptions options;
-    options.api_base = peer.url();
-    options.api_key = Secret("sk_test_1");
-    options.per_second = 10'000;
-    options.at_once = 1'000;
-    client = *StripeClient::Make(std::move(options), Clock::System(), rng);
+    client = *StripeClient::Make(pontage::testing::OptionsFor(peer), Clock::System(), rng);
   }
   static Deadline In() { return Deadline::In(Clock::System(), Millis(5'000)); }
   template <typename T>

@@ -19,16 +19,7 @@ constexpr std::string_view kKey = "sk_test_51Secret";
 
 class StripeClientTest : public ::testing::Test {
  protected:
-  StripeOptions Options() const {
-    StripeOptions options;
-    options.api_base = peer.url();
-    options.api_key = Secret(std::string(kKey));
-    options.first_pause = Millis(1);
-    options.longest_pause = Millis(2);
-    options.per_second = 10'000;
-    options.at_once = 1'000;
-    return options;
-  }
+  StripeOptions Options() const { return testing::OptionsFor(peer, kKey); }
   void Make(StripeOptions options) {
     client = *StripeClient::Make(std::move(options), Clock::System(), rng);
   }

@@ -65,14 +65,7 @@ class WorkerTest : public ::testing::Test {
             shop_, [](const license::Claims& c) { return "token." + c.id + ".x"; }, clock_, rng_) {
     EXPECT_THAT(db::Migrate(*database_, Clock::System()), IsOk());
     SetLogLevel(LogLevel::kError);  // questions that fail are many here
-    StripeOptions options;
-    options.api_base = peer_.url();
-    options.api_key = Secret("sk_test_1");
-    options.first_pause = Millis(1);
-    options.longest_pause = Millis(2);
-    options.per_second = 1'000'000;
-    options.at_once = 1'000;
-    stripe_ = *StripeClient::Make(std::move(options), Clock::System(), rng_);
+    stripe_ = *StripeClient::Make(pontage::testing::OptionsFor(peer_), Clock::System(), rng_);
     worker_ = std::make_unique<Worker>(PartsOf());
   }
   Worker::Parts PartsOf() {

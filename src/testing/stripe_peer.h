@@ -14,6 +14,7 @@
 #include "codec/json.h"
 #include "io/timer.h"
 #include "net/server.h"
+#include "sales/stripe_client.h"
 
 namespace pontage::testing {
 
@@ -178,5 +179,17 @@ class StripePeer {
   net::Server server_;
   std::map<std::string, Done> done_;
 };
+
+// Of a client that asks it as fast as it can, and tries again at once.
+inline sales::StripeOptions OptionsFor(const StripePeer& peer, std::string_view key = "sk_test_1") {
+  sales::StripeOptions options;
+  options.api_base = peer.url();
+  options.api_key = Secret(std::string(key));
+  options.first_pause = Millis(1);
+  options.longest_pause = Millis(2);
+  options.per_second = 1'000'000;
+  options.at_once = 1'000;
+  return options;
+}
 
 }  // namespace pontage::testing
