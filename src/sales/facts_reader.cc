@@ -111,6 +111,7 @@ Task<PurchaseFacts> FactsReader::OfSubscription(const stripe::SubscriptionId& id
              co_await stripe_.ListInvoices(id, false, by));
   Result<stripe::Customer> asked = co_await stripe_.RetrieveCustomer(subscription.customer, by);
   if (!asked && !IsKeptFromUs(asked.error())) co_return Fail(asked.error());
+  if (!asked) TellUnread("customers", id.str(), asked.error());
   const stripe::Customer customer = asked ? *std::move(asked) : stripe::Customer();
   const PlanMap prices = shop_.Prices();
   const Projection projection = Project(subscription, invoices, prices);
