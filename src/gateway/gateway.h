@@ -132,6 +132,7 @@ class Gateway {
   // Of one that was not seen before: its signature, and whether its issuer has a new key.
   Task<Licensed> VerifyLicense(const Site& site, const catalog::Route& route,
                                const net::RequestHead& head, Licensed licensed);
+  // What was found out of it, for the answer and in the counters.
   void Settle(Licensed& licensed, const rail::LicenseRail& rail, const catalog::Route& route,
               Result<license::Gate::Passed> passed);
   // What becomes of a good license while its issuer is not heard.

@@ -55,9 +55,8 @@ constexpr db::Statement kUpdate{
     " monthly = $7, rpm = $8, subscription = $9, generation = $10, status = $11, revoked_by = $12,"
     " reason = $13, paid_through_ms = $14, expires_ms = $15, issued_ms = $16, signed_until_ms = "
     "$17,"
-    " updated_ms = $18, old_until_ms = $20, price = $21, extended_ms = CASE WHEN $19 > extended_ms "
-    "THEN $19 "
-    "ELSE extended_ms END"
+    " updated_ms = $18, old_until_ms = $20, price = $21,"
+    " extended_ms = CASE WHEN $19 > extended_ms THEN $19 ELSE extended_ms END"
     " WHERE id = $1 AND (revoked_by <> 'operator' OR $12 = 'operator')"};
 constexpr db::Statement kAppend{
     "license_feed.append",

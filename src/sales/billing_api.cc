@@ -57,8 +57,8 @@ Answer Url(const Fields& fields, const std::string& url) {
 }
 
 // Whether the page of its purchase shows it. Whoever has one reissued has lost the one before, and
-// who found that may have found the page, too.
-// Where no mails are sent the page is all that a buyer has.
+// who found that may have found the page, too. Where no mails are sent the page is all that a buyer
+// has.
 bool IsShown(const license::License& license, const Shop& shop, UnixMs now) {
   const bool fresh = shop.seller.from.empty() || now < license.issued + kShownFor;
   return license.generation == 1 && fresh;

@@ -57,10 +57,10 @@ struct Projection {
 // hundred are enough.
 //
 // paid_through is the end of what paid invoices (of nothing, too: trials, coupons, balances) bought
-// of the item, or, where none names the item, of the subscription; but while
-// an invoice is owed, what names another of its items counts for that one alone. A draft, open,
-// void or uncollectible invoice buys nothing. A credit for unused time takes back what was bought
-// from there on, so that a year that was exchanged for a month is over with the month. While a
+// of the item, or, where none names the item, of the subscription; but while an
+// invoice is owed, what names another of its items counts for that one alone. A draft, open, void
+// or uncollectible invoice buys nothing. A credit for unused time takes back what was bought from
+// there on, so that a year that was exchanged for a month is over with the month. While a
 // subscription is on trial, the trial's end counts as paid.
 Projection Project(const stripe::Subscription& subscription,
                    std::span<const stripe::Invoice> invoices, const PlanMap& plans);

@@ -135,9 +135,8 @@ struct CheckoutSession {
   Word<SessionStatus> status;
   Word<PaymentStatus> payment_status;
   CustomerId customer;
-  std::string email;  // what was typed at Stripe, else what it was opened with
-  std::string
-      customer_email;  // the customer's now; empty: he is no part of this answer, or is gone
+  std::string email;           // what was typed at Stripe, else what it was opened with
+  std::string customer_email;  // the customer's now; empty: not part of this answer, or he is gone
   std::string name;
   SubscriptionId subscription;
   std::optional<Subscription> expanded_subscription;
