@@ -7,9 +7,9 @@ import os from "node:os";
 import path from "node:path";
 import { DatabaseSync } from "node:sqlite";
 import { after, before, describe, test } from "node:test";
-import { run, sellerConfig, startPontage } from "../rig/src/pontage.mjs";
+import { openIssuer } from "../rig/src/issuer.mjs";
+import { sellerConfig, startPontage } from "../rig/src/pontage.mjs";
 import * as rig from "../rig/src/rig.mjs";
-import { startUpstream } from "../rig/src/upstream.mjs";
 
 const kRoutes = `
 [[plan]]
@@ -27,29 +27,13 @@ jwks = "file:jwks.json"
 grace_days = 0
 `;
 
-let chain, upstream, server, dir;
+let issuer, chain, upstream, server, dir, cli, issue;
 before(async () => {
-  chain = await rig.up();
-  upstream = await startUpstream();
-  dir = fs.mkdtempSync(path.join(os.tmpdir(), "ptg-test-"));
-  const init = await run(["init", "--dir", dir]);
-  assert.equal(init.code, 0, init.stderr);
-  server = await startPontage(sellerConfig({ rpc: chain.rpc, upstream: upstream.url, routes: kRoutes }), { dir });
+  issuer = await openIssuer({ routes: kRoutes });
+  ({ chain, upstream, server, dir, cli, issue } = issuer);
 });
-after(async () => {
-  await server?.stop();
-  await upstream?.stop();
-  await chain?.stop();
-  if (dir) fs.rmSync(dir, { recursive: true, force: true });
-});
+after(() => issuer?.close());
 
-// Without the wallet's key, which who issues licenses need not have.
-const cli = (...args) => run([...args, "--config", path.join(dir, "pontage.toml")], { cwd: dir });
-async function issue(plan, ...more) {
-  const out = await cli("license", "issue", "--plan", plan, "--customer", "cus_test", "--json", ...more);
-  assert.equal(out.code, 0, out.stderr);
-  return JSON.parse(out.stdout);
-}
 const bearer = (license) => ({ authorization: `Bearer ${license}` });
 const until = (label, look, withinMs = 5_000) => rig.until(look, { label, withinMs, everyMs: 50 });
 
