@@ -58,8 +58,11 @@ std::vector<Bought> BoughtOf(std::span<const Invoice> invoices,
   for (const Invoice& invoice : invoices) {
     if (IsPaid(invoice) && invoice.subscription == subscription) paid.push_back(&invoice);
   }
-  // In the order in which they were made: a credit takes back what was bought before it.
-  std::ranges::sort(paid, {}, [](const Invoice* one) { return std::pair(one->created, one->id); });
+  // In the order in which they were made: a credit takes back what was bought before it. Of one
+  // second are two changes of a plan in a row, and there the later one is listed first.
+  std::ranges::sort(paid, [](const Invoice* a, const Invoice* b) {
+    return a->created != b->created ? a->created < b->created : a > b;
+  });
   std::vector<Bought> all;
   for (const Invoice* invoice : paid) {
     for (const InvoiceLine& line : invoice->lines) {

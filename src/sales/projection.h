@@ -53,8 +53,8 @@ struct Projection {
   std::optional<stripe::InvoiceId> latest_paid;
 };
 
-// `invoices`: those of the subscription in any order and state, their lines complete; the newest
-// hundred are enough.
+// `invoices`: those of the subscription in any state, their lines complete; the newest hundred are
+// enough. Newest first, as Stripe lists them: that decides between those of one second.
 //
 // paid_through is the end of what paid invoices (of nothing, too: trials, coupons, balances) bought
 // of the item, or, where none names the item, of the subscription; but while an

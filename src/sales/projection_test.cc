@@ -194,6 +194,22 @@ TEST(ProjectionTest, TheOrderOfTheInvoicesChangesNothing) {
   } while (std::ranges::next_permutation(order).found);
 }
 
+// Their ids are random, and their times have whole seconds.
+TEST(ProjectionTest, OfOneSecondTheOneListedFirstIsTheLater) {
+  const Invoice month = Bill("paid", 0, {Line(2900, 0, 30)});
+  Invoice team = Bill(
+      "paid", 10, {Proration(Line(-1900, 10, 30)), Proration(Line(6600, 10, 30, "price_team"))});
+  Invoice year =
+      Bill("paid", 10,
+           {Proration(Line(-6600, 10, 30, "price_team")), Line(29'000, 10, 375, "price_year")});
+  for (const bool swapped : {false, true}) {
+    team.id = stripe::InvoiceId(swapped ? "in_b" : "in_a");
+    year.id = stripe::InvoiceId(swapped ? "in_a" : "in_b");
+    EXPECT_EQ(PaidThrough(Monthly(), {year, team, month}), Day(375));
+    EXPECT_EQ(LatestPaid(std::vector{year, team, month})->id, year.id);
+  }
+}
+
 TEST(ProjectionTest, ItemsOfOneSubscriptionArePaidForOnTheirOwn) {
   Subscription subscription = Monthly();
   subscription.items.push_back({SubscriptionItemId("si_2"), PriceOf("price_team"), Day(365), 1});
