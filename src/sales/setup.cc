@@ -38,6 +38,8 @@ std::string KeyOf(std::string_view what, std::string_view of) {
 // Stripe repeats for a day what it has once made under a key, also when that was deleted since:
 // then the key's next one asks for another.
 constexpr int kRepeats = 8;
+// Of a portal's subscription_update.
+constexpr size_t kMostProducts = 10;
 Error Repeats(std::string_view what) {
   return Error(Code::kConflict, "Stripe repeats " + std::string(what) + " that is gone")
       .Want("another try tomorrow");
@@ -76,7 +78,9 @@ struct Run {
                                   const std::vector<stripe::Product>& products);
   Task<> Price(const SoldPlan& plan, const std::vector<stripe::Product>& products);
   Task<> Endpoint();
+  Task<PortalSetup::Products> PortalProducts();
   Task<> Portal();
+  Task<> All();
 };
 
 Task<stripe::ProductId> Run::Product(const SoldPlan& plan,
@@ -170,13 +174,15 @@ Task<> Run::Endpoint() {
     NewWebhookEndpoint one = wanted;
     PTG_CO_TRY(stripe::WebhookEndpoint made,
                co_await stripe.CreateWebhookEndpoint(std::move(one), key, by));
+    // At once: whatever happens next, nobody hears it again.
+    report.endpoint_secret = std::move(made.secret);
     PTG_CO_TRY(const std::vector<stripe::WebhookEndpoint> now,
                co_await stripe.ListWebhookEndpoints(by));
     if (std::ranges::find(now, made.id, &stripe::WebhookEndpoint::id) != now.end()) {
       Note("webhook_endpoint", url, made.id.str(), "made");
-      report.endpoint_secret = std::move(made.secret);
       co_return {};
     }
+    report.endpoint_secret = Secret();  // of one that is gone
     of += ' ' + made.id.str();
   }
   co_return Fail(Repeats("an endpoint"));
@@ -196,24 +202,55 @@ Task<> Run::Portal() {
   }
   PortalSetup wanted;
   wanted.return_url = shop.public_url + "/billing";
+  PTG_CO_TRY(wanted.products, co_await PortalProducts());
+  const size_t all_products = wanted.products.size();
+  if (all_products > kMostProducts) wanted.products.resize(kMostProducts);
+  // What it offers is part of the intent: under the key of another offer Stripe would refuse it.
+  std::string of = wanted.return_url;
+  for (const auto& [product, prices] : wanted.products) {
+    of += ' ' + product.str();
+    for (const stripe::PriceId& price : prices) of += ' ' + price.str();
+  }
+  const std::string key = KeyOf("portal", of);
+  PTG_CO_TRY(const stripe::PortalConfiguration made,
+             co_await stripe.CreatePortalConfiguration(std::move(wanted), key, by));
+  Note("portal_configuration", "portal", made.id.str(), "made",
+       all_products > kMostProducts
+           ? "offers " + std::to_string(kMostProducts) + " products of " +
+                 std::to_string(all_products) + " to change to, which is all that Stripe allows"
+           : "");
+  co_return {};
+}
+
+Task<PortalSetup::Products> Run::PortalProducts() {
+  PortalSetup::Products products;
   for (const auto& [name, plan] : shop.plans) {
     if (plan.interval.empty()) continue;
     PTG_CO_TRY(const std::optional<stripe::Price> price, co_await PriceAtStripe(stripe, plan, by));
     if (!price) continue;
-    wanted.products.emplace_back(price->product, std::vector<stripe::PriceId>{price->id});
+    const auto of = std::ranges::find(products, price->product, &PortalSetup::Offer::first);
+    if (of == products.end()) {
+      products.emplace_back(price->product, std::vector<stripe::PriceId>{price->id});
+    } else {
+      of->second.push_back(price->id);
+    }
   }
-  const std::string key = KeyOf("portal", wanted.return_url);
-  PTG_CO_TRY(const stripe::PortalConfiguration made,
-             co_await stripe.CreatePortalConfiguration(std::move(wanted), key, by));
-  Note("portal_configuration", "portal", made.id.str(), "made");
-  co_return {};
+  co_return products;
+}
+
+// The endpoint last: from then on events come, and its secret is the one thing that is lost with
+// what fails after it.
+Task<> Run::All() {
+  PTG_CO_TRY(const std::vector<stripe::Product> products, co_await stripe.ListProducts(by));
+  for (const auto& [name, plan] : shop.plans) {
+    if (plan.shown.empty()) continue;
+    PTG_CO_RUN(co_await Price(plan, products));
+  }
+  PTG_CO_RUN(co_await Portal());
+  co_return co_await Endpoint();
 }
 
 }  // namespace
-
-bool SetupReport::changes() const {
-  return std::ranges::any_of(steps, [](const SetupStep& step) { return step.action != "kept"; });
-}
 
 Task<std::vector<PriceDifference>> ComparePrices(StripeClient& stripe, const Shop& shop,
                                                  Deadline by) {
@@ -230,13 +267,8 @@ Task<std::vector<PriceDifference>> ComparePrices(StripeClient& stripe, const Sho
 
 Task<SetupReport> SetUp(StripeClient& stripe, const Shop& shop, bool dry, Deadline by) {
   Run run{stripe, shop, dry, by, {}};
-  PTG_CO_TRY(const std::vector<stripe::Product> products, co_await stripe.ListProducts(by));
-  for (const auto& [name, plan] : shop.plans) {
-    if (plan.shown.empty()) continue;
-    PTG_CO_RUN(co_await run.Price(plan, products));
-  }
-  PTG_CO_RUN(co_await run.Endpoint());
-  PTG_CO_RUN(co_await run.Portal());
+  const Result<> done = co_await run.All();
+  if (!done) run.report.failure = done.error();
   co_return std::move(run.report);
 }
 

@@ -1,5 +1,6 @@
 #pragma once
 
+#include <optional>
 #include <string>
 #include <vector>
 
@@ -31,15 +32,16 @@ struct SetupStep {
 };
 struct SetupReport {
   std::vector<SetupStep> steps;
-  Secret endpoint_secret;  // of an endpoint that was made now: Stripe never says it again
-  bool changes() const;    // whether anything was, or would be, made
+  Secret endpoint_secret;        // of an endpoint that was made now: Stripe never says it again
+  std::optional<Error> failure;  // what ended it after these steps; what they made is there
 };
 
 // Makes what the price list needs at Stripe and is not there yet: products, prices under the plans'
 // names as lookup keys, the endpoint of our webhook, a portal for buyers. Everything is found again
 // by what it is, so that it can be run any number of times, with an empty store, too. A price of
 // another amount is never changed (Stripe does not allow it): a new one takes its key, and its
-// subscribers keep theirs. `dry`: nothing is made.
+// subscribers keep theirs. `dry`: nothing is made. The portal offers ten products at most, which is
+// all that Stripe lets it. Never fails: what was done before a failure is in the report, too.
 Task<SetupReport> SetUp(StripeClient& stripe, const Shop& shop, bool dry, Deadline by);
 
 }  // namespace pontage::sales

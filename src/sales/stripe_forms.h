@@ -81,7 +81,9 @@ stripe::Form WebhookEndpointForm(const NewWebhookEndpoint& endpoint);
 // What a buyer may do by himself at Stripe: his data and card, his invoices, leave at the end of
 // the period, and change between these prices.
 struct PortalSetup {
-  std::vector<std::pair<stripe::ProductId, std::vector<stripe::PriceId>>> products;
+  using Offer = std::pair<stripe::ProductId, std::vector<stripe::PriceId>>;
+  using Products = std::vector<Offer>;
+  Products products;  // that a subscriber may change to
   std::string return_url;
 };
 stripe::Form PortalConfigurationForm(const PortalSetup& setup);

@@ -8,6 +8,7 @@
 #include "base/try.h"
 #include "io/runtime.h"
 #include "sales/setup.h"
+#include "wire/problem/error_map.h"
 
 // `pontage stripe setup`.
 namespace pontage::app {
@@ -54,6 +55,8 @@ int StripeSetup(const CommonOptions& common, const StripeSetupOptions& options) 
   const Deadline by = Deadline::In(Clock::System(), Millis(120'000));
   const auto report = loop.RunUntilDone(sales::SetUp(**stripe, shop, options.dry_run, by));
   if (!report) return FailWith(common, report.error());
+  const std::optional<Error>& failure = report->failure;
+  if (failure && report->steps.empty()) return FailWith(common, *failure);
   const Secret& secret = report->endpoint_secret;
   bool filed = false;
   if (!secret.empty() && !options.secret_file.empty()) {
@@ -65,6 +68,7 @@ int StripeSetup(const CommonOptions& common, const StripeSetupOptions& options) 
   if (WantsJson(common)) {
     Json json = ToJson(*report);
     if (!secret.empty() && !filed) json.Set("webhook_secret", secret.Reveal());
+    if (failure) json.Set("error", problem::ToJson(*failure));
     PrintJson(json);
   } else {
     std::vector<std::vector<std::string>> rows;
@@ -77,6 +81,8 @@ int StripeSetup(const CommonOptions& common, const StripeSetupOptions& options) 
                 std::string("stripe.webhook_secret looks:\n") + std::string(secret.Reveal()));
     }
   }
+  // Beside what was done before it, and the secret.
+  if (failure) return FailWith(*failure);
   return options.dry_run ? kDryRun : kDone;
 }
 
