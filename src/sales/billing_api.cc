@@ -30,6 +30,8 @@ constexpr int kLooks = 10;
 constexpr Millis kLookAgain{300};
 // What was asked so short ago is not asked again.
 constexpr Millis kFresh{10'000};
+// Where Stripe finds fault with the price of a checkout.
+constexpr std::string_view kPricePointer = "/line_items/0/price";
 // The page's address stays in histories and logs.
 constexpr Millis kShownFor{24 * 3'600'000LL};
 
@@ -80,6 +82,7 @@ Result<Fields> FieldsOf(const net::RequestHead& head, std::string_view body) {
 BillingApi::BillingApi(Parts parts)
     : parts_(std::move(parts)),
       buyers_(parts_.stripe, parts_.database, parts_.clock),
+      prices_(parts_.stripe, parts_.clock),
       events_(parts_.metrics.CounterOf("pontage_stripe_events_total",
                                        "Events of Stripe that were written down.")),
       refused_(parts_.metrics.CounterOf("pontage_stripe_events_refused_total",
@@ -144,26 +147,6 @@ Task<Answer> BillingApi::PriceList(const net::RequestHead& head, std::string_vie
   co_return PageAnswer(PriceListPage(parts_.shop));
 }
 
-Task<stripe::PriceId> BillingApi::PriceOf(const SoldPlan& plan, Deadline by) {
-  if (!plan.stripe_price.empty()) co_return plan.stripe_price;
-  {
-    const std::lock_guard lock(mutex_);
-    const auto found = prices_.find(plan.name);
-    if (found != prices_.end()) co_return found->second;
-  }
-  std::vector<std::string> keys{plan.name};
-  PTG_CO_TRY(const std::vector<stripe::Price> prices,
-             co_await parts_.stripe.FindPrices(std::move(keys), by));
-  for (const stripe::Price& price : prices) {
-    if (!price.active) continue;
-    const std::lock_guard lock(mutex_);
-    co_return prices_[plan.name] = price.id;
-  }
-  co_return Fail(Error(Code::kConflict, "the plan " + plan.name + " has no price at Stripe yet")
-                     .At("/plan")
-                     .Want("stripe_price of the plan, or a price with its name as lookup_key"));
-}
-
 Task<int64_t> BillingApi::TrialDays(const SoldPlan& plan, std::string customer, std::string email,
                                     Deadline by) {
   if (plan.interval.empty() || plan.trial_days == 0) co_return 0;
@@ -181,8 +164,6 @@ Task<std::string> BillingApi::OpenCheckout(const SoldPlan& plan, std::string ema
   request.automatic_tax = parts_.shop.automatic_tax;
   request.success_url = SuccessUrl(parts_.shop.public_url);
   request.cancel_url = parts_.shop.public_url + "/billing";
-  PTG_CO_TRY(request.price, co_await PriceOf(plan, by));
-  request.tenant = TenantId(NewIdText("buy", parts_.clock, parts_.rng));
   if (!email.empty()) {
     PTG_CO_TRY(request.customer, co_await buyers_.CustomerOf(email, by));
   }
@@ -190,11 +171,22 @@ Task<std::string> BillingApi::OpenCheckout(const SoldPlan& plan, std::string ema
   std::string customer = request.customer.str();
   PTG_CO_TRY(request.trial_days,
              co_await TrialDays(plan, std::move(customer), std::move(email), by));
-  const std::string key = "cs:" + request.tenant.str();
-  stripe::Form form = CheckoutForm(request);
-  PTG_CO_TRY(const stripe::CheckoutSession session,
-             co_await parts_.stripe.CreateCheckout(std::move(form), key, by));
-  co_return session.url;
+  for (bool again = false;; again = true) {
+    PTG_CO_TRY(request.price, co_await prices_.Of(plan, by));
+    request.tenant = TenantId(NewIdText("buy", parts_.clock, parts_.rng));
+    const std::string key = "cs:" + request.tenant.str();
+    stripe::Form form = CheckoutForm(request);
+    const Result<stripe::CheckoutSession> session =
+        co_await parts_.stripe.CreateCheckout(std::move(form), key, by);
+    if (session) co_return session->url;
+    if (!session.error().pointer().starts_with(kPricePointer)) co_return Fail(session.error());
+    // One that was archived since it was found.
+    if (prices_.Forget(plan) && !again) continue;
+    co_return Fail(Error(Code::kConflict, "the price of the plan " + plan.name +
+                                              " cannot be sold: " + session.error().detail())
+                       .At("/plan")
+                       .Want("an active price at Stripe; `pontage stripe setup` makes one"));
+  }
 }
 
 Task<Answer> BillingApi::Checkout(const net::RequestHead& head, std::string_view body) {

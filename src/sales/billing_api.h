@@ -1,12 +1,10 @@
 #pragma once
 
 #include <memory>
-#include <mutex>
 #include <optional>
 #include <span>
 #include <string>
 #include <string_view>
-#include <unordered_map>
 #include <vector>
 
 #include "base/rng.h"
@@ -22,6 +20,7 @@
 #include "sales/purchase.h"
 #include "sales/session_memory.h"
 #include "sales/shop.h"
+#include "sales/sold_prices.h"
 #include "sales/stripe_client.h"
 #include "sales/worker.h"
 #include "wire/stripe/signature.h"
@@ -95,7 +94,6 @@ class BillingApi {
   // A license of ours, for its page. kNotFound.
   Task<Bought> Show(const std::string& license, Deadline by);
 
-  Task<stripe::PriceId> PriceOf(const SoldPlan& plan, Deadline by);
   // One for each buyer and plan: 0 for who ever had a license of it.
   Task<int64_t> TrialDays(const SoldPlan& plan, std::string customer, std::string email,
                           Deadline by);
@@ -105,12 +103,10 @@ class BillingApi {
 
   Parts parts_;
   Buyers buyers_;
+  SoldPrices prices_;
   SessionMemory sessions_;
   obs::Counter& events_;
   obs::Counter& refused_;
-  std::mutex mutex_;
-  // Prices found by lookup key; they do not change while we run but by `stripe setup`.
-  std::unordered_map<std::string, stripe::PriceId> prices_;
 };
 
 }  // namespace pontage::sales

@@ -431,28 +431,3 @@ plans = ["week"]
     for (const one of mails) assert.ok((await old.mail(one.id)).text.split("\n").includes(license), "alone on a line");
   });
 });
-
-describe("stripe setup", () => {
-  test("makes an endpoint again that was deleted at Stripe", async () => {
-    const other = await openShop({ sandbox, upstream: upstream.url, plans: {} });
-    try {
-      const file = path.join(other.dir, "pontage.toml");
-      fs.writeFileSync(file, other.toml);
-      const setup = async () => {
-        const done = await run(["stripe", "setup", "--config", file], { cwd: other.dir, env: other.keys });
-        assert.equal(done.code, 0, done.stdout + done.stderr);
-        const { data } = await api("GET", "/v1/webhook_endpoints", { limit: "100" });
-        return data.filter((one) => one.url.startsWith(other.url)).map((one) => one.id);
-      };
-      await api("DELETE", `/v1/webhook_endpoints/${other.hook.id}`);
-      const [first, ...none] = await setup();
-      assert.deepEqual(none, []);
-      assert.deepEqual(await setup(), [first], "there is one");
-      await api("DELETE", `/v1/webhook_endpoints/${first}`);
-      const [second] = await setup();
-      assert.ok(second && second !== first, "and not the answer that Stripe gave before");
-    } finally {
-      await other.close();
-    }
-  });
-});
