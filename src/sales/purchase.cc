@@ -9,6 +9,7 @@
 #include "sales/claim.h"
 #include "sales/commands.h"
 #include "sales/mail/mail_outbox.h"
+#include "sales/mail/message.h"
 
 namespace pontage::sales {
 namespace {
@@ -39,7 +40,7 @@ constexpr db::Statement kSave{
 constexpr db::Statement kFind{
     "purchase.find",
     "SELECT id, customer, email, plan, status, paid_through_ms, period_end_ms, invoice_url,"
-    " invoice_pdf, alarm, fetched_ms FROM purchase WHERE id = $1"};
+    " invoice_pdf, alarm, fetched_ms, cancel_at_ms FROM purchase WHERE id = $1"};
 constexpr db::Statement kLink{"purchase_payment.add",
                               "INSERT INTO purchase_payment (payment_intent, purchase, disputed)"
                               " VALUES ($1, $2, 0) ON CONFLICT (payment_intent) DO NOTHING"};
@@ -99,6 +100,13 @@ bool IsOpen(const FailedInvoice& failed, const PurchaseFacts& facts) {
   return row == facts.invoices.end() || (row->status != "paid" && row->status != "void");
 }
 
+// Stripe takes addresses that no mail of ours can be sent to: only a person finds another way.
+void TellOfAddress(const License& license, Fulfilled& done) {
+  if (license.email.empty() || mail::CheckMailbox(license.email)) return;
+  done.alarms.push_back(
+      {"unmailable", license.id + ": no mail can be sent to its buyer's address"});
+}
+
 // Who named no address before he paid may have had his trial: only a person can say.
 Result<> TellOfTrial(db::Tx& tx, const License& license, const PurchaseFacts& facts,
                      Fulfilled& done) {
@@ -112,6 +120,12 @@ Result<> TellOfTrial(db::Tx& tx, const License& license, const PurchaseFacts& fa
 }
 
 UnixMs WholeSeconds(UnixMs at) { return UnixMs::FromSeconds(at.seconds()); }
+
+// Until when it opens something; `now` where it does not.
+UnixMs PassesUntil(const License& license, UnixMs now) {
+  const bool opens = license.status == Status::kActive || license.status == Status::kPastDue;
+  return opens ? license.expires : now;
+}
 
 // Nobody loses a license because nobody can write to his address.
 Result<> UnlessUnmailable(const Result<bool>& enqueued, const License& license) {
@@ -227,15 +241,18 @@ Result<> Fulfilment::TellAudit(db::Tx& tx, const License* before, const License&
 
 Result<> Fulfilment::TellFailed(db::Tx& tx, const License& license,
                                 const FailedInvoice& failed) const {
-  if (license.email.empty()) return {};
-  const mail::Mail mail = mail::WritePaymentFailed(shop_.seller, {.to = license.email,
-                                                                  .license_id = license.id,
-                                                                  .plan = license.plan,
-                                                                  .invoice = failed.id,
-                                                                  .amount = failed.amount,
-                                                                  .pay_url = failed.pay_url,
-                                                                  .access_until = license.expires,
-                                                                  .day = 0});
+  // No payment brings back what was revoked.
+  if (license.email.empty() || license.status == Status::kRevoked) return {};
+  const mail::Mail mail =
+      mail::WritePaymentFailed(shop_.seller, {.to = license.email,
+                                              .license_id = license.id,
+                                              .plan = license.plan,
+                                              .invoice = failed.id,
+                                              .amount = failed.amount,
+                                              .pay_url = failed.pay_url,
+                                              .access_until = PassesUntil(license, clock_.Now()),
+                                              .now = clock_.Now(),
+                                              .day = 0});
   const Result<bool> enqueued =
       mail::Enqueue(tx, NewIdText("mail", clock_, rng_), mail, license.id, clock_.Now());
   return UnlessUnmailable(enqueued, license);
@@ -245,19 +262,18 @@ Result<> Fulfilment::TellEnded(db::Tx& tx, const License& license,
                                const PurchaseFacts& facts) const {
   if (license.email.empty() || facts.subscription.empty()) return {};
   const UnixMs now = clock_.Now();
-  const mail::Mail mail = mail::WriteCancelled(
-      shop_.seller, {.to = license.email,
-                     .license_id = license.id,
-                     .plan = license.plan,
-                     .ends_at = license.status == Status::kExpired ? now : license.expires,
-                     .now = now});
+  const mail::Mail mail = mail::WriteCancelled(shop_.seller, {.to = license.email,
+                                                              .license_id = license.id,
+                                                              .plan = license.plan,
+                                                              .ends_at = PassesUntil(license, now),
+                                                              .now = now});
   const Result<bool> enqueued =
       mail::Enqueue(tx, NewIdText("mail", clock_, rng_), mail, license.id, now);
   return UnlessUnmailable(enqueued, license);
 }
 
 Result<std::optional<License>> Fulfilment::ApplyItem(db::Tx& tx, const PurchaseFacts& facts,
-                                                     const SoldItem& item, bool just_over,
+                                                     const SoldItem& item, bool just_ended,
                                                      Fulfilled& done) const {
   PTG_TRY(std::optional<License> have, license::FindLicenseByOrigin(tx, item.origin));
   const SoldPlan* plan = item.plan.empty() ? nullptr : shop_.Find(item.plan);
@@ -277,6 +293,10 @@ Result<std::optional<License>> Fulfilment::ApplyItem(db::Tx& tx, const PurchaseF
   const Access access = DecideAccess(known, now);
   if (access.alarm) {
     done.alarms.push_back({"not_understood", item.origin + ": " + facts.status});
+  }
+  if (known.operator_revoked && !facts.subscription.empty() && !IsOver(facts.status)) {
+    done.alarms.push_back({"revoked", have->id + " was revoked, and " + facts.subscription +
+                                          " goes on being charged for"});
   }
   if (!have) {
     if (!access.opens()) return std::optional<License>();
@@ -305,12 +325,7 @@ Result<std::optional<License>> Fulfilment::ApplyItem(db::Tx& tx, const PurchaseF
     next.limits = plan->limits;
   }
   PTG_TRY(const bool changed, license::UpdateLicense(tx, next, now));
-  // A license whose payment is late may be over before its subscription is, which Stripe goes on
-  // trying to be paid for: only the subscription's end is one.
-  const bool ended = just_over && next.status == Status::kExpired;
-  const bool told_to_end =
-      facts.cancel_at > UnixMs() && next.status == Status::kActive && next.expires < have->expires;
-  if (ended || told_to_end) PTG_RUN(TellEnded(tx, next, facts));
+  if (just_ended) PTG_RUN(TellEnded(tx, next, facts));
   if (!changed) return have;
   const bool renewed = !facts.subscription.empty() && next.status == Status::kActive &&
                        next.paid_through > have->paid_through;
@@ -325,12 +340,18 @@ Result<Fulfilled> Fulfilment::Apply(db::Tx& tx, const PurchaseFacts& facts,
   done.invoice_url = facts.invoice_url;
   done.invoice_pdf = facts.invoice_pdf;
   PTG_TRY(const std::optional<Purchase> before, FindPurchase(tx, facts.id));
-  const bool just_over = IsOver(facts.status) && before && !IsOver(before->status);
+  // What is told is the subscription's end, now or to come: a license whose payment is late may be
+  // over before, while Stripe goes on trying to be paid.
+  const bool over = IsOver(facts.status);
+  const bool just_over = over && before && !IsOver(before->status);
+  const bool to_end =
+      !over && facts.cancel_at > UnixMs() && before && before->cancel_at == UnixMs();
   const bool tell_failed = failed && IsOpen(*failed, facts);
   for (const SoldItem& item : facts.items) {
-    PTG_TRY(std::optional<License> one, ApplyItem(tx, facts, item, just_over, done));
+    PTG_TRY(std::optional<License> one, ApplyItem(tx, facts, item, just_over || to_end, done));
     if (!one) continue;
     if (tell_failed) PTG_RUN(TellFailed(tx, *one, *failed));
+    TellOfAddress(*one, done);
     PTG_RUN(TellOfTwin(tx, *one, done, clock_.Now()));
     PTG_RUN(TellOfTrial(tx, *one, facts, done));
     done.licenses.push_back(*std::move(one));
@@ -367,6 +388,7 @@ Result<std::optional<Purchase>> FindPurchase(db::Tx& tx, const std::string& id) 
                                 .status = row.Text(4),
                                 .paid_through = UnixMs(row.Int(5)),
                                 .period_end = UnixMs(row.Int(6)),
+                                .cancel_at = UnixMs(row.Int(11)),
                                 .invoice_url = row.Text(7),
                                 .invoice_pdf = row.Text(8),
                                 .alarm = row.Text(9),

@@ -86,9 +86,9 @@ class Fulfilment {
                               std::string_view occasion) const;
 
  private:
-  // `just_over`: its subscription has ended since the last look.
+  // `just_ended`: since the last look its subscription has ended, or was told to end.
   Result<std::optional<license::License>> ApplyItem(db::Tx& tx, const PurchaseFacts& facts,
-                                                    const SoldItem& item, bool just_over,
+                                                    const SoldItem& item, bool just_ended,
                                                     Fulfilled& done) const;
   Result<license::License> Issue(db::Tx& tx, const PurchaseFacts& facts, const SoldItem& item,
                                  const Access& access) const;
@@ -116,6 +116,7 @@ struct Purchase {
   std::string status;
   UnixMs paid_through;
   UnixMs period_end;
+  UnixMs cancel_at;  // 0: it goes on
   std::string invoice_url;
   std::string invoice_pdf;
   std::string alarm;

@@ -304,6 +304,70 @@ TEST_P(PurchaseTest, OnlyASubscriptionThatIsOverIsCancelled) {
   EXPECT_THAT(Mails(), ElementsAre("license", "cancelled"));
 }
 
+// Whatever its license is by then: cancelled is the subscription.
+TEST_P(PurchaseTest, EachTimeASubscriptionIsToldToEndIsOneMail) {
+  PurchaseFacts facts = Facts();
+  facts.items[0].facts.grace = Millis(0);
+  Apply(facts);
+  const UnixMs none = facts.cancel_at;
+  for (const bool cancelled : {true, true, false, true}) {
+    clock_.Advance(Millis(1'000));
+    facts.cancel_at = cancelled ? clock_.Now() + 30 * kDay : none;
+    Apply(facts);
+  }
+  EXPECT_THAT(Mails(), ElementsAre("license", "cancelled", "cancelled"));
+}
+
+TEST_P(PurchaseTest, WhoseLicenseWasRevokedHearsOfTheEndAndOfNoFailedPayment) {
+  for (const std::string by : {"payment", "operator"}) {
+    PurchaseFacts facts = Facts();
+    facts.id = facts.subscription = facts.customer = "sub_" + by;
+    facts.email = by + "@example.com";
+    facts.items[0].origin = "sub:" + by;
+    License l = Apply(facts).licenses.front();
+    l.status = Status::kRevoked;
+    l.revoked_by = by;
+    const auto revoke = [&](db::Tx& tx) { return license::UpdateLicense(tx, l, clock_.Now()); };
+    ASSERT_THAT(database_->WriteNow(revoke), IsOk());
+    facts.items[0].facts.refunded = true;
+    Apply(facts,
+          FailedInvoice{.id = "in_" + by, .amount = "$29.00", .pay_url = "https://x.example"});
+    facts.status = "canceled";
+    facts.items[0].facts.status = stripe::SubscriptionStatus::kCanceled;
+    facts.items[0].facts.ended_at = clock_.Now();
+    Apply(facts);
+  }
+  EXPECT_THAT(Mails(), ElementsAre("license", "cancelled", "license", "cancelled"));
+}
+
+// No payment brings it back, so each further one is money for nothing.
+TEST_P(PurchaseTest, WhatIsChargedForARevokedLicenseIsTold) {
+  License l = Apply(Facts()).licenses.front();
+  l.status = Status::kRevoked;
+  l.revoked_by = "operator";
+  const auto revoke = [&](db::Tx& tx) { return license::UpdateLicense(tx, l, clock_.Now()); };
+  ASSERT_THAT(database_->WriteNow(revoke), IsOk());
+  const Fulfilled done = Apply(Facts());
+  ASSERT_THAT(done.alarms, SizeIs(1));
+  EXPECT_EQ(done.alarms[0].kind, "revoked");
+  EXPECT_EQ(done.alarms[0].text, l.id + " was revoked, and sub_1 goes on being charged for");
+  PurchaseFacts over = Facts();
+  over.status = "canceled";
+  over.items[0].facts.status = stripe::SubscriptionStatus::kCanceled;
+  EXPECT_THAT(Apply(over).alarms, IsEmpty());
+}
+
+// Stripe takes addresses that we cannot write to.
+TEST_P(PurchaseTest, ABuyerWhoCannotBeWrittenToIsTold) {
+  PurchaseFacts facts = Facts();
+  facts.email = "info@m\u00fcller.example";
+  const Fulfilled done = Apply(facts);
+  ASSERT_THAT(done.alarms, SizeIs(1));
+  EXPECT_EQ(done.alarms[0].kind, "unmailable");
+  EXPECT_EQ(done.licenses.front().status, Status::kActive);
+  EXPECT_THAT(Mails(), IsEmpty());
+}
+
 TEST_P(PurchaseTest, AChangedPlanChangesWhatTheBooksAndTheFeedSay) {
   Apply(Facts());
   PurchaseFacts changed = Facts();

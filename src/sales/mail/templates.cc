@@ -233,7 +233,9 @@ Mail WritePaymentFailed(const Seller& seller, const PaymentFailedLetter& l) {
     letter.Say("The payment of " + l.amount + " for the plan " + l.plan + " of " + seller.name +
                " is still open, " + std::to_string(l.day) + " days after it failed.");
   }
-  letter.Say("Your license works until " + Moment(l.access_until) +
+  letter.Say((l.access_until > l.now
+                  ? "Your license works until " + Moment(l.access_until)
+                  : std::string("Your license has stopped; it works again once this is paid")) +
              ". If the payment has gone through meanwhile, there is nothing to do.");
   letter.Link("Pay, or change the card", l.pay_url);
   letter.Say("Invoice: " + l.invoice);
@@ -252,9 +254,9 @@ Mail WriteCancelled(const Seller& seller, const CancelledLetter& l) {
     letter.Say("Your license has stopped. Nothing more will be charged.");
   }
   Close(letter, seller, l.license_id);
-  // Cancelled, taken up again and cancelled once more is another occasion: another end.
+  // Cancelled, taken up again and cancelled once more is another occasion, whatever its end.
   return Finish(Kind::kCancelled, seller, l.to, "Subscription to " + seller.name + " cancelled",
-                letter, l.license_id + ":" + std::to_string(l.ends_at.seconds()));
+                letter, l.license_id + ":" + std::to_string(l.now.ms()));
 }
 
 Mail WriteKeyRotation(const Seller& seller, const KeyRotationLetter& l) {

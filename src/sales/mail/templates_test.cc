@@ -61,6 +61,7 @@ PaymentFailedLetter Failed(int day) {
           .amount = "$29.00",
           .pay_url = "https://invoice.stripe.com/i/acct_1/test_2?s=ap",
           .access_until = kNow + Millis(3 * 86'400'000LL),
+          .now = kNow,
           .day = day};
 }
 
@@ -237,6 +238,14 @@ TEST(MailTemplates, KeysTellOccasionsApart) {
   }
   for (const std::string& key : keys) EXPECT_EQ(std::ranges::count(keys, key), 1) << key;
   EXPECT_THAT(keys, Contains("payment_failed:in_1"));
+}
+
+TEST(MailTemplates, NobodyIsToldThatAnEndedLicenseWorks) {
+  PaymentFailedLetter letter = Failed(0);
+  EXPECT_THAT(WritePaymentFailed(Example(), letter).text, HasSubstr("Your license works until"));
+  letter.access_until = letter.now;
+  EXPECT_THAT(WritePaymentFailed(Example(), letter).text,
+              HasSubstr("Your license has stopped; it works again once this is paid."));
 }
 
 TEST(MailTemplates, AMomentIsReadable) {
