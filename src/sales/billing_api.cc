@@ -66,6 +66,15 @@ bool IsShown(const license::License& license, const Shop& shop, UnixMs now) {
   return license.generation == 1 && fresh;
 }
 
+// Of a purchase's licenses one that opens something, if there is one.
+const license::License& TheOneThatOpens(const std::vector<license::License>& licenses) {
+  const auto opens = [](const license::License& one) {
+    return one.status == license::Status::kActive || one.status == license::Status::kPastDue;
+  };
+  const auto at = std::ranges::find_if(licenses, opens);
+  return at == licenses.end() ? licenses.front() : *at;
+}
+
 // What a license was bought by: its subscription, or the session of what was bought once.
 std::string PurchaseOf(const license::License& license) {
   constexpr std::string_view kSession = "session:";
@@ -252,12 +261,13 @@ Task<Bought> BillingApi::LookAtSession(const std::string& session) {
   }
   Bought bought;
   if (done && !done->licenses.empty()) {
-    const license::License& license = done->licenses.front();
+    const license::License& license = TheOneThatOpens(done->licenses);
     const bool shown = IsShown(license, parts_.shop, parts_.clock.Now());
     bought = {.ready = true,
               .license = shown ? parts_.fulfilment.TextOf(license) : "",
               .license_id = license.id,
               .plan = license.plan,
+              .status = license.status,
               .expires_at = license.expires,
               .invoice_url = done->invoice_url,
               .invoice_pdf = done->invoice_pdf,
@@ -301,6 +311,7 @@ Task<Bought> BillingApi::Show(const std::string& license, Deadline by) {
     bought.license = parts_.fulfilment.TextOf(*found);
     bought.license_id = found->id;
     bought.plan = found->plan;
+    bought.status = found->status;
     bought.expires_at = found->expires;
     if (purchase) bought.invoice_url = purchase->invoice_url;
     if (purchase) bought.invoice_pdf = purchase->invoice_pdf;

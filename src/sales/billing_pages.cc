@@ -24,6 +24,11 @@ constexpr std::string_view kStyle =
     "@media(prefers-color-scheme:dark){body{color:#eee;background:#161616}pre{background:#242424}"
     "section{border-color:#444}}";
 
+// Beside what is on its way: nobody tells this page of a payment that will never come.
+constexpr std::string_view kUnpaid =
+    "<p>A payment by bank may take days. If yours was refused or not finished, nothing was bought: "
+    "<a href=\"/billing\">start again</a>.</p>";
+
 constexpr std::string_view kResendForm =
     "<form method=\"post\" action=\"/billing/resend\"><label>Your address <input type=\"email\" "
     "name=\"email\" autocomplete=\"email\"></label><button>Send it again</button></form>";
@@ -147,6 +152,22 @@ std::string PriceListPage(const Shop& shop) {
   return Page("Prices", "", body);
 }
 
+// "": it opens what it was bought for.
+std::string_view OverText(license::Status status) {
+  switch (status) {
+    case license::Status::kActive:
+    case license::Status::kPastDue:
+      return "";
+    case license::Status::kSuspended:
+      return " is suspended: its payment is open, paused or disputed.";
+    case license::Status::kRevoked:
+      return " was revoked.";
+    case license::Status::kExpired:
+      return " has ended.";
+  }
+  return "";
+}
+
 Json SuccessJson(const Bought& bought) {
   Json json = Json::Object({{"state", bought.ready ? "ready" : "pending"}});
   if (!bought.ready) return json;
@@ -158,6 +179,7 @@ Json SuccessJson(const Bought& bought) {
     json.Set("license", bought.license);
   }
   json.Set("plan", bought.plan);
+  json.Set("status", license::ToString(bought.status));
   json.Set("expires_at", bought.expires_at.Rfc3339());
   if (!bought.invoice_url.empty()) json.Set("invoice_url", bought.invoice_url);
   if (!bought.invoice_pdf.empty()) json.Set("invoice_pdf", bought.invoice_pdf);
@@ -165,6 +187,12 @@ Json SuccessJson(const Bought& bought) {
 }
 
 std::string SuccessPage(const Shop& shop, const Bought& bought) {
+  if (const std::string_view over = OverText(bought.status); !over.empty()) {
+    return Page("Your license", "",
+                "<h1>Your license</h1><p>Your license for the plan " + EscapeHtml(bought.plan) +
+                    std::string(over) + "</p>" + InvoiceLinks(bought) +
+                    "<p><a href=\"/billing\">Plans, invoices, card</a></p>");
+  }
   if (!bought.resend_url.empty()) {
     return Page("Thank you", "",
                 "<h1>Thank you</h1><p>Your license for the plan " + EscapeHtml(bought.plan) +
@@ -209,14 +237,15 @@ std::string PendingPage(const std::string& session, std::string_view look) {
     return Page("Thank you", "",
                 "<h1>Thank you</h1><p>Your license is still on its way. It comes by mail; this "
                 "page looks no more by itself.</p><p><a href=\"" +
-                    EscapeHtml(where) + "\">Look again</a></p>");
+                    EscapeHtml(where) + "\">Look again</a></p>" + std::string(kUnpaid));
   }
   const std::string next = where + "&look=" + std::to_string(done + 1);
   return Page("Thank you",
               "<meta http-equiv=\"refresh\" content=\"" + std::to_string(pause) +
                   ";url=" + EscapeHtml(next) + "\">",
               "<h1>Thank you</h1><p>Your license is on its way. This page looks again by "
-              "itself; it also comes by mail.</p>");
+              "itself; it also comes by mail.</p>" +
+                  std::string(kUnpaid));
 }
 
 std::string ClaimPage(std::string_view name, std::string_view value) {

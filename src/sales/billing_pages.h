@@ -5,6 +5,7 @@
 
 #include "base/time.h"
 #include "codec/json.h"
+#include "license/decision.h"
 #include "sales/shop.h"
 
 // What buyers see and read of the role `sales`. Pure; everything in the pages is escaped.
@@ -18,6 +19,7 @@ struct Bought {
   std::string license;
   std::string license_id;
   std::string plan;
+  license::Status status = license::Status::kActive;
   UnixMs expires_at;
   std::string invoice_url;  // of the latest paid invoice; empty: there is none
   std::string invoice_pdf;

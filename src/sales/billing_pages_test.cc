@@ -53,5 +53,29 @@ TEST(BillingPagesTest, WhatAnAddressSaysOfLooksIsNotBelievedFurtherThanItIsANumb
   EXPECT_THAT(PendingPage("cs_1", "2147483647"), Not(HasSubstr("http-equiv=\"refresh\"")));
 }
 
+TEST(BillingPagesTest, NobodyIsThankedForALicenseThatIsOver) {
+  using license::Status;
+  Bought bought;
+  bought.ready = true;
+  bought.license = "the.license.text";
+  bought.plan = "pro";
+  const struct {
+    Status status;
+    std::string_view says;
+  } rows[] = {{Status::kActive, "Thank you"},
+              {Status::kPastDue, "Thank you"},
+              {Status::kSuspended, "is suspended"},
+              {Status::kRevoked, "was revoked"},
+              {Status::kExpired, "has ended"}};
+  for (const auto& row : rows) {
+    bought.status = row.status;
+    const std::string page = SuccessPage(Shop(), bought);
+    EXPECT_NE(page.find(row.says), std::string::npos) << row.says;
+    const bool opens = row.status == Status::kActive || row.status == Status::kPastDue;
+    EXPECT_EQ(page.find("the.license.text") != std::string::npos, opens) << row.says;
+    EXPECT_EQ(*SuccessJson(bought).Find("status")->AsString(), license::ToString(row.status));
+  }
+}
+
 }  // namespace
 }  // namespace pontage::sales

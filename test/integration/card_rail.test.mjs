@@ -176,6 +176,8 @@ describe("what ends a license", () => {
     const cancelled = await buy("pro", "ida@example.com");
     await api("DELETE", `/v1/subscriptions/${await subscriptionOf(cancelled.session)}`);
     await refusedWith(cancelled.license, "license_expired");
+    const page = await fetch(`${server.url}/billing/success?session_id=${cancelled.session}`, { headers: { accept: "text/html" } });
+    assert.match(await page.text(), /Your license for the plan pro has ended\./);
   });
 
   test("what the operator revoked no event revives", async () => {
