@@ -187,6 +187,12 @@ Result<std::unique_ptr<House>> House::Make(Config config, std::vector<std::strin
     Log(LogLevel::kWarn, "config.warning", {{"detail", warning}});
   }
   if (may_sell) WarnOfGaps(impl->config);
+  if (!impl->Has("sales") && !impl->config.license.signing_key.empty()) {
+    Log(LogLevel::kWarn, "licenses.private_key",
+        {{"key", "license.signing_key"},
+         {"detail",
+          "this process issues no license, and holds the key that does: license.jwks is enough"}});
+  }
   PTG_RUN(impl->Build(makers));
   return std::unique_ptr<House>(new House(std::move(impl)));
 }

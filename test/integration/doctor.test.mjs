@@ -192,6 +192,16 @@ describe("serve says at the start what the card rail lacks", () => {
     assert.deepEqual(told, [["warn", "sales.no_signing_key", "license.signing_key", "env:LICENSE_KEY, which is not set"]]);
     assert.equal(billing, 404);
   });
+  test("a private key where nothing is issued", async () => {
+    const dir = path.join(home, `card-${(n += 1)}`);
+    assert.equal((await run(["init", "--dir", dir])).code, 0);
+    const text = sellerConfig({ rpc: chain.rpc, upstream: upstream.url, routes: kRoutes, sections: '[license]\nsigning_key = "file:license.pem"\n' });
+    for (const [args, told] of [[[], 0], [["--role", "gateway,facilitator"], 1]]) {
+      const server = await startPontage(text, { dir, args });
+      assert.equal(server.events("licenses.private_key").length, told, `${args}`);
+      await server.kill();
+    }
+  });
   test("one secret of two, and keys that the file does not name", async () => {
     const two = kCard.replace('["env:STRIPE_WEBHOOK_SECRET"]', '["env:STRIPE_WEBHOOK_SECRET", "env:STRIPE_NEW_SECRET"]');
     assert.deepEqual((await started(two, all)).told, [[...kLacks.STRIPE_WEBHOOK_SECRET, "env:STRIPE_NEW_SECRET, which is not set"]]);
