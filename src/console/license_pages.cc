@@ -69,8 +69,12 @@ Html Verbs(const Viewer& viewer, const LicenseWhole& whole,
   }
   if (viewer.scopes.Cover(Scope::kOwner) && !revoked) {
     Html revoke;
-    revoke << "<p>It stops within seconds, for good: no payment brings it back.</p>"
-           << ReasonField(true)
+    revoke << "<p>It stops within seconds, for good: no payment brings it back.";
+    if (!whole.license.subscription.empty()) {
+      revoke << " Its subscription goes on and is charged for: end that, too, with a refund or at "
+                "Stripe.";
+    }
+    revoke << "</p>" << ReasonField(true)
            << "<label>Type revoke to be sure <input name=\"confirm\" autocomplete=\"off\" "
               "autocapitalize=\"off\" required></label>";
     html << Folded(
