@@ -470,10 +470,12 @@ std::string AuditPage(const Viewer& viewer, std::string_view subject,
   if (!state.holds) {
     body << "<div class=\"say bad\" role=\"alert\"><b>✗ The chain is broken</b>Row "
          << state.broken_at << " is not what it was, or is missing.</div>";
-  } else {
-    body << "<div class=\"say ok\"><b>✓ The chain holds</b>"
-         << (state.whole ? Markup("All ") : Markup("So far ")) << state.rows
+  } else if (state.whole) {
+    body << "<div class=\"say ok\"><b>✓ The chain holds</b>All " << state.rows
          << " rows were looked at.</div>";
+  } else {
+    body << "<div class=\"say wait\"><b>… Not looked at all of it yet</b>The first " << state.rows
+         << " rows hold. <a href=\"/admin/audit\">Look at more</a></div>";
   }
   if (!subject.empty()) {
     body << "<p>Of <bdi>" << Text(Short(subject, 100)) << "</bdi> · <a href=\"/admin/audit\">all"

@@ -378,8 +378,10 @@ Task<Answer> OperatorApi::Audit(Call call) {
              co_await parts_.queries.Audit(call.Query("subject"), std::move(page), call.by));
   PTG_CO_TRY(const AuditState state, co_await parts_.queries.CheckAudit(call.by));
   Json data = ListJson(rows.rows, [](const ledger::AuditRow& r) { return console::ToJson(r); });
+  // Of what was looked at in part nobody can say that it holds.
+  const Json holds = state.holds && !state.whole ? Json(nullptr) : Json(state.holds);
   Json chain = Json::Object(
-      {{"holds", state.holds}, {"whole", state.whole}, {"rows", state.rows}, {"hash", state.hash}});
+      {{"holds", holds}, {"whole", state.whole}, {"rows", state.rows}, {"hash", state.hash}});
   if (!state.holds) chain.Set("broken_at", state.broken_at);
   co_return web::JsonAnswer(
       Json::Object({{"data", std::move(data)},

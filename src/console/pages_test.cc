@@ -368,6 +368,15 @@ TEST(DriftPageTest, WhetherTheBooksAgree) {
   EXPECT_THAT(DriftPage(Owner(), std::nullopt), HasSubstr("No report yet"));
 }
 
+TEST(AuditPageTest, HoldsOnlyWhereAllWasLookedAt) {
+  const auto said = [](const AuditState& state) { return AuditPage(Owner(), "", {}, state); };
+  EXPECT_THAT(said({.rows = 7}), HasSubstr("<b>✓ The chain holds</b>All 7 rows"));
+  const std::string part = said({.whole = false, .rows = 3});
+  EXPECT_THAT(part, HasSubstr("Not looked at all of it yet</b>The first 3 rows hold."));
+  EXPECT_THAT(part, Not(HasSubstr("chain holds")));
+  EXPECT_THAT(said({.holds = false, .whole = false, .broken_at = 5}), HasSubstr("is broken"));
+}
+
 TEST(ConsolePageTest, NothingButTheStyleInThePageIsAllowed) {
   const web::Answer answer = ConsolePage(200, LoginPage("", ""));
   const auto header = [&answer](std::string_view name) {

@@ -15,8 +15,6 @@ namespace {
 using codec::Json;
 using license::Before;
 
-// Rows of the audit that one call looks at; more go on in the next.
-constexpr size_t kAuditAtOnce = 20'000;
 constexpr size_t kMostSearch = 200;
 
 Error BadCursor() {
@@ -355,26 +353,45 @@ Task<Page<ledger::AuditRow>> Queries::Audit(std::string subject, PageAsk page, D
 
 // What was good once may have been changed since: each time everything is looked at, in parts.
 Task<AuditState> Queries::CheckAudit(Deadline by) {
-  ledger::AuditCheck done;
+  ledger::AuditCheck from;
   {
     const std::lock_guard lock(mutex_);
-    done = checked_;
+    from = checked_;
   }
-  const auto read = [&done](db::Tx& tx) { return ledger::CheckAudit(tx, done, kAuditAtOnce); };
-  PTG_CO_TRY(ledger::AuditCheck check, co_await parts_.sales.Read(read, by));
-  const bool whole = check.holds() && check.rows < static_cast<int64_t>(kAuditAtOnce);
-  AuditState state{.holds = check.holds(),
-                   .whole = whole,
-                   .rows = check.seq,
-                   .seq = check.seq,
-                   .hash = check.hash,
-                   .broken_at = check.broken_at};
-  {
-    const std::lock_guard lock(mutex_);
-    // From the first row again, once the end was reached; a break is looked at again each time.
-    checked_ = whole || !check.holds() ? ledger::AuditCheck{} : check;
+  const auto most = static_cast<int64_t>(parts_.audit_rows);
+  const Deadline until = Deadline::In(parts_.clock, parts_.audit_for);
+  ledger::AuditCheck check = from;
+  bool whole = false;
+  do {
+    // A break is looked for again from where the part began that has it.
+    from = check;
+    const auto read = [this, &from](db::Tx& tx) {
+      return ledger::CheckAudit(tx, from, parts_.audit_rows);
+    };
+    PTG_CO_TRY(check, co_await parts_.sales.Read(read, by));
+    whole = check.holds() && check.rows < most;
+    Remember(from, check, whole);
+  } while (!whole && check.holds() && !until.Passed(parts_.clock));
+  co_return AuditState{.holds = check.holds(),
+                       .whole = whole,
+                       .rows = check.seq,
+                       .seq = check.seq,
+                       .hash = check.hash,
+                       .broken_at = check.broken_at};
+}
+
+void Queries::Remember(const ledger::AuditCheck& from, const ledger::AuditCheck& check,
+                       bool whole) {
+  const std::lock_guard lock(mutex_);
+  if (!check.holds()) {
+    checked_ = from;
+    broken_ = true;
+    return;
   }
-  co_return state;
+  // Another look, which began elsewhere, does not unsay a break that this one has not seen.
+  if (broken_ && from.seq != checked_.seq) return;
+  broken_ = false;
+  checked_ = whole ? ledger::AuditCheck{} : check;
 }
 
 Task<Page<ledger::Command>> Queries::Commands(CommandAsk ask, PageAsk page, Deadline by) {

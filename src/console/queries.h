@@ -99,11 +99,11 @@ struct DriftReport {
 
 // How the whole audit stands.
 struct AuditState {
-  bool holds = true;
-  bool whole = true;  // false: not all was looked at yet; the next call goes on
-  int64_t rows = 0;   // looked at
-  int64_t seq = 0;    // the last good row
-  std::string hash;   // its hash: to be kept elsewhere
+  bool holds = true;      // as far as it was looked at
+  bool whole = true;      // false: not all was looked at yet; the next call goes on
+  int64_t rows = 0;       // looked at
+  int64_t seq = 0;        // the last good row
+  std::string hash = {};  // its hash: to be kept elsewhere
   int64_t broken_at = 0;
 };
 
@@ -124,6 +124,10 @@ class Queries {
     // The last report of the reconciler out of the store of `sales`; nothing: there was none yet.
     // Empty: this process knows of no reconciler.
     std::function<Result<std::optional<DriftReport>>(db::Tx& tx)> read_drift = {};
+    // CheckAudit looks at so many rows in one transaction, and begins no further one so long
+    // after the first.
+    size_t audit_rows = 20'000;
+    Millis audit_for{300};
   };
   explicit Queries(Parts parts) : parts_(std::move(parts)) {}
 
@@ -166,6 +170,7 @@ class Queries {
 
   Task<Page<ledger::AuditRow>> Audit(std::string subject, PageAsk page, Deadline by);
   // Looks at the whole chain, a part at each call where it is long; then from its beginning again.
+  // A break is looked at again in each call until it is mended.
   Task<AuditState> CheckAudit(Deadline by);
 
   struct CommandAsk {
@@ -178,9 +183,12 @@ class Queries {
   UnixMs Now() const { return parts_.clock.Now(); }
 
  private:
+  void Remember(const ledger::AuditCheck& from, const ledger::AuditCheck& check, bool whole);
+
   const Parts parts_;
   std::mutex mutex_;
-  ledger::AuditCheck checked_;
+  ledger::AuditCheck checked_;  // what is good so far: where the next look begins
+  bool broken_ = false;         // the look from there found a break
 };
 
 // JSON as /admin/v1 gives it; pages may use the same words. Licenses and refunds have theirs beside

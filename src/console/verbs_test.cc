@@ -8,6 +8,7 @@
 
 #include <gtest/gtest.h>
 
+#include "base/try.h"
 #include "console/operator_api.h"
 #include "console/queries.h"
 #include "io/runtime.h"
@@ -227,6 +228,49 @@ TEST_P(VerbsTest, ALicenseWithAllThatBelongsToIt) {
                 FailsWith(Code::kBadRequest))
         << cursor;
   }
+}
+
+// A break behind the first part must show in every look, not in every second one.
+TEST_P(VerbsTest, ABreakOfALongAuditStaysFoundUntilItIsMended) {
+  const auto append = [&](db::Tx& tx) -> Result<> {
+    for (int i = 1; i <= 7; ++i) {
+      const ledger::AuditEntry entry{.actor = "operator", .verb = "test", .subject = "lic_1"};
+      PTG_RUN(ledger::AppendAudit(tx, entry, clock_.Now()));
+    }
+    return {};
+  };
+  ASSERT_THAT(database_->WriteNow(append), IsOk());
+  const auto reason = [&](int64_t seq, const char* text) {
+    constexpr db::Statement kChange{"test.change_audit",
+                                    "UPDATE audit SET reason = $2 WHERE seq = $1"};
+    EXPECT_THAT(database_->WriteNow([&](db::Tx& tx) { return tx.Run(kChange, seq, text); }),
+                IsOk());
+  };
+  Queries queries({.ledger = *database_,
+                   .sales = *database_,
+                   .clock = clock_,
+                   .audit_rows = 3,
+                   .audit_for = Millis(0)});
+  const auto look = [&]() -> std::string {
+    const auto state = loop_.RunUntilDone(queries.CheckAudit(By()));
+    if (!state) return state.error().detail();
+    if (!state->holds) return "broken at " + std::to_string(state->broken_at);
+    return (state->whole ? "all " : "the first ") + std::to_string(state->rows);
+  };
+  for (const char* want : {"the first 3", "the first 6", "all 7", "the first 3"}) {
+    EXPECT_EQ(look(), want);
+  }
+  reason(5, "nothing");
+  for (int i = 0; i < 4; ++i) EXPECT_EQ(look(), "broken at 5") << i;
+  reason(5, "");
+  for (const char* want : {"the first 6", "all 7"}) EXPECT_EQ(look(), want);
+  reason(2, "nothing");
+  for (int i = 0; i < 3; ++i) EXPECT_EQ(look(), "broken at 2") << i;
+  Queries patient({.ledger = *database_, .sales = *database_, .clock = clock_, .audit_rows = 3});
+  reason(2, "");
+  const auto all = loop_.RunUntilDone(patient.CheckAudit(By()));
+  ASSERT_THAT(all, IsOk());
+  EXPECT_TRUE(all->holds && all->whole) << "in parts, but in one call";
 }
 
 // Every call has a scope, and none that changes something is for those who only read.
