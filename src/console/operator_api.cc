@@ -319,10 +319,10 @@ Task<Answer> OperatorApi::License(Call call) {
 }
 
 Task<Answer> OperatorApi::Refunds(Call call) {
-  PTG_CO_RUN(call.Knows({"license"}));
-  PTG_CO_TRY(const auto rows, co_await parts_.queries.Refunds(call.Query("license"), call.by));
-  const Page<license::Refund> page{.rows = rows, .next = {}};
-  co_return ListAnswer(page, [](const license::Refund& r) { return license::ToJson(r); });
+  PTG_CO_TRY(PageAsk page, call.Page({"license"}));
+  PTG_CO_TRY(const auto rows,
+             co_await parts_.queries.Refunds(call.Query("license"), std::move(page), call.by));
+  co_return ListAnswer(rows, [](const license::Refund& r) { return license::ToJson(r); });
 }
 
 Task<Answer> OperatorApi::Payments(Call call) {

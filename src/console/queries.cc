@@ -123,12 +123,15 @@ Task<Page<license::Customer>> Queries::Customers(std::string search, PageAsk pag
   PTG_CO_RUN(CheckWord(search, "/q"));
   const UnixMs now = Now();
   const auto read = [&](db::Tx& tx) -> Result<std::vector<license::Customer>> {
-    if (!search.empty()) return license::SearchCustomers(tx, search, limit, now);
+    if (!search.empty()) return license::SearchCustomers(tx, search, before, limit + 1, now);
     return license::ListCustomers(tx, before, limit + 1, now);
   };
   PTG_CO_TRY(std::vector<license::Customer> rows, co_await parts_.sales.Read(read, by));
-  co_return PageOf(std::move(rows), limit,
-                   [](const license::Customer& c) { return CursorOf(c.since, c.license); });
+  // Of everybody each has a license; who is found by a search perhaps none.
+  const bool all = search.empty();
+  co_return PageOf(std::move(rows), limit, [all](const license::Customer& c) {
+    return CursorOf(c.since, all ? c.license : c.id);
+  });
 }
 
 Task<CustomerWhole> Queries::Customer(std::string id, Deadline by) {
@@ -136,7 +139,7 @@ Task<CustomerWhole> Queries::Customer(std::string id, Deadline by) {
   const UnixMs now = Now();
   const auto read = [&](db::Tx& tx) -> Result<CustomerWhole> {
     PTG_TRY(const std::vector<license::Customer> found,
-            license::SearchCustomers(tx, id, kMostRows, now));
+            license::SearchCustomers(tx, id, {}, kMostRows, now));
     const auto it = std::ranges::find(found, id, &license::Customer::id);
     const auto who = it != found.end() ? it : found.begin();
     if (who == found.end()) return Fail(NotThere("customer", id));
@@ -154,7 +157,10 @@ Task<CustomerWhole> Queries::Customer(std::string id, Deadline by) {
     PTG_TRY(out.invoices, license::ListInvoices(tx, invoices));
     for (const license::License& one : out.licenses) {
       if (out.refunds.size() >= kMostRows) break;
-      PTG_TRY(std::vector<license::Refund> some, license::ListRefunds(tx, one.id, kBelonging));
+      license::RefundFilter refunds;
+      refunds.license = one.id;
+      refunds.limit = kBelonging;
+      PTG_TRY(std::vector<license::Refund> some, license::ListRefunds(tx, refunds));
       out.refunds.insert(out.refunds.end(), some.begin(), some.end());
     }
     std::ranges::sort(out.refunds, std::ranges::greater(),
@@ -210,7 +216,10 @@ Task<LicenseWhole> Queries::License(std::string id, Deadline by) {
     if (!purchase.empty()) {
       PTG_TRY(out.purchase, license::ReadPurchase(tx, purchase));
     }
-    PTG_TRY(out.refunds, license::ListRefunds(tx, id, kBelonging));
+    license::RefundFilter refunds;
+    refunds.license = id;
+    refunds.limit = kBelonging;
+    PTG_TRY(out.refunds, license::ListRefunds(tx, refunds));
     license::MailFilter mails;
     mails.license = id;
     mails.limit = kBelonging;
@@ -291,9 +300,17 @@ Task<Page<license::InvoiceRow>> Queries::Invoices(std::string customer, PageAsk 
                    [](const license::InvoiceRow& i) { return CursorOf(i.created, i.id); });
 }
 
-Task<std::vector<license::Refund>> Queries::Refunds(std::string license, Deadline by) {
-  const auto read = [&license](db::Tx& tx) { return license::ListRefunds(tx, license, kMostRows); };
-  co_return co_await parts_.sales.Read(read, by);
+Task<Page<license::Refund>> Queries::Refunds(std::string license, PageAsk page, Deadline by) {
+  PTG_CO_TRY(const size_t limit, LimitOf(page));
+  PTG_CO_TRY(const Before before, BeforeOf(page));
+  license::RefundFilter filter{.license = std::move(license)};
+  filter.before_created = UnixMs(before.at_ms);
+  filter.before_id = before.id;
+  filter.limit = limit + 1;
+  const auto read = [&filter](db::Tx& tx) { return license::ListRefunds(tx, filter); };
+  PTG_CO_TRY(std::vector<license::Refund> rows, co_await parts_.sales.Read(read, by));
+  co_return PageOf(std::move(rows), limit,
+                   [](const license::Refund& r) { return CursorOf(r.created, r.id); });
 }
 
 Task<Page<license::EventRow>> Queries::Events(EventAsk ask, PageAsk page, Deadline by) {

@@ -145,7 +145,7 @@ class Queries {
   // By the id of the payment, its request or its transaction; on a chain only.
   Task<ChainPayment> Payment(std::string name, Deadline by);
   Task<Page<license::InvoiceRow>> Invoices(std::string customer, PageAsk page, Deadline by);
-  Task<std::vector<license::Refund>> Refunds(std::string license, Deadline by);
+  Task<Page<license::Refund>> Refunds(std::string license, PageAsk page, Deadline by);
 
   struct EventAsk {
     std::string state = {};

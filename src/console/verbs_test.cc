@@ -3,9 +3,11 @@
 #include "console/verbs.h"
 
 #include <memory>
+#include <set>
 #include <string>
 #include <vector>
 
+#include <gmock/gmock.h>
 #include <gtest/gtest.h>
 
 #include "base/try.h"
@@ -70,7 +72,7 @@ class VerbsTest : public ::testing::TestWithParam<pontage::testing::EngineKind> 
         .value_or(std::vector<ledger::AuditRow>());
   }
   std::vector<license::Refund> Refunds() {
-    return database_->ReadNow([](db::Tx& tx) { return license::ListRefunds(tx, "", 100); })
+    return database_->ReadNow([](db::Tx& tx) { return license::ListRefunds(tx, {}); })
         .value_or(std::vector<license::Refund>());
   }
   // The worker's part, in short.
@@ -228,6 +230,61 @@ TEST_P(VerbsTest, ALicenseWithAllThatBelongsToIt) {
                 FailsWith(Code::kBadRequest))
         << cursor;
   }
+}
+
+// Who reads `next` to its end has read everything, once and newest first.
+TEST_P(VerbsTest, ASearchAndTheRefundsGoOnToTheirEnd) {
+  license::License l;
+  l.plan = "pro";
+  for (int i = 0; i < 9; ++i) {
+    l.id = "lic_u" + std::to_string(i);
+    l.origin = "operator:" + l.id;
+    // Two of a customer, who is found once.
+    l.customer = "user." + std::to_string(i == 8 ? 7 : i);
+    l.email = i < 4 ? "user@example.com" : "user" + std::to_string(i) + "@example.com";
+    Insert(l);
+    const auto request = [&](db::Tx& tx) {
+      license::Refund refund;
+      refund.id = "rfd_" + std::to_string(i);
+      refund.license = l.id;
+      return license::RequestRefund(tx, refund, clock_.Now());
+    };
+    ASSERT_THAT(database_->WriteNow(request), IsOk());
+  }
+  Queries queries({.ledger = *database_, .sales = *database_, .clock = clock_});
+  const auto all = [](auto page, auto name) {
+    std::vector<std::string> seen;
+    std::string cursor;
+    do {
+      const auto some = page(cursor);
+      EXPECT_THAT(some, IsOk());
+      if (!some || seen.size() > 20) break;
+      EXPECT_LE(some->rows.size(), 3u);
+      for (const auto& one : some->rows) seen.push_back(name(one));
+      cursor = some->next;
+    } while (!cursor.empty());
+    return seen;
+  };
+  const auto found = [&](const char* search) {
+    return all(
+        [&](const std::string& cursor) {
+          return loop_.RunUntilDone(
+              queries.Customers(search, {.cursor = cursor, .limit = 3}, By()));
+        },
+        [](const license::Customer& c) { return c.id; });
+  };
+  using ::testing::UnorderedElementsAre;
+  EXPECT_THAT(found("user"), UnorderedElementsAre("user.0", "user.1", "user.2", "user.3", "user.4",
+                                                  "user.5", "user.6", "user.7"));
+  EXPECT_THAT(found("user@example.com"),
+              UnorderedElementsAre("user.0", "user.1", "user.2", "user.3"));
+  const auto refunds = all(
+      [&](const std::string& cursor) {
+        return loop_.RunUntilDone(queries.Refunds("", {.cursor = cursor, .limit = 3}, By()));
+      },
+      [](const license::Refund& r) { return r.id; });
+  EXPECT_EQ(refunds.size(), 9u);
+  EXPECT_EQ(std::set<std::string>(refunds.begin(), refunds.end()).size(), 9u);
 }
 
 // A break behind the first part must show in every look, not in every second one.

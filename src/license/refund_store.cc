@@ -34,8 +34,10 @@ constexpr db::Statement kOfStripe{"refund.of_stripe",
                                   " FROM refund WHERE stripe_refund = $1 AND stripe_refund <> ''"
                                   " AND state <> 'failed'"};
 constexpr db::Statement kList{"refund.list", "SELECT " PTG_REFUND_COLUMNS
-                                             " FROM refund WHERE ($1 = '' OR license = $1)"
-                                             " ORDER BY created_ms DESC, id DESC LIMIT $2"};
+                                             " FROM refund WHERE ($1 = '' OR license = $1) AND"
+                                             " ($3 = '' OR created_ms < $2 OR (created_ms = $2"
+                                             " AND id < $3))"
+                                             " ORDER BY created_ms DESC, id DESC LIMIT $4"};
 constexpr db::Statement kCount{
     "refund.count", "SELECT COUNT(*) FROM refund WHERE created_ms > $1 AND state <> 'failed'"};
 constexpr db::Statement kSum{"refund.sum",
@@ -124,8 +126,9 @@ Result<std::optional<Refund>> RefundOfStripe(db::Tx& tx, const std::string& stri
   return First(rows);
 }
 
-Result<std::vector<Refund>> ListRefunds(db::Tx& tx, const std::string& license, size_t limit) {
-  PTG_TRY(const db::Rows rows, tx.Run(kList, license, static_cast<int64_t>(limit)));
+Result<std::vector<Refund>> ListRefunds(db::Tx& tx, const RefundFilter& filter) {
+  PTG_TRY(const db::Rows rows, tx.Run(kList, filter.license, filter.before_created.ms(),
+                                      filter.before_id, static_cast<int64_t>(filter.limit)));
   std::vector<Refund> out;
   out.reserve(rows.size());
   for (const db::Row& row : rows) out.push_back(FromRow(row));

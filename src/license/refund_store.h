@@ -53,8 +53,14 @@ Result<bool> EndRefund(db::Tx& tx, const std::string& id, std::string_view state
 // The one that Stripe calls so, if it has not failed.
 Result<std::optional<Refund>> RefundOfStripe(db::Tx& tx, const std::string& stripe_refund);
 
-// Newest first, of a license or of all ("").
-Result<std::vector<Refund>> ListRefunds(db::Tx& tx, const std::string& license, size_t limit);
+// Newest first, of a license or of all (""), behind the row that was created then.
+struct RefundFilter {
+  std::string license = {};
+  UnixMs before_created = {};
+  std::string before_id = {};  // empty: from the newest
+  size_t limit = 50;
+};
+Result<std::vector<Refund>> ListRefunds(db::Tx& tx, const RefundFilter& filter);
 
 // How many were ordered since `since`, and how much that was in `currency`, as far as it is
 // decided. Failed ones do not count.

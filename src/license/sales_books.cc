@@ -33,20 +33,29 @@ constexpr db::Statement kBuyer{
     "SELECT email FROM (SELECT email, 1 AS place FROM purchase WHERE customer = $1 AND email <> ''"
     " UNION ALL SELECT email, 2 FROM buyer WHERE customer = $1"
     " UNION ALL SELECT '', 3 FROM purchase WHERE customer = $1) AS known ORDER BY place LIMIT 1"};
+// A page of those whom `hits` names (by $1), behind ($2, $3): by their newest license, and who has
+// none at the end.
+#define PTG_FOUND(hits)                                                                       \
+  "SELECT customer FROM (SELECT hit.customer AS customer, COALESCE((SELECT MAX(l.created_ms)" \
+  " FROM license AS l WHERE l.customer = hit.customer), 0) AS since FROM (" hits              \
+  ") AS hit) AS found WHERE ($3 = '' OR since < $2 OR (since = $2 AND customer < $3))"        \
+  " ORDER BY since DESC, customer DESC LIMIT $4"
 constexpr db::Statement kByEmail{
     "customer.by_email",
-    "SELECT customer FROM license WHERE email = $1 UNION SELECT customer FROM purchase"
-    " WHERE email = $1 UNION SELECT customer FROM buyer WHERE email = $1 ORDER BY 1 LIMIT $2"};
+    PTG_FOUND("SELECT customer FROM license WHERE email = $1 UNION SELECT customer FROM purchase"
+              " WHERE email = $1 UNION SELECT customer FROM buyer WHERE email = $1")};
 constexpr db::Statement kByBeginning{"customer.by_beginning",
-                                     "SELECT DISTINCT customer FROM license WHERE substr(email, 1, "
-                                     "CAST($3 AS INTEGER)) = $1 ORDER BY 1 LIMIT $2"};
+                                     PTG_FOUND("SELECT DISTINCT customer FROM license WHERE"
+                                               " substr(email, 1, CAST($5 AS INTEGER)) = $1")};
 constexpr db::Statement kByName{
     "customer.by_name",
-    "SELECT customer FROM license WHERE customer = $1 OR id = $1 UNION SELECT customer FROM"
-    " purchase WHERE customer = $1 OR id = $1 UNION SELECT customer FROM buyer WHERE customer = $1"
-    " UNION SELECT customer FROM invoice WHERE id = $1 UNION SELECT p.customer FROM purchase AS p"
-    " JOIN purchase_payment AS y ON y.purchase = p.id WHERE y.payment_intent = $1"
-    " ORDER BY 1 LIMIT $2"};
+    PTG_FOUND(
+        "SELECT customer FROM license WHERE customer = $1 OR id = $1 UNION SELECT customer FROM"
+        " purchase WHERE customer = $1 OR id = $1 UNION SELECT customer FROM buyer WHERE customer"
+        " = $1 UNION SELECT customer FROM invoice WHERE id = $1 UNION SELECT p.customer FROM"
+        " purchase AS p JOIN purchase_payment AS y ON y.purchase = p.id"
+        " WHERE y.payment_intent = $1")};
+#undef PTG_FOUND
 
 #define PTG_PURCHASE_COLUMNS                                                         \
   "id, customer, email, status, plan, paid_through_ms, period_end_ms, cancel_at_ms," \
@@ -193,28 +202,26 @@ Result<std::vector<Customer>> ListCustomers(db::Tx& tx, const Before& before, si
   return Each<Customer>(rows, [now](const db::Row& row) { return CustomerOf(row, now); });
 }
 
-Result<std::vector<Customer>> SearchCustomers(db::Tx& tx, const std::string& text, size_t limit,
-                                              UnixMs now) {
+Result<std::vector<Customer>> SearchCustomers(db::Tx& tx, const std::string& text,
+                                              const Before& before, size_t limit, UnixMs now) {
   const auto most = static_cast<int64_t>(limit);
-  PTG_TRY(db::Rows found, tx.Run(kByName, text, most));
+  PTG_TRY(db::Rows found, tx.Run(kByName, text, before.at_ms, before.id, most));
   const std::string email = NormalEmail(text);
   if (found.empty()) {
-    PTG_TRY(found, tx.Run(kByEmail, email, most));
+    PTG_TRY(found, tx.Run(kByEmail, email, before.at_ms, before.id, most));
   }
   // Nobody of that address: perhaps it is the beginning of one. Looks at all licenses.
   if (found.empty() && !email.empty()) {
     // In characters, as both engines count them.
-    const auto size = std::ranges::count_if(
+    const int64_t size = std::ranges::count_if(
         email, [](char c) { return (static_cast<unsigned char>(c) & 0xC0) != 0x80; });
-    PTG_TRY(found, tx.Run(kByBeginning, email, most, static_cast<int64_t>(size)));
+    PTG_TRY(found, tx.Run(kByBeginning, email, before.at_ms, before.id, most, size));
   }
   std::vector<Customer> out;
   for (const db::Row& row : found) {
     PTG_TRY(std::optional<Customer> one, ReadCustomer(tx, row.Text(0), now));
     if (one) out.push_back(*std::move(one));
   }
-  std::ranges::sort(out, std::ranges::greater(),
-                    [](const Customer& c) { return std::pair(c.since, c.id); });
   return out;
 }
 

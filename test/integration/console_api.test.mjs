@@ -360,15 +360,23 @@ describe("the rest of the day", () => {
   });
 
   test("lists in pages, newest first, of both rails", async () => {
-    const seen = [];
-    for (let cursor = ""; cursor !== null; ) {
-      const { json } = await admin("GET", `/customers?limit=3${cursor && `&cursor=${encodeURIComponent(cursor)}`}`);
-      assert.ok(json.data.length <= 3);
-      seen.push(...json.data.map((one) => one.id));
-      cursor = json.next;
-    }
-    assert.equal(new Set(seen).size, seen.length);
+    const all = async (where) => {
+      const seen = [];
+      for (let cursor = ""; cursor !== null; ) {
+        const { status, json } = await admin("GET", `${where}limit=3${cursor && `&cursor=${encodeURIComponent(cursor)}`}`);
+        assert.equal(status, 200, JSON.stringify(json));
+        assert.ok(json.data.length <= 3);
+        seen.push(...json.data.map((one) => one.id));
+        cursor = json.next;
+      }
+      assert.equal(new Set(seen).size, seen.length);
+      return seen;
+    };
+    const seen = await all("/customers?");
     assert.ok(seen.includes("acme") && seen.length >= 6);
+    for (const i of [1, 2, 3, 4]) await admin("POST", "/licenses", { body: { plan: "pro", customer: `many-${i}`, email: `many-${i}@example.com`, mail: false } });
+    assert.deepEqual(await all("/customers?q=many-&"), ["many-4", "many-3", "many-2", "many-1"]);
+    assert.ok((await all("/refunds?")).length > 8);
     const { data } = (await admin("GET", "/customers?q=fay@example.com")).json;
     assert.equal(data.length, 1);
     for (const q of [data[0].id, data[0].license, "fay@"]) {
