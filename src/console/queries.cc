@@ -8,14 +8,13 @@
 #include "base/try.h"
 #include "console/html.h"
 #include "ledger/ledger_store.h"
+#include "license/claims.h"
 
 namespace pontage::console {
 namespace {
 
 using codec::Json;
 using license::Before;
-
-constexpr size_t kMostSearch = 200;
 
 Error BadCursor() {
   return Error(Code::kBadRequest, "no cursor of this list")
@@ -72,6 +71,12 @@ Result<> CheckWord(std::string_view text, std::string_view pointer) {
                   .Want("at most " + std::to_string(kMostSearch) + " characters"));
 }
 
+// What people have in hand may be the license itself: its id stands for it from here on.
+std::string NameOf(std::string text) {
+  std::string id = text.size() > kMostSearch ? license::IdNamedBy(text) : std::string();
+  return id.empty() ? text : id;
+}
+
 Error NotThere(std::string_view what, const std::string& id) {
   return {Code::kNotFound, "there is no " + std::string(what) + " " + id};
 }
@@ -120,6 +125,7 @@ Task<Overview> Queries::Look(Deadline by) {
 Task<Page<license::Customer>> Queries::Customers(std::string search, PageAsk page, Deadline by) {
   PTG_CO_TRY(const size_t limit, LimitOf(page));
   PTG_CO_TRY(const Before before, BeforeOf(page));
+  search = NameOf(std::move(search));
   PTG_CO_RUN(CheckWord(search, "/q"));
   const UnixMs now = Now();
   const auto read = [&](db::Tx& tx) -> Result<std::vector<license::Customer>> {
@@ -175,6 +181,8 @@ Task<Page<license::License>> Queries::Licenses(LicenseAsk ask, PageAsk page, Dea
   PTG_CO_TRY(const Before before, BeforeOf(page));
   PTG_CO_RUN(CheckWord(ask.customer, "/customer"));
   PTG_CO_RUN(CheckWord(ask.email, "/email"));
+  ask.license = NameOf(std::move(ask.license));
+  PTG_CO_RUN(CheckWord(ask.license, "/license"));
   const auto read = [&](db::Tx& tx) -> Result<std::vector<license::License>> {
     std::vector<license::License> out;
     if (!ask.license.empty()) {

@@ -31,6 +31,8 @@ struct PageAsk {
   size_t limit = 50;        // at most kMostRows, at least 1
 };
 inline constexpr size_t kMostRows = 200;
+// What is looked for is no longer than this, unless it is a license as text.
+inline constexpr size_t kMostSearch = 200;
 
 template <typename T>
 struct Page {
@@ -66,8 +68,8 @@ struct ChainPayment {
 
 struct LicenseAsk {
   std::string customer = {};
-  std::string email = {};  // in any spelling
-  std::string license = {};
+  std::string email = {};    // in any spelling
+  std::string license = {};  // its id, or itself as text
 };
 // A license with what belongs to it: of each kind the newest rows, at most kBelonging.
 inline constexpr size_t kBelonging = 50;
@@ -133,7 +135,8 @@ class Queries {
 
   Task<Overview> Look(Deadline by);
 
-  // `search` as in license::SearchCustomers, one page; empty: everybody with a license.
+  // `search` as in license::SearchCustomers, or a license as text, one page; empty: everybody with
+  // a license.
   Task<Page<license::Customer>> Customers(std::string search, PageAsk page, Deadline by);
   // By Stripe's id, or what the operator called him; an address finds him, too.
   Task<CustomerWhole> Customer(std::string id, Deadline by);

@@ -2,6 +2,8 @@
 
 #include <utility>
 
+#include "codec/base64url.h"
+
 namespace pontage::license {
 
 using codec::Json;
@@ -31,6 +33,16 @@ Json ToJson(const Claims& claims) {
                        {"nbf", claims.not_before.seconds()},
                        {"exp", claims.expires.seconds()},
                        {"lic", std::move(lic)}});
+}
+
+std::string IdNamedBy(std::string_view token) {
+  const size_t first = token.find('.');
+  const size_t last = token.rfind('.');
+  if (token.size() > kMaxToken || first == token.npos || first == last) return "";
+  const auto text = codec::DecodeBase64Url(token.substr(first + 1, last - first - 1));
+  if (!text) return "";
+  const Result<Claims> claims = ReadClaims(*text);
+  return claims ? claims->id : "";
 }
 
 }  // namespace pontage::license

@@ -53,4 +53,8 @@ codec::Json ToJson(const Claims& claims);
 // without a name for what is no JSON.
 Result<Claims> ReadClaims(std::string_view text);
 
+// The id that a license in JWT form names, to look it up: whether the license is good is not asked.
+// Empty for a text that is none.
+std::string IdNamedBy(std::string_view token);
+
 }  // namespace pontage::license

@@ -73,6 +73,20 @@ TEST(ReadClaimsTest, OtherSpellingsSayTheSame) {
   EXPECT_EQ(*ReadClaims(With(R"(["yield"])", "null")), least);
 }
 
+TEST(IdNamedByTest, IsTheIdOfALicenseAndOfNothingElse) {
+  const Keys keys;
+  const std::string token = keys.issuer.Issue(Sample());
+  EXPECT_EQ(IdNamedBy(token), kId);
+  EXPECT_EQ(IdNamedBy(token.substr(0, token.rfind('.') + 1) + "AAAA"), kId) << "it is not checked";
+  const std::string payload = token.substr(token.find('.') + 1);
+  for (const std::string& other :
+       {std::string(), std::string("ann@mail.example.com"), std::string("lic_1"),
+        std::string("a.b.c"), std::string(".."), payload, "x." + token,
+        "x." + std::string(kMaxToken, 'A') + ".x"}) {
+    EXPECT_EQ(IdNamedBy(other), "") << other;
+  }
+}
+
 TEST(ReadClaimsTest, RefusalsNameTheClaim) {
   std::string many = R"("a")";
   for (size_t i = 0; i < kMostProducts; ++i) many += R"(,"a")";

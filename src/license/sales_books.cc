@@ -4,6 +4,7 @@
 #include <utility>
 
 #include "base/try.h"
+#include "codec/json.h"
 
 namespace pontage::license {
 namespace {
@@ -54,8 +55,22 @@ constexpr db::Statement kByName{
         " purchase WHERE customer = $1 OR id = $1 UNION SELECT customer FROM buyer WHERE customer"
         " = $1 UNION SELECT customer FROM invoice WHERE id = $1 UNION SELECT p.customer FROM"
         " purchase AS p JOIN purchase_payment AS y ON y.purchase = p.id"
-        " WHERE y.payment_intent = $1")};
+        " WHERE y.payment_intent = $1 UNION SELECT m.customer FROM license AS m"
+        " JOIN refund AS r ON r.license = m.id WHERE r.id = $1 UNION SELECT m.customer FROM"
+        " license AS m JOIN refund AS r ON r.license = m.id WHERE r.stripe_refund = $1"
+        " AND r.stripe_refund <> ''")};
+// What no index knows: an invoice's number, as it is typed, and the item of a subscription.
+constexpr db::Statement kByNumber{
+    "customer.by_number",
+    PTG_FOUND("SELECT customer FROM invoice WHERE upper(number) = upper($1) AND number <> ''")};
+constexpr db::Statement kByItem{
+    "customer.by_item",
+    PTG_FOUND("SELECT customer FROM license WHERE"
+              " substr(origin, length(origin) - length($1)) = ':' || $1 AND subscription <> ''")};
 #undef PTG_FOUND
+constexpr db::Statement kToldOf{"customer.told_of",
+                                "SELECT payload FROM stripe_event WHERE object_id = $1"
+                                " ORDER BY received_ms DESC, id DESC LIMIT 3"};
 
 #define PTG_PURCHASE_COLUMNS                                                         \
   "id, customer, email, status, plan, paid_through_ms, period_end_ms, cancel_at_ms," \
@@ -185,6 +200,41 @@ MailRow MailOf(const db::Row& row) {
           .updated = UnixMs(row.Int(10))};
 }
 
+// Of an object that has no row of its own (the session of a subscription, a charge, somebody else's
+// refund): the customer, or else the payment, that an event about it names.
+Result<std::string> ToldOf(db::Tx& tx, const std::string& id) {
+  PTG_TRY(const db::Rows rows, tx.Run(kToldOf, id));
+  codec::JsonLimits limits;
+  limits.max_bytes = 1 << 20;
+  limits.max_depth = 64;
+  for (const db::Row& row : rows) {
+    const Result<codec::Json> event = codec::ParseJson(row.Text(0), limits);
+    const codec::Json* data = event ? event->Find("data") : nullptr;
+    const codec::Json* object = data == nullptr ? nullptr : data->Find("object");
+    for (const std::string_view member : {"customer", "subscription", "payment_intent"}) {
+      const codec::Json* value = object == nullptr ? nullptr : object->Find(member);
+      const std::string* text = value == nullptr ? nullptr : value->AsString();
+      if (text != nullptr && !text->empty()) return *text;
+    }
+  }
+  return std::string();
+}
+
+// Not by an address.
+Result<db::Rows> FindByName(db::Tx& tx, const std::string& text, const Before& before,
+                            int64_t most) {
+  const auto starts = [&text](std::string_view prefix) { return text.starts_with(prefix); };
+  PTG_TRY(db::Rows found, tx.Run(kByName, text, before.at_ms, before.id, most));
+  if (!found.empty() || text.empty() || text.contains('@')) return found;
+  if (starts("si_")) return tx.Run(kByItem, text, before.at_ms, before.id, most);
+  const bool told =
+      starts("cs_") || starts("ch_") || starts("re_") || starts("dp_") || starts("du_");
+  if (!told) return tx.Run(kByNumber, text, before.at_ms, before.id, most);
+  PTG_TRY(const std::string other, ToldOf(tx, text));
+  if (other.empty()) return found;
+  return tx.Run(kByName, other, before.at_ms, before.id, most);
+}
+
 template <typename T, typename F>
 std::vector<T> Each(const db::Rows& rows, F read) {
   std::vector<T> out;
@@ -205,7 +255,7 @@ Result<std::vector<Customer>> ListCustomers(db::Tx& tx, const Before& before, si
 Result<std::vector<Customer>> SearchCustomers(db::Tx& tx, const std::string& text,
                                               const Before& before, size_t limit, UnixMs now) {
   const auto most = static_cast<int64_t>(limit);
-  PTG_TRY(db::Rows found, tx.Run(kByName, text, before.at_ms, before.id, most));
+  PTG_TRY(db::Rows found, FindByName(tx, text, before, most));
   const std::string email = NormalEmail(text);
   if (found.empty()) {
     PTG_TRY(found, tx.Run(kByEmail, email, before.at_ms, before.id, most));

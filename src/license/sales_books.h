@@ -37,9 +37,10 @@ struct Customer {
 // Everybody with a license, by their newest.
 Result<std::vector<Customer>> ListCustomers(db::Tx& tx, const Before& before, size_t limit,
                                             UnixMs now);
-// By address (whole, or its beginning), by Stripe's id of the customer, the subscription, the
-// session, the invoice or the payment, by the id of a license. Also who has no license yet. A page
-// goes on behind the `since` and the `id` of the last one of the page before.
+// By address (whole, or its beginning), by Stripe's id of the customer, the subscription or its
+// item, the session, the invoice, the payment, the refund, or of a charge or dispute that an event
+// was about, by the number of an invoice, by the id of a license. Also who has no license yet. A
+// page goes on behind the `since` and the `id` of the last one of the page before.
 Result<std::vector<Customer>> SearchCustomers(db::Tx& tx, const std::string& text,
                                               const Before& before, size_t limit, UnixMs now);
 

@@ -388,6 +388,35 @@ describe("the rest of the day", () => {
     assert.deepEqual([...payments].sort((a, b) => b.at.localeCompare(a.at)).map((one) => one.at), payments.map((one) => one.at));
   });
 
+  test("a customer is found by whatever somebody has in hand", async () => {
+    const one = await buy("pro", "max@example.com");
+    const idem = crypto.randomUUID();
+    const issued = await admin("POST", "/licenses", { body: { plan: "pro", customer: "by hand" }, idem });
+    const [invoice] = (await admin("GET", `/customers/${one.customer}`)).json.invoices;
+    const [item] = (await api("GET", `/v1/subscriptions/${one.subscription}`)).items.data;
+    const hands = { [one.license]: one, [one.session]: one, [one.subscription]: one, [item.id]: one, [invoice.id]: one };
+    Object.assign(hands, { [invoice.number.toLowerCase()]: one, [await shop.paymentOf(one.session)]: one, [issued.json.license]: { customer: "by hand" } });
+    const gave = (await admin("GET", "/refunds")).json.data.find((refund) => refund.state === "succeeded");
+    assert.match(gave.stripe_refund, /^re_/);
+    for (const name of [gave.id, gave.stripe_refund]) hands[name] = (await admin("GET", `/licenses/${gave.license}`)).json;
+    for (const [q, { customer }] of Object.entries(hands)) {
+      const { status, json } = await admin("GET", `/customers?q=${encodeURIComponent(q)}`);
+      assert.deepEqual([status, json.data?.map((who) => who.id)], [200, [customer]], q);
+    }
+    assert.equal((await admin("GET", `/licenses?license=${one.license}`)).json.data[0].id, one.id);
+    assert.equal((await admin("GET", `/customers?q=${"x".repeat(201)}`)).json.pointer, "/q");
+
+    // On a page: the license is in no address that anybody is led to.
+    const page = async (where, headers = {}) => fetch(shop.url + where, { redirect: "manual", headers });
+    const login = await fetch(`${shop.url}/admin/login`, { method: "POST", redirect: "manual", body: new URLSearchParams({ key: operator }) });
+    const cookie = login.headers.get("set-cookie").split(";")[0];
+    const led = async (headers) => (await page(`/admin/customers?q=${one.license}`, headers)).headers.get("location");
+    assert.equal(await led({ cookie }), `/admin/customers?q=${one.id}`);
+    assert.equal(decodeURIComponent(await led()), `/admin/login?next=/admin/customers?q=${one.id}`);
+    assert.equal((await page(`/admin/customers?q=${one.id}`, { cookie })).headers.get("location"), `/admin/customers/${one.customer}`);
+    assert.ok(!shop.server.lines.some((line) => line.includes(one.license)));
+  });
+
   test("an event is shown without what is a person's", async () => {
     const { data } = (await admin("GET", "/events?type=customer.created")).json;
     const event = (await admin("GET", `/events/${(data[0] ?? (await admin("GET", "/events")).json.data[0]).id}`)).json;
