@@ -9,6 +9,7 @@
 #include "sales/commands.h"
 #include "sales/inbox.h"
 #include "wire/problem/error_map.h"
+#include "wire/stripe/values.h"
 
 namespace pontage::sales {
 namespace {
@@ -88,7 +89,7 @@ Result<PaidPart> ChoosePart(const std::vector<PaidPart>& parts, int64_t asked,
   const auto fault = [currency](std::string detail, int64_t at_most, std::string_view then) {
     return Fail(Error(Code::kBadRequest, std::move(detail))
                     .At("/amount")
-                    .Want("at most " + std::to_string(at_most) + " " + std::string(currency) +
+                    .Want("at most " + stripe::AmountText(stripe::MinorUnits(at_most), currency) +
                           std::string(then)));
   };
   if (left == 0) return Fail(Code::kConflict, "all of it was given back already");
@@ -168,11 +169,12 @@ Task<license::Refund> CommandWorker::Decide(const Command& command, license::Ref
     const UnixMs now = parts_.clock.Now();
     PTG_TRY(const license::RefundTotals day,
             license::RefundsSince(tx, now - kDay, refund.currency));
+    const stripe::MinorUnits left_today(std::max<int64_t>(0, most - day.amount));
     if (most > 0 && refund.amount > most - day.amount) {
       return Fail(Error(Code::kForbidden, "more than may be given back in a day")
                       .At("/amount")
-                      .Want("at most " + std::to_string(std::max<int64_t>(0, most - day.amount)) +
-                            " " + refund.currency + " now, or a greater console.refund_limit"));
+                      .Want("at most " + stripe::AmountText(left_today, refund.currency) +
+                            " now, or a greater console.refund_limit"));
     }
     // Somebody else may have decided before; then that counts.
     PTG_RUN(license::DecideRefund(tx, refund, now));

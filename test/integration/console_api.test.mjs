@@ -227,6 +227,7 @@ describe("money back", () => {
     const most = await admin("POST", `/licenses/${one.id}/refund`, { body: { amount: "$25.00", reason: "x" } });
     assert.equal(most.status, 400, JSON.stringify(most.json));
     assert.equal(most.json.pointer, "/amount");
+    assert.equal(most.json.expected, "at most $24.00");
 
     const rest = await admin("POST", `/licenses/${one.id}/refund`, { body: { reason: "goodbye" }, key: kKeys.REFUND_KEY });
     assert.ok([200, 202].includes(rest.status), JSON.stringify(rest.json));
