@@ -161,8 +161,8 @@ std::span<const OperatorApi::Route> OperatorApi::Routes() {
       {"GET", "/admin/v1/drift", kRead, &OperatorApi::Drift},
       {"GET", "/admin/v1/audit", kRead, &OperatorApi::Audit},
       {"GET", "/admin/v1/commands", kRead, &OperatorApi::Commands},
-      // With the license as text, where one was asked for.
-      {"GET", "/admin/v1/commands/{id}", kSupport, &OperatorApi::Command},
+      // The license as text, where one was asked for, is only for who did.
+      {"GET", "/admin/v1/commands/{id}", kRead, &OperatorApi::Command},
       {"POST", "/admin/v1/licenses", kOwner, &OperatorApi::Issue},
       {"POST", "/admin/v1/licenses/{id}/revoke", kOwner, &OperatorApi::Revoke},
       {"POST", "/admin/v1/licenses/{id}/reissue", kSupport, &OperatorApi::Reissue},

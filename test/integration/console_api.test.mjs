@@ -231,6 +231,9 @@ describe("money back", () => {
 
     const rest = await admin("POST", `/licenses/${one.id}/refund`, { body: { reason: "goodbye" }, key: kKeys.REFUND_KEY });
     assert.ok([200, 202].includes(rest.status), JSON.stringify(rest.json));
+    const where = rest.headers.get("location");
+    assert.equal(where, `/admin/v1/commands/${rest.json.command}`);
+    assert.equal((await admin("GET", where.slice("/admin/v1".length), { key: kKeys.REFUND_KEY })).status, 200, "whoever ordered it sees what becomes of it");
     await until("revoked", async () => (await statusOf(one.id)) === "revoked");
     await until("shut", async () => (await call(one.license)).status === 401);
     assert.deepEqual((await refundsAtStripe(one)).map((refund) => refund.amount).sort((a, b) => a - b), [500, 2400]);
