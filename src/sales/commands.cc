@@ -356,7 +356,10 @@ Task<> CommandWorker::Rerun(const Command& command, Deadline by) {
     if (!found) return Fail(Code::kNotFound, "there is no event " + command.subject);
     const std::string outcome =
         codec::ToString(Json::Object({{"id", command.subject}, {"state", "new"}}));
-    PTG_RUN(ledger::CommandEnded(tx, command.id, CommandState::kDone, outcome, "", now));
+    PTG_TRY(const bool ended,
+            ledger::CommandEnded(tx, command.id, CommandState::kDone, outcome, "", now));
+    if (!ended) return Fail(Code::kConflict, "the command was done before");
+    PTG_RUN(ledger::AppendAudit(tx, AuditOf(command, "done", "", outcome), now));
     return {};
   };
   if (parts_.worker == nullptr) co_return Fail(NoStripe());
@@ -372,7 +375,10 @@ Task<> CommandWorker::Retry(const Command& command, Deadline by) {
     if (!found) return Fail(Code::kConflict, "only a dead mail can be sent again");
     const std::string outcome =
         codec::ToString(Json::Object({{"id", command.subject}, {"state", "queued"}}));
-    PTG_RUN(ledger::CommandEnded(tx, command.id, CommandState::kDone, outcome, "", now));
+    PTG_TRY(const bool ended,
+            ledger::CommandEnded(tx, command.id, CommandState::kDone, outcome, "", now));
+    if (!ended) return Fail(Code::kConflict, "the command was done before");
+    PTG_RUN(ledger::AppendAudit(tx, AuditOf(command, "done", "", outcome), now));
     return {};
   };
   PTG_CO_RUN(co_await parts_.database.Write(again, by));

@@ -345,6 +345,8 @@ describe("the rest of the day", () => {
     const again = await admin("POST", `/events/${data[0].id}/rerun`, { body: {} });
     assert.equal(again.status, 200, JSON.stringify(again.json));
     await api("POST", `/v1/subscriptions/${one.subscription}`, { "metadata[x]": "y" });
+    const did = (await admin("GET", `/audit?subject=${data[0].id}`)).json.data;
+    assert.deepEqual(did.map((row) => row.verb), ["event.rerun.done", "event.rerun"]);
     await until("dealt with", async () => (await admin("GET", `/events/${data[0].id}`)).json.state === "done");
     await new Promise((resolve) => setTimeout(resolve, 1_000));
     assert.equal(await statusOf(one.id), "revoked");
