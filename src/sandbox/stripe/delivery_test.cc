@@ -268,9 +268,25 @@ TEST_F(DeliveryQueueTest, SignsWithTheRealTimeWhateverTheTestClockSays) {
   EXPECT_EQ(IntOf(Body(sent.at(0)), "created"), clock.Now().seconds() + 30 * 86'400);
 }
 
+// As one big step of the test clock does it: everything happens before anything leaves.
+TEST_F(DeliveryQueueTest, WhatWaitsIsSentHoweverLongAgoItHappened) {
+  Happen("customer.created");
+  account.clock.Move(Millis(int64_t{45} * 86'400'000));
+  Happen("customer.updated");
+  account.clock.Move(Millis(int64_t{45} * 86'400'000));
+  Happen("customer.deleted");
+  EXPECT_THAT(TypesOf(TakeAll()),
+              ElementsAre("customer.created", "customer.updated", "customer.deleted"));
+  // Delivered, they age as all do.
+  Happen("customer.created");
+  EXPECT_THAT(account.events.all(), SizeIs(2));
+  EXPECT_EQ(account.events.all().front().type, "customer.deleted");
+}
+
 TEST_F(DeliveryQueueTest, ForgetsAfterThirtyDays) {
   Happen("customer.created");
   const std::string id = Newest().id;
+  TakeAll();
   clock.Advance(Millis(int64_t{31} * 86'400'000));
   Happen("customer.updated");
   EXPECT_EQ(account.events.Find(id), nullptr);

@@ -31,7 +31,8 @@ struct Event {
   int64_t failed = 0;   // endpoints that never will be asked again
 };
 
-// What happened, oldest first. Forgets after thirty days, as Stripe does, and beyond kMaxEvents.
+// What happened, oldest first. Forgets after thirty days, as Stripe does, but nothing that waits to
+// be delivered; and whatever is beyond kMaxEvents.
 class EventLog {
  public:
   // Each takes some 5 KiB.
