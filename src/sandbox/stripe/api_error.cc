@@ -32,6 +32,7 @@ Json ToJson(const ApiError& error, std::string_view request_id) {
     inner.Set("code", error.code);
     inner.Set("doc_url", "https://stripe.com/docs/error-codes/" + page);
   }
+  if (!error.decline_code.empty()) inner.Set("decline_code", error.decline_code);
   inner.Set("message", error.message);
   if (!error.param.empty()) inner.Set("param", error.param);
   inner.Set("request_log_url", "https://dashboard.stripe.com/test/logs/" + std::string(request_id));

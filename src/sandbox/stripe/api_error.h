@@ -16,6 +16,7 @@ struct ApiError {
   std::string message = {};
   std::string param = {};  // as a form spells it: "line_items[0][price]"
   std::string type = "invalid_request_error";
+  std::string decline_code = {};  // what the bank said of the card
 };
 template <typename T = void>
 using Answered = std::expected<T, ApiError>;

@@ -87,6 +87,19 @@ void EndTrial(Account& account, Json& subscription) {
 
 UnixMs AtSeconds(int64_t seconds) { return UnixMs::FromSeconds(seconds); }
 
+// When a pause of the collection is over by itself.
+std::optional<UnixMs> CollectsFrom(const Json& subscription) {
+  return TimeOf(Member(subscription, "pause_collection"), "resumes_at");
+}
+
+// What became of invoices meanwhile stays as it is.
+void ResumeCollection(Account& account, Json& subscription) {
+  const Json before = subscription;
+  subscription.Set("pause_collection", nullptr);
+  PlanSubscription(account, subscription);
+  EmitUpdate(account, "customer.subscription.updated", before, subscription);
+}
+
 }  // namespace
 
 void PlanSubscription(Account& account, const Json& subscription) {
@@ -103,6 +116,8 @@ void PlanSubscription(Account& account, const Json& subscription) {
       due = std::min(*due, AtSeconds(IntOf(subscription, "trial_end")) - kTrialNotice);
     }
   }
+  const std::optional<UnixMs> collects = CollectsFrom(subscription);
+  if (collects && !IsOver(subscription)) due = std::min(due.value_or(*collects), *collects);
   account.agenda.Set(id, due);
 }
 
@@ -111,7 +126,10 @@ void RollSubscription(Account& account, Json& subscription) {
   const std::string status = TextOf(subscription, "status");
   SubscriptionBook& book = account.subscriptions[TextOf(subscription, "id")];
   const std::optional<UnixMs> cancel_at = TimeOf(subscription, "cancel_at");
-  if (status == "incomplete") {
+  const std::optional<UnixMs> collects = CollectsFrom(subscription);
+  if (collects && *collects <= now) {
+    ResumeCollection(account, subscription);
+  } else if (status == "incomplete") {
     ExpireIncomplete(account, subscription);
   } else if (status == "trialing" && !book.trial_end_told) {
     book.trial_end_told = true;

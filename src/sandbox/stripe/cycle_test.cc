@@ -316,6 +316,94 @@ TEST_F(CycleTest, ChangesThatCannotBeAreRefusedWhole) {
   EXPECT_THAT(NewEvents(), ::testing::IsEmpty());
 }
 
+// What payment_behavior asks for when the card is declined.
+TEST_F(CycleTest, AChangeThatCannotBePaidIsAsItsCallerWants) {
+  const std::string id = Subscribe();
+  const std::string at = "/v1/subscriptions/" + id;
+  const std::string item = Text(First(Member(Subscription(id), "items")), "id");
+  const std::string dearer = MakePrice();
+  const std::string yearly = MakePrice("recurring[interval]=year");
+  const auto to = [&](const std::string& price, const std::string& behavior) {
+    return "items[0][id]=" + item + "&items[0][price]=" + price + "&items[0][quantity]=3" +
+           "&proration_behavior=always_invoice&payment_behavior=" + behavior;
+  };
+  Advance(10 * kDay);
+  Post("/_test/card", "card=decline&subscription=" + id);
+  // Lines that wait for the next invoice are kept too.
+  Post(at, "items[0][id]=" + item + "&items[0][quantity]=2");
+  const Json before = Subscription(id);
+  NewEvents();
+  EXPECT_EQ(Fault("POST", at, to(dearer, "error_if_incomplete")), "402 card_declined ");
+  EXPECT_EQ(Fault("POST", at, to(yearly, "error_if_incomplete")), "402 card_declined ");
+  EXPECT_EQ(Fault("POST", at, to(dearer, "pending_if_incomplete")), "400  payment_behavior");
+  EXPECT_EQ(Fault("POST", at, to(dearer, "nonsense")), "400  payment_behavior");
+  Post("/_test/card", "card=3ds_fail&subscription=" + id);
+  EXPECT_EQ(Fault("POST", at, to(dearer, "error_if_incomplete")),
+            "402 subscription_payment_intent_requires_action ");
+  EXPECT_EQ(Subscription(id), before);
+  EXPECT_THAT(NewEvents(), ::testing::IsEmpty());
+  // A third of the month has gone: the waiting line comes along as soon as somebody pays.
+  Post("/_test/card", "card=paid&subscription=" + id);
+  Post(at, to(dearer, "error_if_incomplete"));
+  EXPECT_EQ(Int(LatestInvoice(id), "amount_paid"), Int(LatestInvoice(id), "total"));
+  EXPECT_EQ(Items(Member(LatestInvoice(id), "lines")).size(), 4U);
+  Post("/_test/card", "card=decline&subscription=" + id);
+  EXPECT_EQ(Text(Post(at, to(yearly, "allow_incomplete")), "status"), "past_due");
+}
+
+TEST_F(CycleTest, AChangeMayWaitForItsPayment) {
+  const std::string id = Subscribe();
+  const std::string item = Text(First(Member(Subscription(id), "items")), "id");
+  Advance(10 * kDay);
+  Post("/v1/subscriptions/" + id, "items[0][id]=" + item +
+                                      "&items[0][quantity]=3&proration_behavior=always_invoice"
+                                      "&payment_behavior=default_incomplete");
+  EXPECT_EQ(StatusOf(id), "past_due");
+  EXPECT_EQ(Text(LatestInvoice(id), "status"), "open");
+  EXPECT_EQ(Int(LatestInvoice(id), "attempt_count"), 0);
+  ASSERT_EQ(Ask("POST", "/invoices/" + Text(LatestInvoice(id), "id")).status, 303);
+  EXPECT_EQ(StatusOf(id), "active");
+}
+
+TEST_F(CycleTest, WhatAnEndCannotDoIsRefused) {
+  const std::string at = "/v1/subscriptions/" + Subscribe();
+  EXPECT_EQ(Fault("DELETE", at, "prorate=true"), "400  prorate");
+  EXPECT_EQ(Fault("DELETE", at, "invoice_now=true"), "400  invoice_now");
+  EXPECT_EQ(Fault("DELETE", at, "prorate=perhaps"), "400  prorate");
+  EXPECT_EQ(Text(Get(at), "status"), "active");
+  EXPECT_EQ(Text(Must("DELETE", at, "prorate=false&invoice_now=false"), "status"), "canceled");
+  EXPECT_EQ(Fault("POST", at + "/resume", "billing_cycle_anchor=now"),
+            "400 parameter_unknown billing_cycle_anchor");
+}
+
+TEST_F(CycleTest, APauseOfTheCollectionEndsWhenItSays) {
+  const std::string id = Subscribe();
+  const std::string at = "/v1/subscriptions/" + id;
+  const int64_t resumes = Now() + 5 * kDay;
+  const std::string until = "pause_collection[resumes_at]=" + std::to_string(resumes);
+  EXPECT_EQ(Fault("POST", at, until), "400 parameter_missing pause_collection[behavior]");
+  EXPECT_EQ(Fault("POST", at,
+                  "pause_collection[behavior]=void&pause_collection[resumes_at]=" +
+                      std::to_string(Now())),
+            "400 parameter_invalid_integer pause_collection[resumes_at]");
+  Post(at, "pause_collection[behavior]=void&" + until);
+  Advance(5 * kDay - 1);
+  EXPECT_EQ(Int(Member(Subscription(id), "pause_collection"), "resumes_at"), resumes);
+  NewEvents();
+  Advance(1);
+  EXPECT_TRUE(Member(Subscription(id), "pause_collection").IsNull());
+  EXPECT_THAT(NewEvents(), ElementsAre("customer.subscription.updated"));
+  AdvanceToEnd(id);
+  Advance(kHour);
+  EXPECT_EQ(Text(LatestInvoice(id), "status"), "paid");
+  // A pause without an end, or one that was taken back, stays as it was left.
+  Post(at, "pause_collection[behavior]=void&pause_collection[resumes_at]=" +
+               std::to_string(Now() + kDay));
+  Post(at, "pause_collection[behavior]=keep_as_draft");
+  Advance(2 * kDay);
+  EXPECT_EQ(Text(Member(Subscription(id), "pause_collection"), "behavior"), "keep_as_draft");
+}
+
 TEST_F(CycleTest, CollectionMayPauseWhileTheSubscriptionGoesOn) {
   const std::string id = Subscribe();
   Post("/v1/subscriptions/" + id, "pause_collection[behavior]=void");

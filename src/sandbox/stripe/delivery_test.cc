@@ -320,7 +320,14 @@ TEST_F(EndpointTest, TellsItsSecretOnce) {
   EXPECT_EQ(Fault("POST", "/v1/webhook_endpoints",
                   "url=http%3A%2F%2Fx&enabled_events[]=*&api_version=soon"),
             "400  api_version");
-  for (int i = 0; i < 16; ++i)
+  EXPECT_EQ(
+      Fault("POST", "/v1/webhook_endpoints",
+            "url=http%3A%2F%2Fx&enabled_events[]=invoice.paid&enabled_events[]=invoice.payed"),
+      "400  enabled_events[1]");
+  Post("/v1/webhook_endpoints",
+       "url=http%3A%2F%2Fx&enabled_events[]=treasury.received_debit.created&enabled_events[]="
+       "account.application.authorized");
+  for (int i = 0; i < 15; ++i)
     Post("/v1/webhook_endpoints", "url=http%3A%2F%2Fx&enabled_events[]=*");
   EXPECT_EQ(Ask("POST", "/v1/webhook_endpoints", "url=http%3A%2F%2Fx&enabled_events[]=*").status,
             400);

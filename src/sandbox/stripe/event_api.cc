@@ -5,6 +5,7 @@
 #include "base/try.h"
 #include "net/client.h"
 #include "sandbox/stripe/api.h"
+#include "sandbox/stripe/event_types.h"
 #include "sandbox/stripe/fields.h"
 #include "sandbox/stripe/ids.h"
 #include "sandbox/stripe/shapes.h"
@@ -19,6 +20,21 @@ constexpr size_t kMaxEndpoints = 16;  // as Stripe's
 constexpr size_t kMaxTypes = 20;      // of one listing, as Stripe's
 constexpr size_t kMaxEnabled = 300;   // there are 275 types
 
+// A name that is spelled wrong would wait for ever for what never comes.
+Answered<> CheckTypes(const Params& params) {
+  for (const Params& item : params.List("enabled_events")) {
+    PTG_TRY(const std::string type, item.Text(""));
+    if (type == "*" || IsEventType(type)) continue;
+    const std::string name = item.NameOf("");
+    return Refuse("",
+                  "Invalid " + name + ": '" + type +
+                      "' is no type of event. They are listed at "
+                      "https://docs.stripe.com/api/events/types.",
+                  name);
+  }
+  return {};
+}
+
 Answered<> SetEndpointFields(Call& call, Json& endpoint) {
   PTG_TRY(const std::optional<std::string> url, call.params.MaybeText("url"));
   if (url) {
@@ -27,6 +43,7 @@ Answered<> SetEndpointFields(Call& call, Json& endpoint) {
   }
   PTG_TRY(const std::vector<std::string> types, call.params.Texts("enabled_events", kMaxEnabled));
   if (!types.empty()) {
+    PTG_RUN(CheckTypes(call.params));
     Json list = Json::Array();
     for (const std::string& type : types) list.Push(type);
     endpoint.Set("enabled_events", std::move(list));

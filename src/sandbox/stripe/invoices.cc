@@ -78,14 +78,12 @@ Json* DefaultPayment(Account& account, const std::string& invoice) {
 }
 
 // The method that collects an invoice: its own, else its subscription's, else the customer's.
-std::string MethodOf(const Account& account, const Json& invoice) {
+std::string MethodFor(const Account& account, const Json& invoice) {
   std::string method = TextOf(invoice, "default_payment_method");
   const Json& details = Member(Member(invoice, "parent"), "subscription_details");
   const Json* subscription =
       account.store.Find(Kind::kSubscription, TextOf(details, "subscription"));
-  if (method.empty() && subscription != nullptr) {
-    method = TextOf(*subscription, "default_payment_method");
-  }
+  if (method.empty() && subscription != nullptr) method = MethodOf(account, *subscription);
   const Json* customer = account.store.Find(Kind::kCustomer, TextOf(invoice, "customer"));
   if (method.empty() && customer != nullptr) {
     method = TextOf(Member(*customer, "invoice_settings"), "default_payment_method");
@@ -228,7 +226,7 @@ void Finalize(Account& account, Json& invoice) {
 }
 
 Outcome Collect(Account& account, Json& invoice, bool renewal) {
-  const std::string method = MethodOf(account, invoice);
+  const std::string method = MethodFor(account, invoice);
   const std::string id = TextOf(invoice, "id");
   Json* intent = account.store.Find(Kind::kPaymentIntent, account.IntentOf(id));
   invoice.Set("attempted", true);

@@ -119,6 +119,22 @@ Outcome OutcomeOf(Card card, bool renewal) {
   return Outcome::kPaid;
 }
 
+std::unexpected<ApiError> CardError(Outcome outcome, const std::string& what) {
+  ApiError error;
+  error.status = 402;
+  error.type = "card_error";
+  if (outcome == Outcome::kActionFailed) {
+    error.code = what + "_payment_intent_requires_action";
+    error.message = "Payment for this " + what +
+                    " requires additional user action before it can be completed successfully.";
+  } else {
+    error.code = "card_declined";
+    error.decline_code = "generic_decline";
+    error.message = "Your card was declined.";
+  }
+  return std::unexpected(std::move(error));
+}
+
 std::string AddCard(Account& account, const Payer& payer, Card card) {
   Json method = Shape(Kind::kPaymentMethod);
   std::string id = NewId("pm_1", kLongId - 1, account.rng);

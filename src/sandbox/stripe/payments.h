@@ -6,6 +6,7 @@
 
 #include "codec/json.h"
 #include "sandbox/stripe/account.h"
+#include "sandbox/stripe/api_error.h"
 
 namespace pontage::sandbox::stripe {
 
@@ -19,6 +20,8 @@ struct Payer {
 enum class Outcome : uint8_t { kPaid, kFailed, kActionFailed, kPending };
 // What becomes of a payment with that card; `renewal`: nobody is there.
 Outcome OutcomeOf(Card card, bool renewal);
+// The 402 of a payment that failed with that outcome; `what` was to be paid: "invoice".
+std::unexpected<ApiError> CardError(Outcome outcome, const std::string& what);
 
 // A payment method with that card. Its id.
 std::string AddCard(Account& account, const Payer& payer, Card card);

@@ -7,6 +7,7 @@
 #include "base/try.h"
 #include "sandbox/stripe/fields.h"
 #include "sandbox/stripe/invoices.h"
+#include "sandbox/stripe/payments.h"
 #include "sandbox/stripe/subscriptions.h"
 
 namespace pontage::sandbox::stripe {
@@ -164,10 +165,38 @@ void BeginOtherPeriod(Account& account, Json& subscription) {
   SetPeriod(subscription, account.Now(), end.seconds());
 }
 
+// Whether what `lines` come to could be collected now: the fault if not.
+Answered<> CheckCollectable(const Account& account, const Json& subscription,
+                            const std::vector<Json>& lines) {
+  const Json* customer = account.store.Find(Kind::kCustomer, TextOf(subscription, "customer"));
+  int64_t due = customer != nullptr ? IntOf(*customer, "balance") : 0;
+  for (const Json& line : lines) due += IntOf(line, "amount");
+  if (lines.empty() || due <= 0) return {};
+  const std::string method = MethodOf(account, subscription);
+  if (method.empty()) {
+    return Refuse("resource_missing",
+                  "This customer has no attached payment source or default payment method.");
+  }
+  const Outcome outcome = OutcomeOf(CardOf(account, method), true);
+  if (outcome == Outcome::kPaid || outcome == Outcome::kPending) return {};
+  return CardError(outcome, "subscription");
+}
+
+// The invoice of a change is due now.
+void CollectChange(Account& account, Json& subscription, Json& invoice, Unpaid unpaid) {
+  Finalize(account, invoice);
+  if (TextOf(invoice, "status") != "open") return;
+  if (unpaid != Unpaid::kWait) {
+    Collect(account, invoice, true);
+  } else if (TextOf(subscription, "status") == "active") {
+    SetStatus(account, subscription, "past_due");
+  }
+}
+
 }  // namespace
 
 Answered<> ChangeItems(Account& account, Json& subscription, const Json& before,
-                       const std::vector<ItemChange>& changes, const std::string& proration) {
+                       const std::vector<ItemChange>& changes, const ChangeTerms& terms) {
   std::vector<Swap> swaps;
   for (const ItemChange& change : changes) {
     PTG_TRY(Swap swap, Apply(account, subscription, change));
@@ -178,6 +207,7 @@ Answered<> ChangeItems(Account& account, Json& subscription, const Json& before,
   if (book.pending_lines.size() + 2 * swaps.size() > kMaxPendingLines) {
     return Refuse("", "Too many changes wait for the next invoice.", "items");
   }
+  const SubscriptionBook book_before = book;
   const Interval interval = BillingIntervalOf(subscription);
   const int64_t start = PeriodStart(subscription);
   const int64_t end = PeriodEnd(subscription);
@@ -185,20 +215,26 @@ Answered<> ChangeItems(Account& account, Json& subscription, const Json& before,
   subscription.Find("items")->Set("data", Json::Array(std::move(items)));
   const bool other_period = !trial && BillingIntervalOf(subscription) != interval;
   std::vector<Json> lines;
-  if (!trial && proration != "none") lines = Prorations(account, swaps, start, end, other_period);
+  if (!trial && terms.proration != "none")
+    lines = Prorations(account, swaps, start, end, other_period);
   std::ranges::move(lines, std::back_inserter(book.pending_lines));
-  Json* invoice = nullptr;
+  std::vector<Json> due;
   if (other_period) {
     BeginOtherPeriod(account, subscription);
-    invoice = &AddUpdateInvoice(account, subscription, PeriodLines(account, subscription));
-  } else if (proration == "always_invoice" && !book.pending_lines.empty()) {
-    invoice = &AddUpdateInvoice(account, subscription, std::exchange(book.pending_lines, {}));
+    due = PeriodLines(account, subscription);
+  } else if (terms.proration == "always_invoice") {
+    due = std::exchange(book.pending_lines, {});
   }
+  const Answered<> collectable = CheckCollectable(account, subscription, due);
+  if (!collectable && terms.unpaid == Unpaid::kRefuse) {
+    book = book_before;
+    return std::unexpected(collectable.error());
+  }
+  Json* invoice = nullptr;
+  if (!due.empty()) invoice = &AddUpdateInvoice(account, subscription, std::move(due));
   PlanSubscription(account, subscription);
   EmitUpdate(account, "customer.subscription.updated", before, subscription);
-  if (invoice == nullptr) return {};
-  Finalize(account, *invoice);
-  if (TextOf(*invoice, "status") == "open") Collect(account, *invoice, true);
+  if (invoice != nullptr) CollectChange(account, subscription, *invoice, terms.unpaid);
   return {};
 }
 

@@ -136,7 +136,9 @@ Answered<> ChangePlan(Account& account, Json& subscription, const std::string& p
   change.price = price;
   change.name = "items[0]";
   const Json before = subscription;
-  return ChangeItems(account, subscription, before, {change}, "always_invoice");
+  ChangeTerms terms;
+  terms.proration = "always_invoice";
+  return ChangeItems(account, subscription, before, {change}, terms);
 }
 
 Answered<> Act(Account& account, const Json& session, const Params& params) {

@@ -14,6 +14,7 @@ namespace {
 using codec::Json;
 
 constexpr size_t kMaxItems = 20;  // as Stripe's
+constexpr int64_t kFarTime = INT64_MAX / 4;
 
 Answered<std::vector<ItemChange>> ItemChanges(const Params& params) {
   std::vector<ItemChange> changes;
@@ -33,6 +34,11 @@ Answered<std::vector<ItemChange>> ItemChanges(const Params& params) {
   return changes;
 }
 
+// Stripe has it, the sandbox does not.
+std::unexpected<ApiError> NotHere(const std::string& name, const std::string& value) {
+  return Refuse("", "This sandbox does not do " + name + '=' + value + '.', name);
+}
+
 Answered<> SetCancellation(const Params& params, Json& subscription) {
   for (const char* key : {"comment", "feedback"}) {
     const std::string path = "cancellation_details." + std::string(key);
@@ -44,13 +50,14 @@ Answered<> SetCancellation(const Params& params, Json& subscription) {
   return {};
 }
 
-Answered<> SetPauseCollection(const Params& params, Json& subscription) {
+Answered<> SetPauseCollection(const Account& account, const Params& params, Json& subscription) {
   if (params.Clears("pause_collection")) subscription.Set("pause_collection", nullptr);
   PTG_TRY(const std::optional<std::string> behavior,
           params.MaybeWord("pause_collection.behavior",
                            {"keep_as_draft", "mark_uncollectible", "void"}));
   PTG_TRY(const std::optional<int64_t> until,
-          params.MaybeInt("pause_collection.resumes_at", 0, INT64_MAX / 4));
+          params.MaybeInt("pause_collection.resumes_at", account.Now() + 1, kFarTime));
+  if (until && !behavior) PTG_RUN(params.Text("pause_collection.behavior"));
   if (behavior) {
     subscription.Set(
         "pause_collection",
@@ -63,7 +70,7 @@ Answered<> SetPauseCollection(const Params& params, Json& subscription) {
 Answered<> SetFields(Call& call, Json& subscription) {
   const Params& params = call.params;
   PTG_RUN(SetCancellation(params, subscription));
-  PTG_RUN(SetPauseCollection(params, subscription));
+  PTG_RUN(SetPauseCollection(call.account, params, subscription));
   PTG_TRY(Json metadata, params.Metadata(Member(subscription, "metadata")));
   subscription.Set("metadata", std::move(metadata));
   PTG_TRY(std::optional<std::string> description, params.MaybeText("description"));
@@ -84,7 +91,7 @@ Answered<> SetFields(Call& call, Json& subscription) {
 Answered<> SetEnd(Call& call, Json& subscription) {
   PTG_TRY(const std::optional<bool> at_end, call.params.MaybeBool("cancel_at_period_end"));
   PTG_TRY(const std::optional<int64_t> at,
-          call.params.MaybeInt("cancel_at", call.account.Now(), INT64_MAX / 4));
+          call.params.MaybeInt("cancel_at", call.account.Now(), kFarTime));
   if (at_end && at) {
     return Refuse("",
                   "You may only specify one of these parameters: cancel_at, "
@@ -102,6 +109,26 @@ Answered<> SetEnd(Call& call, Json& subscription) {
   return {};
 }
 
+// What to do about an invoice that is not paid at once.
+Answered<Unpaid> UnpaidOf(const Params& params) {
+  PTG_TRY(const std::optional<std::string> word,
+          params.MaybeWord("payment_behavior", {"allow_incomplete", "default_incomplete",
+                                                "error_if_incomplete", "pending_if_incomplete"}));
+  if (word == "pending_if_incomplete") return NotHere("payment_behavior", *word);
+  if (word == "default_incomplete") return Unpaid::kWait;
+  return word == "error_if_incomplete" ? Unpaid::kRefuse : Unpaid::kLeave;
+}
+
+Answered<ChangeTerms> TermsOf(const Params& params) {
+  ChangeTerms terms;
+  PTG_TRY(std::optional<std::string> proration,
+          params.MaybeWord("proration_behavior", {"always_invoice", "create_prorations", "none"}));
+  if (proration) terms.proration = *std::move(proration);
+  PTG_TRY(terms.unpaid, UnpaidOf(params));
+  PTG_RUN(params.MaybeBool("off_session"));
+  return terms;
+}
+
 Answered<Json> Update(Call& call) {
   PTG_TRY(Json * subscription, Named(call, Kind::kSubscription));
   const bool ends = call.params.Has("cancel_at_period_end") || call.params.Has("cancel_at");
@@ -111,16 +138,13 @@ Answered<Json> Update(Call& call) {
                   "metadata.");
   }
   PTG_TRY(const std::vector<ItemChange> changes, ItemChanges(call.params));
-  PTG_TRY(
-      const std::optional<std::string> proration,
-      call.params.MaybeWord("proration_behavior", {"always_invoice", "create_prorations", "none"}));
+  PTG_TRY(const ChangeTerms terms, TermsOf(call.params));
   Json after = *subscription;
   PTG_RUN(SetFields(call, after));
   PTG_RUN(SetEnd(call, after));
   const Json before = std::exchange(*subscription, std::move(after));
   if (!changes.empty()) {
-    const Answered<> changed = ChangeItems(call.account, *subscription, before, changes,
-                                           proration.value_or("create_prorations"));
+    const Answered<> changed = ChangeItems(call.account, *subscription, before, changes, terms);
     if (!changed) {
       *subscription = before;
       PlanSubscription(call.account, *subscription);
@@ -128,6 +152,7 @@ Answered<Json> Update(Call& call) {
     }
     return *subscription;
   }
+  PlanSubscription(call.account, *subscription);
   EmitUpdate(call.account, "customer.subscription.updated", before, *subscription);
   return *subscription;
 }
@@ -135,6 +160,10 @@ Answered<Json> Update(Call& call) {
 Answered<Json> CancelNow(Call& call) {
   PTG_TRY(Json * subscription, Named(call, Kind::kSubscription));
   if (IsOver(*subscription)) return NoSuch("subscription", call.id);
+  for (const char* key : {"invoice_now", "prorate"}) {
+    PTG_TRY(const std::optional<bool> asked, call.params.MaybeBool(key));
+    if (asked.value_or(false)) return NotHere(key, "true");
+  }
   PTG_RUN(SetCancellation(call.params, *subscription));
   Cancel(call.account, *subscription, "cancellation_requested");
   return *subscription;
@@ -224,10 +253,7 @@ void AddSubscriptionRoutes(Routes& routes) {
                     &CancelNow,
                     {"cancellation_details.comment", "cancellation_details.feedback", "invoice_now",
                      "prorate", "expand.*"}});
-  routes.push_back({"POST",
-                    "/v1/subscriptions/:id/resume",
-                    &ResumePaused,
-                    {"billing_cycle_anchor", "proration_behavior", "expand.*"}});
+  routes.push_back({"POST", "/v1/subscriptions/:id/resume", &ResumePaused, {"expand.*"}});
   routes.push_back(
       {"GET", "/v1/invoices", &ListInvoices, ListParams({"customer", "subscription", "status"})});
   routes.push_back({"GET", "/v1/invoices/:id", &Retrieve<Kind::kInvoice>, {"expand.*"}});

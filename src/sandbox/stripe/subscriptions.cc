@@ -122,11 +122,17 @@ bool IsOver(const Json& subscription) {
   return status == "canceled" || status == "incomplete_expired";
 }
 
-bool HasCard(const Account& account, const Json& subscription) {
-  if (!TextOf(subscription, "default_payment_method").empty()) return true;
+std::string MethodOf(const Account& account, const Json& subscription) {
+  std::string method = TextOf(subscription, "default_payment_method");
   const Json* customer = account.store.Find(Kind::kCustomer, TextOf(subscription, "customer"));
-  return customer != nullptr &&
-         !TextOf(Member(*customer, "invoice_settings"), "default_payment_method").empty();
+  if (method.empty() && customer != nullptr) {
+    method = TextOf(Member(*customer, "invoice_settings"), "default_payment_method");
+  }
+  return method;
+}
+
+bool HasCard(const Account& account, const Json& subscription) {
+  return !MethodOf(account, subscription).empty();
 }
 
 Json NewItem(Account& account, const std::string& subscription, const ItemTerms& terms,

@@ -62,6 +62,8 @@ Interval IntervalOf(const codec::Json& price);
 Interval BillingIntervalOf(const codec::Json& subscription);
 // Whether anything more can become of it.
 bool IsOver(const codec::Json& subscription);
+// The payment method that its invoices are collected with, its own or the customer's; "" for none.
+std::string MethodOf(const Account& account, const codec::Json& subscription);
 // Whether there is a card to collect with.
 bool HasCard(const Account& account, const codec::Json& subscription);
 
