@@ -382,6 +382,53 @@ describe("the client's own errors and habits", () => {
   });
 });
 
+describe("invoices by hand", () => {
+  const declined = async (act) => assert.rejects(act, { type: "StripeCardError", statusCode: 402, code: "card_declined", decline_code: "generic_decline" });
+  async function pastDue() {
+    const bought = await subscribe({ outcome: "decline_renewal" });
+    const due = await renew(bought.subscription);
+    assert.equal(due.status, "past_due");
+    return due;
+  }
+
+  test("are paid, also after a declined attempt", async () => {
+    const due = await pastDue();
+    await declined(() => stripe.invoices.pay(due.latest_invoice.id));
+    const failures = await stripe.events.list({ type: "invoice.payment_failed", limit: 2 });
+    assert.deepEqual(failures.data.map((one) => one.data.object.id), [due.latest_invoice.id, due.latest_invoice.id]);
+    await act("card", { subscription: due.id, card: "paid" });
+    const paid = await stripe.invoices.pay(due.latest_invoice.id, { expand: ["payments"] });
+    assert.equal(paid.status, "paid");
+    assert.equal(paid.payments.data[0].status, "paid");
+    assert.equal((await whenOf(due)).status, "active");
+  });
+
+  test("are voided, given up and finalized", async () => {
+    const one = await pastDue();
+    assert.equal((await stripe.invoices.markUncollectible(one.latest_invoice.id)).status, "uncollectible");
+    assert.equal((await stripe.invoices.voidInvoice(one.latest_invoice.id)).status, "void");
+    assert.equal((await whenOf(one)).status, "active");
+    await act("card", { subscription: one.id, card: "paid" });
+    await stripe.subscriptions.update(one.id, { pause_collection: { behavior: "keep_as_draft" } });
+    const held = await renew(one);
+    assert.equal(held.latest_invoice.status, "draft");
+    assert.equal((await stripe.invoices.finalizeInvoice(held.latest_invoice.id)).status, "open");
+    assert.equal((await stripe.invoices.pay(held.latest_invoice.id)).status, "paid");
+  });
+
+  test("a change that cannot be paid is refused whole", async () => {
+    const { subscription } = await subscribe();
+    const dearer = await makePrice({ unit_amount: 5900 });
+    await act("card", { subscription: subscription.id, card: "decline" });
+    await declined(() => stripe.subscriptions.update(subscription.id, {
+      items: [{ id: subscription.items.data[0].id, price: dearer.id }],
+      proration_behavior: "always_invoice",
+      payment_behavior: "error_if_incomplete",
+    }));
+    assert.equal((await whenOf(subscription)).items.data[0].price.unit_amount, 2900);
+  });
+});
+
 describe("events", () => {
   let endpoint;
   before(async () => {

@@ -82,9 +82,23 @@ async function collect() {
   await change("cancel_at_period_end=true");
   await change("cancel_at_period_end=false&pause_collection[behavior]=void");
   await change("pause_collection=");
+  let quantity = 1;
+  const openInvoice = async ({ id, items }, price) => {
+    const body = `items[0][id]=${items.data[0].id}&items[0][price]=${price.id}&items[0][quantity]=${++quantity}&proration_behavior=always_invoice&payment_behavior=default_incomplete`;
+    const changed = await api("POST", `/v1/subscriptions/${id}`, body);
+    put("Subscription", changed);
+    return changed.latest_invoice;
+  };
   await api("POST", "/_test/pause", `subscription=${subscription.id}`);
   put("Subscription", await api("GET", `/v1/subscriptions/${subscription.id}`));
   await api("POST", "/_test/resume", `subscription=${subscription.id}`);
+  await api("POST", "/_test/card", `subscription=${subscription.id}&card=paid`);
+  const collectedByHand = await openInvoice(subscription, dearer);
+  put("Invoice", await api("POST", `/v1/invoices/${collectedByHand}/pay`, ""));
+  const voided = await openInvoice(subscription, dearer);
+  put("Invoice", await api("POST", `/v1/invoices/${voided}/mark_uncollectible`, ""));
+  put("Invoice", await api("POST", `/v1/invoices/${voided}/void`, ""));
+  await api("POST", "/_test/card", `subscription=${subscription.id}&card=decline_renewal`);
   await events();
   for (const days of [3, 28, 3]) {
     await api("POST", `/_test/advance?seconds=${days * kDay}`);

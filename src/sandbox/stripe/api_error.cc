@@ -24,6 +24,15 @@ std::unexpected<ApiError> NoSuch(std::string_view object, std::string_view id, s
   return std::unexpected(std::move(error));
 }
 
+std::unexpected<ApiError> NotHere(const std::string& name, const std::string& value) {
+  return Refuse("", "This sandbox does not do " + name + '=' + value + '.', name);
+}
+
+std::unexpected<ApiError> NoMethod() {
+  return Refuse("resource_missing",
+                "This customer has no attached payment source or default payment method.");
+}
+
 Json ToJson(const ApiError& error, std::string_view request_id) {
   Json inner = Json::Object();
   if (!error.code.empty()) {

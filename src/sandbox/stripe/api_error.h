@@ -27,6 +27,11 @@ std::unexpected<ApiError> Refuse(std::string code, std::string message, std::str
 std::unexpected<ApiError> NoSuch(std::string_view object, std::string_view id,
                                  std::string param = "id");
 
+// Of a value that Stripe can do something with and the sandbox cannot.
+std::unexpected<ApiError> NotHere(const std::string& name, const std::string& value);
+// There is no card to collect with.
+std::unexpected<ApiError> NoMethod();
+
 // {"error": {…}}, as the official clients read it.
 codec::Json ToJson(const ApiError& error, std::string_view request_id);
 

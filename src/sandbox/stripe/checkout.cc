@@ -127,7 +127,7 @@ Outcome PaySubscription(Account& account, const Json& session, SessionBook& book
   }
   Json& invoice = *account.store.Find(Kind::kInvoice, book.invoice);
   if (TextOf(invoice, "status") == "paid") return Outcome::kPaid;
-  const Outcome outcome = Collect(account, invoice, false);
+  const Outcome outcome = Collect(account, invoice, Attempt::kByBuyer);
   if (outcome == Outcome::kPending) SetStatus(account, *subscription, "active");
   return outcome;
 }
@@ -169,7 +169,7 @@ Outcome PayInvoiced(Account& account, const Json& session, SessionBook& book,
   }
   invoice->Set("default_payment_method", method);
   if (TextOf(*invoice, "status") == "paid") return Outcome::kPaid;
-  return Collect(account, *invoice, false);
+  return Collect(account, *invoice, Attempt::kByBuyer);
 }
 
 Outcome PayOnce(Account& account, const Json& session, SessionBook& book, const Buyer& buyer,

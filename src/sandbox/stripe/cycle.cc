@@ -48,11 +48,7 @@ void HoldBack(Account& account, const Json& subscription, Json& invoice) {
   invoice.Set("next_payment_attempt", nullptr);
   account.agenda.Set(TextOf(invoice, "id"), std::nullopt);
   if (pause == "void") VoidInvoice(account, invoice);
-  if (pause == "mark_uncollectible") {
-    invoice.Set("status", "uncollectible");
-    invoice.Find("status_transitions")->Set("marked_uncollectible_at", account.Now());
-    Emit(account, "invoice.marked_uncollectible", invoice);
-  }
+  if (pause == "mark_uncollectible") MarkUncollectible(account, invoice);
 }
 
 // The period goes forward first, with the subscription as it was; the invoice is a draft for an

@@ -28,7 +28,7 @@ void PayOpenInvoice(Account& account, Json& invoice) {
     EmitUpdate(account, "customer.subscription.updated", before, *subscription);
   }
   invoice.Set("default_payment_method", method);
-  Collect(account, invoice, false);
+  Collect(account, invoice, Attempt::kByBuyer);
 }
 
 Page InvoicePage(Account& account, Json& invoice, bool post) {

@@ -77,20 +77,6 @@ Json* DefaultPayment(Account& account, const std::string& invoice) {
   return account.store.Find(Kind::kInvoicePayment, account.invoices[invoice].payment);
 }
 
-// The method that collects an invoice: its own, else its subscription's, else the customer's.
-std::string MethodFor(const Account& account, const Json& invoice) {
-  std::string method = TextOf(invoice, "default_payment_method");
-  const Json& details = Member(Member(invoice, "parent"), "subscription_details");
-  const Json* subscription =
-      account.store.Find(Kind::kSubscription, TextOf(details, "subscription"));
-  if (method.empty() && subscription != nullptr) method = MethodOf(account, *subscription);
-  const Json* customer = account.store.Find(Kind::kCustomer, TextOf(invoice, "customer"));
-  if (method.empty() && customer != nullptr) {
-    method = TextOf(Member(*customer, "invoice_settings"), "default_payment_method");
-  }
-  return method;
-}
-
 // Moves what the customer has in credit, or owes, into the invoice.
 void ApplyBalance(Account& account, Json& invoice) {
   Json* customer = account.store.Find(Kind::kCustomer, TextOf(invoice, "customer"));
@@ -115,7 +101,35 @@ void PlanInvoice(Account& account, const Json& invoice) {
   account.agenda.Set(TextOf(invoice, "id"), due);
 }
 
+void TellFailed(Account& account, const Json& invoice, bool by_check) {
+  if (by_check) Emit(account, "invoice.payment_action_required", invoice);
+  Emit(account, "invoice.payment_failed", invoice);
+}
+
+// What an invoice that is void took from the customer's balance, or paid of his debts.
+void GiveBackBalance(Account& account, const Json& invoice) {
+  const int64_t taken = IntOf(invoice, "starting_balance") - IntOf(invoice, "ending_balance");
+  Json* customer = account.store.Find(Kind::kCustomer, TextOf(invoice, "customer"));
+  if (customer == nullptr || IsTrue(*customer, "deleted") || taken == 0) return;
+  const Json before = *customer;
+  customer->Set("balance", IntOf(*customer, "balance") + taken);
+  EmitUpdate(account, "customer.updated", before, *customer);
+}
+
 }  // namespace
+
+std::string MethodFor(const Account& account, const Json& invoice) {
+  std::string method = TextOf(invoice, "default_payment_method");
+  const Json& details = Member(Member(invoice, "parent"), "subscription_details");
+  const Json* subscription =
+      account.store.Find(Kind::kSubscription, TextOf(details, "subscription"));
+  if (method.empty() && subscription != nullptr) method = MethodOf(account, *subscription);
+  const Json* customer = account.store.Find(Kind::kCustomer, TextOf(invoice, "customer"));
+  if (method.empty() && customer != nullptr) {
+    method = TextOf(Member(*customer, "invoice_settings"), "default_payment_method");
+  }
+  return method;
+}
 
 Json NewLine(Account& account, const LineTerms& terms) {
   const Json& price = *terms.price;
@@ -225,14 +239,23 @@ void Finalize(Account& account, Json& invoice) {
   PlanInvoice(account, invoice);
 }
 
-Outcome Collect(Account& account, Json& invoice, bool renewal) {
-  const std::string method = MethodFor(account, invoice);
+void CollectLater(Account& account, Json& invoice) {
+  if (TextOf(invoice, "status") != "open" || !IsTrue(invoice, "auto_advance")) return;
+  invoice.Set("next_payment_attempt", account.Now() + kHour);
+  PlanInvoice(account, invoice);
+}
+
+Outcome Collect(Account& account, Json& invoice, Attempt attempt, const std::string& with) {
+  const std::string method = with.empty() ? MethodFor(account, invoice) : with;
   const std::string id = TextOf(invoice, "id");
   Json* intent = account.store.Find(Kind::kPaymentIntent, account.IntentOf(id));
   invoice.Set("attempted", true);
-  invoice.Set("attempt_count", IntOf(invoice, "attempt_count") + 1);
+  const int64_t tried = IntOf(invoice, "attempt_count");
+  const bool counts = tried == 0 || attempt != Attempt::kByHand;
+  if (counts) invoice.Set("attempt_count", tried + 1);
   // Without a card nothing can be collected.
-  Outcome outcome = method.empty() ? Outcome::kFailed : OutcomeOf(CardOf(account, method), renewal);
+  Outcome outcome = Outcome::kFailed;
+  if (!method.empty()) outcome = OutcomeOf(CardOf(account, method), attempt != Attempt::kByBuyer);
   if (intent == nullptr) outcome = Outcome::kPaid;
   switch (outcome) {
     case Outcome::kPaid:
@@ -243,7 +266,11 @@ Outcome Collect(Account& account, Json& invoice, bool renewal) {
     case Outcome::kActionFailed: {
       const bool by_check = outcome == Outcome::kActionFailed;
       Decline(account, *intent, method, by_check);
-      MarkFailed(account, invoice, by_check);
+      if (counts && TextOf(invoice, "status") == "open") {
+        MarkFailed(account, invoice, by_check);
+      } else {
+        TellFailed(account, invoice, by_check);
+      }
       break;
     }
     case Outcome::kPending:
@@ -284,8 +311,7 @@ void MarkFailed(Account& account, Json& invoice, bool by_check) {
   invoice.Set("next_payment_attempt",
               again ? Json(account.Now() + kRetryAfter[failed - 1]) : Json());
   if (!again) invoice.Set("auto_advance", false);
-  if (by_check) Emit(account, "invoice.payment_action_required", invoice);
-  Emit(account, "invoice.payment_failed", invoice);
+  TellFailed(account, invoice, by_check);
   PlanInvoice(account, invoice);
   AfterFailure(account, invoice, !first && !again);
 }
@@ -309,11 +335,21 @@ void VoidInvoice(Account& account, Json& invoice) {
   SetTransition(invoice, "voided_at", account.Now());
   PlanInvoice(account, invoice);
   Emit(account, "invoice.voided", invoice);
+  GiveBackBalance(account, invoice);
+}
+
+void MarkUncollectible(Account& account, Json& invoice) {
+  invoice.Set("auto_advance", false);
+  invoice.Set("next_payment_attempt", nullptr);
+  invoice.Set("status", "uncollectible");
+  SetTransition(invoice, "marked_uncollectible_at", account.Now());
+  PlanInvoice(account, invoice);
+  Emit(account, "invoice.marked_uncollectible", invoice);
 }
 
 void RollInvoice(Account& account, Json& invoice) {
   if (TextOf(invoice, "status") == "draft") Finalize(account, invoice);
-  if (TextOf(invoice, "status") == "open") Collect(account, invoice, true);
+  if (TextOf(invoice, "status") == "open") Collect(account, invoice, Attempt::kByClock);
 }
 
 Json PaymentsOf(const Account& account, std::string_view invoice) {

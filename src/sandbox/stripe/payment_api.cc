@@ -84,6 +84,17 @@ Answered<Json> UpdateRefund(Call& call) {
   return *refund;
 }
 
+// Whoever closes one himself gives in.
+Answered<Json> GiveIn(Call& call) {
+  PTG_TRY(Json * dispute, Named(call, Kind::kDispute));
+  const std::string status = TextOf(*dispute, "status");
+  if (status == "won" || status == "lost") {
+    return Refuse("", "This dispute is already closed.");
+  }
+  CloseDispute(call.account, *dispute, false);
+  return *dispute;
+}
+
 // A list that may be narrowed by the charge and by the payment intent.
 template <Kind kKind>
 Answered<Json> ListOfCharge(Call& call) {
@@ -177,6 +188,7 @@ void AddPaymentRoutes(Routes& routes) {
   routes.push_back({"POST", "/v1/refunds/:id", &UpdateRefund, {"metadata.*", "expand.*"}});
   routes.push_back({"GET", "/v1/disputes", &ListOfCharge<Kind::kDispute>,
                     ListParams({"charge", "payment_intent"})});
+  routes.push_back({"POST", "/v1/disputes/:id/close", &GiveIn, {"expand.*"}});
   routes.push_back({"GET", "/v1/disputes/:id", &Retrieve<Kind::kDispute>, {"expand.*"}});
 }
 

@@ -173,10 +173,7 @@ Answered<> CheckCollectable(const Account& account, const Json& subscription,
   for (const Json& line : lines) due += IntOf(line, "amount");
   if (lines.empty() || due <= 0) return {};
   const std::string method = MethodOf(account, subscription);
-  if (method.empty()) {
-    return Refuse("resource_missing",
-                  "This customer has no attached payment source or default payment method.");
-  }
+  if (method.empty()) return NoMethod();
   const Outcome outcome = OutcomeOf(CardOf(account, method), true);
   if (outcome == Outcome::kPaid || outcome == Outcome::kPending) return {};
   return CardError(outcome, "subscription");
@@ -187,7 +184,7 @@ void CollectChange(Account& account, Json& subscription, Json& invoice, Unpaid u
   Finalize(account, invoice);
   if (TextOf(invoice, "status") != "open") return;
   if (unpaid != Unpaid::kWait) {
-    Collect(account, invoice, true);
+    Collect(account, invoice, Attempt::kByClock);
   } else if (TextOf(subscription, "status") == "active") {
     SetStatus(account, subscription, "past_due");
   }

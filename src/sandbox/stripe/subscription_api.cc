@@ -1,4 +1,4 @@
-// Subscriptions and their invoices as the API shows and changes them.
+// Subscriptions as the API shows and changes them.
 #include <utility>
 
 #include "base/try.h"
@@ -32,11 +32,6 @@ Answered<std::vector<ItemChange>> ItemChanges(const Params& params) {
   }
   if (changes.size() > kMaxItems) return Refuse("", "Too many items.", "items");
   return changes;
-}
-
-// Stripe has it, the sandbox does not.
-std::unexpected<ApiError> NotHere(const std::string& name, const std::string& value) {
-  return Refuse("", "This sandbox does not do " + name + '=' + value + '.', name);
 }
 
 Answered<> SetCancellation(const Params& params, Json& subscription) {
@@ -202,38 +197,6 @@ Answered<Json> List(Call& call) {
   });
 }
 
-Answered<Json> ListInvoices(Call& call) {
-  PTG_TRY(const std::optional<std::string> customer, call.params.MaybeText("customer"));
-  PTG_TRY(const std::optional<std::string> subscription, call.params.MaybeText("subscription"));
-  PTG_TRY(const std::optional<std::string> status,
-          call.params.MaybeWord("status", {"draft", "open", "paid", "uncollectible", "void"}));
-  return ListPage(call, Kind::kInvoice, [&](const Json& invoice) {
-    const Json& details = Member(Member(invoice, "parent"), "subscription_details");
-    return (!customer || TextOf(invoice, "customer") == *customer) &&
-           (!subscription || TextOf(details, "subscription") == *subscription) &&
-           (!status || TextOf(invoice, "status") == *status);
-  });
-}
-
-Answered<Json> ListPayments(Call& call) {
-  PTG_TRY(const std::optional<std::string> invoice, call.params.MaybeText("invoice"));
-  PTG_TRY(const std::optional<std::string> intent, call.params.MaybeText("payment.payment_intent"));
-  PTG_RUN(call.params.MaybeWord("payment.type", {"payment_intent"}));
-  PTG_TRY(const std::optional<std::string> status,
-          call.params.MaybeWord("status", {"canceled", "open", "paid"}));
-  return ListPage(call, Kind::kInvoicePayment, [&](const Json& payment) {
-    return (!invoice || TextOf(payment, "invoice") == *invoice) &&
-           (!intent || TextOf(Member(payment, "payment"), "payment_intent") == *intent) &&
-           (!status || TextOf(payment, "status") == *status);
-  });
-}
-
-Answered<Json> Lines(Call& call) {
-  PTG_TRY(const Json* invoice, Named(call, Kind::kInvoice));
-  return PageOf(call, ItemsOf(Member(*invoice, "lines")), "/v1/invoices/" + call.id + "/lines",
-                "line item");
-}
-
 }  // namespace
 
 void AddSubscriptionRoutes(Routes& routes) {
@@ -254,14 +217,6 @@ void AddSubscriptionRoutes(Routes& routes) {
                     {"cancellation_details.comment", "cancellation_details.feedback", "invoice_now",
                      "prorate", "expand.*"}});
   routes.push_back({"POST", "/v1/subscriptions/:id/resume", &ResumePaused, {"expand.*"}});
-  routes.push_back(
-      {"GET", "/v1/invoices", &ListInvoices, ListParams({"customer", "subscription", "status"})});
-  routes.push_back({"GET", "/v1/invoices/:id", &Retrieve<Kind::kInvoice>, {"expand.*"}});
-  routes.push_back({"GET", "/v1/invoices/:id/lines", &Lines, ListParams({})});
-  routes.push_back({"GET", "/v1/invoice_payments", &ListPayments,
-                    ListParams({"invoice", "payment.payment_intent", "payment.type", "status"})});
-  routes.push_back(
-      {"GET", "/v1/invoice_payments/:id", &Retrieve<Kind::kInvoicePayment>, {"expand.*"}});
 }
 
 }  // namespace pontage::sandbox::stripe

@@ -242,6 +242,16 @@ void AfterFailure(Account& account, const Json& invoice, bool last) {
   }
 }
 
+void AfterWriteOff(Account& account, const Json& invoice) {
+  Json* subscription = SubscriptionOf(account, invoice);
+  if (subscription == nullptr) return;
+  if (TextOf(*subscription, "latest_invoice") != TextOf(invoice, "id")) return;
+  const std::string status = TextOf(*subscription, "status");
+  const bool first = status == "incomplete" && TextOf(invoice, "status") == "void";
+  if (first) SetStatus(account, *subscription, "incomplete_expired");
+  if (status == "past_due") SetStatus(account, *subscription, "active");
+}
+
 void Cancel(Account& account, Json& subscription, const std::string& reason) {
   const int64_t now = account.Now();
   subscription.Set("status", "canceled");

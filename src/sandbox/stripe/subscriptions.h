@@ -41,6 +41,8 @@ std::vector<codec::Json> PeriodLines(Account& account, const codec::Json& subscr
 // further attempt will be made.
 void AfterPayment(Account& account, const codec::Json& invoice);
 void AfterFailure(Account& account, const codec::Json& invoice, bool last);
+// The same of an invoice that is void or was given up: its subscription owes nothing for it.
+void AfterWriteOff(Account& account, const codec::Json& invoice);
 
 // Ends it now. `reason` as cancellation_details has it.
 void Cancel(Account& account, codec::Json& subscription, const std::string& reason);
