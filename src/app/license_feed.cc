@@ -23,6 +23,7 @@ constexpr Millis kAskTimeout{35'000};
 
 struct News {
   bool from_start = false;
+  bool among_others = false;  // of a copy: another issuer's words are among them
   std::vector<license::FeedEntry> entries;
 };
 
@@ -35,9 +36,17 @@ Result<News> ReadOwn(db::Tx& tx, int64_t seq, const std::string& hash) {
   return news;
 }
 
-Result<News> ReadCopied(db::Tx& tx, int64_t seq) {
+// Numbers of lines say something among those of one issuer only: when another's are gone, it is
+// read from its start.
+Result<News> ReadCopied(db::Tx& tx, const std::string& issuer, int64_t seq, bool among_others) {
+  PTG_TRY(const license::FeedCopy copy, license::ReadFeedCopy(tx, issuer));
   News news;
-  PTG_TRY(news.entries, license::ReadCopiedWords(tx, seq, license::kMostLines));
+  news.among_others = among_others;
+  if (!copy.begun) return news;
+  news.among_others = copy.others;
+  news.from_start = among_others && !copy.others;
+  PTG_TRY(news.entries,
+          license::ReadCopiedWords(tx, news.from_start ? 0 : seq, license::kMostLines));
   return news;
 }
 
@@ -80,12 +89,15 @@ Task<bool> LicenseFeed::Read() {
     const int64_t seq = words_->seq();
     const std::string hash = words_->hash();
     const bool own = remote_ == nullptr;
-    const auto read = [seq, hash, own](db::Tx& tx) {
-      return own ? ReadOwn(tx, seq, hash) : ReadCopied(tx, seq);
+    const std::string issuer = own ? "" : remote_->verifier->issuer();
+    const bool among_others = among_others_;
+    const auto read = [seq, hash, own, issuer, among_others](db::Tx& tx) {
+      return own ? ReadOwn(tx, seq, hash) : ReadCopied(tx, issuer, seq, among_others);
     };
     const Deadline by = Deadline::In(clock_, kStoreTimeout);
     PTG_CO_TRY(const News news, co_await database_.Read(read, by));
     if (own) heard_.Heard(clock_.Now());
+    among_others_ = news.among_others;
     if (!news.from_start && news.entries.empty()) co_return any;
     if (news.from_start) words_ = std::make_shared<const license::Entitlements>();
     words_ = words_->With(news.entries, clock_.Now());

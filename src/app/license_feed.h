@@ -59,6 +59,8 @@ class LicenseFeed {
   license::Freshness heard_;
   std::shared_ptr<const license::Entitlements> words_ =
       std::make_shared<const license::Entitlements>();
+  // They were read beside those of an issuer whose place this one took.
+  bool among_others_ = false;
 };
 
 }  // namespace pontage::app

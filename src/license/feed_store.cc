@@ -25,8 +25,13 @@ constexpr db::Statement kSnapshot{
 constexpr db::Statement kHashOf{"license_feed.hash",
                                 "SELECT hash FROM license_feed WHERE seq = $1"};
 
-constexpr db::Statement kCopyHead{
-    "entitlement.head", "SELECT seq, hash, as_of_ms FROM entitlement_head WHERE issuer = $1"};
+constexpr db::Statement kCopyHeads{"entitlement.heads",
+                                   "SELECT issuer, seq, hash, as_of_ms FROM entitlement_head"};
+constexpr db::Statement kLeaveOthers{"entitlement.leave_others",
+                                     "DELETE FROM entitlement_head WHERE issuer <> $1"};
+constexpr db::Statement kForgetHead{"entitlement.forget_head",
+                                    "DELETE FROM entitlement_head WHERE issuer = $1"};
+constexpr db::Statement kForgetWords{"entitlement.forget_words", "DELETE FROM entitlement"};
 constexpr db::Statement kBegin{"entitlement.begin",
                                "INSERT INTO entitlement_head (issuer, seq, hash, as_of_ms)"
                                " VALUES ($1, 0, '', 0) ON CONFLICT (issuer) DO NOTHING"};
@@ -105,13 +110,29 @@ Result<FeedDocument> ReadFeedDocument(db::Tx& tx, int64_t since) {
 }
 
 Result<FeedCopy> ReadFeedCopy(db::Tx& tx, const std::string& issuer) {
-  PTG_TRY(const db::Rows rows, tx.Run(kCopyHead, issuer));
-  if (rows.empty()) return FeedCopy{};
-  const db::Row& row = rows.front();
-  return FeedCopy{.head = {.seq = row.Int(0), .hash = row.Text(1)}, .as_of = UnixMs(row.Int(2))};
+  PTG_TRY(const db::Rows rows, tx.Run(kCopyHeads));
+  FeedCopy copy;
+  for (const db::Row& row : rows) {
+    if (row.Text(0) != issuer) {
+      copy.others = true;
+      continue;
+    }
+    copy.begun = true;
+    copy.head = {.seq = row.Int(1), .hash = row.Text(2)};
+    copy.as_of = UnixMs(row.Int(3));
+  }
+  // Which words are whose is not known: it begins anew.
+  if (copy.others) copy.head = {};
+  return copy;
 }
 
 Result<> WriteFeedCopy(db::Tx& tx, const FeedHead& have, const FeedDocument& next) {
+  // Each issuer counts his lines from 1: beside those of another nobody could say which are new.
+  PTG_TRY(const db::Rows others, tx.Run(kLeaveOthers, next.issuer));
+  if (others.changed > 0) {
+    PTG_RUN(tx.Run(kForgetWords));
+    PTG_RUN(tx.Run(kForgetHead, next.issuer));
+  }
   PTG_RUN(tx.Run(kBegin, next.issuer));
   PTG_TRY(const db::Rows moved,
           tx.Run(kAdvance, next.issuer, have.seq, next.to, next.hash, next.issued.ms()));

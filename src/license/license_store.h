@@ -112,14 +112,17 @@ Result<FeedHead> ReadFeedHead(db::Tx& tx);
 // the last line of each license. `issuer` and `issued` are the caller's to fill in.
 Result<FeedDocument> ReadFeedDocument(db::Tx& tx, int64_t since);
 
-// A gateway's own copy of the feed of an issuer who lives apart from it.
+// A gateway's own copy of the feed of an issuer who lives apart from it. A store has one copy: the
+// words of another issuer, whose place this one took, go when he is heard for the first time.
 struct FeedCopy {
   FeedHead head;
-  UnixMs as_of;  // when the issuer was heard last, by his clock
+  UnixMs as_of;         // when the issuer was heard last, by his clock
+  bool begun = false;   // some of the words are his
+  bool others = false;  // some are another's, and `head` is where it begins anew
 };
 Result<FeedCopy> ReadFeedCopy(db::Tx& tx, const std::string& issuer);
-// Writes down what GoesOn found good. kConflict, and nothing is written, when another process of
-// this store has come further meanwhile.
+// Writes down what GoesOn found good, in the place of what another issuer said. kConflict, and
+// nothing is written, when another process of this store has come further meanwhile.
 Result<> WriteFeedCopy(db::Tx& tx, const FeedHead& have, const FeedDocument& next);
 // The words with a number above `since`, in order, at most `limit`.
 Result<std::vector<FeedEntry>> ReadCopiedWords(db::Tx& tx, int64_t since, size_t limit);

@@ -215,6 +215,72 @@ TEST_P(LicenseStoreTest, FindsByWhomAndFailsForNobody) {
   EXPECT_FALSE(*none);
 }
 
+// What `issuer` has said up to line `last`: his licenses are revoked, each in a line of its own.
+FeedDocument SaidBy(const std::string& issuer, int64_t last) {
+  FeedDocument said;
+  said.issuer = issuer;
+  said.snapshot = true;
+  said.to = last;
+  said.hash = issuer + std::to_string(last);
+  said.issued = UnixMs(1'000);
+  for (int64_t seq = 1; seq <= last; ++seq) {
+    FeedEntry line;
+    line.seq = seq;
+    line.license = issuer + "_lic_" + std::to_string(seq);
+    line.word.status = Status::kRevoked;
+    said.entries.push_back(line);
+  }
+  return said;
+}
+
+TEST_P(LicenseStoreTest, AnIssuerWhoTakesAnothersPlaceIsCopiedFromHisFirstLine) {
+  const auto write = [&](const FeedHead& have, const FeedDocument& said) {
+    return Do([&](db::Tx& tx) { return WriteFeedCopy(tx, have, said); });
+  };
+  const auto copy = [&](const std::string& issuer) {
+    const auto read = Do([&](db::Tx& tx) { return ReadFeedCopy(tx, issuer); });
+    EXPECT_THAT(read, IsOk());
+    return read.value_or(FeedCopy{});
+  };
+  const auto words = [&] {
+    const auto lines = Do([](db::Tx& tx) { return ReadCopiedWords(tx, 0, 100); });
+    EXPECT_THAT(lines, IsOk());
+    std::string ids;
+    for (const FeedEntry& line : lines.value_or(std::vector<FeedEntry>())) {
+      ids += line.license + " ";
+    }
+    return ids;
+  };
+  ASSERT_THAT(write({}, SaidBy("old", 3)), IsOk());
+  EXPECT_TRUE(copy("old").begun && !copy("old").others);
+  EXPECT_EQ(copy("old").head.seq, 3);
+  EXPECT_TRUE(!copy("new").begun && copy("new").others);
+  EXPECT_EQ(copy("new").head.seq, 0);
+  ASSERT_THAT(write({}, SaidBy("new", 1)), IsOk());
+  EXPECT_EQ(words(), "new_lic_1 ");
+  EXPECT_TRUE(copy("new").begun && !copy("new").others);
+  EXPECT_FALSE(copy("old").begun);
+  // Who still takes the older one for his issuer has nothing to go on from.
+  EXPECT_THAT(write({.seq = 3, .hash = "old3"}, SaidBy("old", 4)), FailsWith(Code::kConflict));
+  EXPECT_EQ(words(), "new_lic_1 ");
+
+  // As a release before this one left a store: nobody knows whose the words are.
+  constexpr db::Statement kOther{"test.other",
+                                 "INSERT INTO entitlement_head (issuer, seq, hash, as_of_ms)"
+                                 " VALUES ('old', 3, 'old3', 1000)"};
+  const auto beside = Do([&](db::Tx& tx) -> Result<> {
+    PTG_RUN(tx.Run(kOther));
+    return {};
+  });
+  ASSERT_THAT(beside, IsOk());
+  EXPECT_TRUE(copy("new").begun && copy("new").others);
+  EXPECT_EQ(copy("new").head.seq, 0);
+  EXPECT_EQ(copy("new").as_of, UnixMs(1'000));
+  ASSERT_THAT(write({}, SaidBy("new", 2)), IsOk());
+  EXPECT_EQ(words(), "new_lic_1 new_lic_2 ");
+  EXPECT_FALSE(copy("new").others);
+}
+
 TEST(NormalEmailTest, HasOneSpelling) {
   EXPECT_EQ(NormalEmail(" Ann@Example.COM\n"), "ann@example.com");
   EXPECT_EQ(NormalEmail(""), "");

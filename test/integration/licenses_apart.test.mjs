@@ -101,6 +101,46 @@ describe("a gateway apart from the issuer", () => {
     await until("the revocation", async () => (await at("/docs/a", license)).status === 401);
   });
 
+  // A domain that moves, or one shop after another: both number their lines from 1.
+  test("an issuer who takes another's place is heard from his first line on, in each process of the store", async () => {
+    const shop = fs.mkdtempSync(path.join(os.tmpdir(), "ptg-test-"));
+    const next = await openIssuer({ routes: kRoutes.replace("api.example.com", "new.example.com"), beside: issuer });
+    const of = (one, host) =>
+      apart(`${one.server.url}/v1/entitlements`)
+        .replace(`"file:jwks.json"`, `"${one.server.url}/.well-known/jwks.json"`)
+        .replace("api.example.com", host);
+    const running = [];
+    try {
+      for (let n = 0; n < 3; n += 1) {
+        const { id } = await issue("all");
+        assert.equal((await cli("license", "revoke", id)).code, 0);
+      }
+      const early = await startPontage(of(issuer, "api.example.com"), { dir: shop });
+      running.push(early);
+      const file = path.join(shop, "pontage.db");
+      const heads = () => {
+        const books = new DatabaseSync(file, { readOnly: true, timeout: 5_000 });
+        const rows = books.prepare("SELECT issuer, seq FROM entitlement_head").all();
+        books.close();
+        return rows;
+      };
+      await until("the first issuer's lines", () => heads()[0]?.seq >= 3);
+      await early.stop();
+      running.pop();
+      for (let n = 0; n < 2; n += 1) running.push(await startPontage(of(next, "new.example.com"), { dir: shop }));
+      const { license, id } = await next.issue("all");
+      const says = () => Promise.all(running.map(async (one) => (await fetch(`${one.url}/docs/a`, { headers: bearer(license) })).status));
+      assert.deepEqual(await says(), [200, 200]);
+      assert.equal((await next.cli("license", "revoke", id)).code, 0);
+      await until("the revocation", async () => (await says()).every((status) => status === 401));
+      assert.deepEqual(heads().map((row) => row.issuer), ["https://new.example.com"]);
+    } finally {
+      for (const one of running) await one.stop();
+      await next.close();
+      fs.rmSync(shop, { recursive: true, force: true });
+    }
+  });
+
   test("billing 24: a feed that is rolled back, forged or cut off is not believed, also across a restart", async () => {
     const { license, id } = await issue("all");
     const next = await issue("all");

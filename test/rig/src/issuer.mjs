@@ -8,9 +8,9 @@ import * as rig from "./rig.mjs";
 import { startUpstream } from "./upstream.mjs";
 
 // `routes`: the configuration beside the seller's, with [license]. `env`: of the server and of the commands, which need
-// no wallet's key without it.
-export async function openIssuer({ routes, env }) {
-  const [chain, upstream] = await Promise.all([rig.up(), startUpstream()]);
+// no wallet's key without it. `beside`: another issuer, whose chain and upstream this one has too.
+export async function openIssuer({ routes, env, beside }) {
+  const [chain, upstream] = beside ? [beside.chain, beside.upstream] : await Promise.all([rig.up(), startUpstream()]);
   const dir = fs.mkdtempSync(path.join(os.tmpdir(), "ptg-test-"));
   const init = await run(["init", "--dir", dir]);
   assert.equal(init.code, 0, init.stderr);
@@ -29,8 +29,8 @@ export async function openIssuer({ routes, env }) {
     },
     async close() {
       await server.stop();
-      await upstream.stop();
-      await chain.stop();
+      if (!beside) await upstream.stop();
+      if (!beside) await chain.stop();
       fs.rmSync(dir, { recursive: true, force: true });
     },
   };
