@@ -28,7 +28,6 @@ struct Route {
   Millis answer_timeout{30'000};  // from the request to the head of the answer
   Allowance rate;                 // of each client, before anything else
   Allowance free_quota;           // of each client: so many calls cost nothing
-  bool limited() const { return rate.limits() || (free_quota.limits() && !free); }
   std::string product;             // that it belongs to; empty: none
   std::vector<std::string> plans;  // whose licenses pass instead of a payment
   std::string description;

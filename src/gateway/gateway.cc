@@ -113,20 +113,22 @@ Task<> Gateway::Answer(net::RequestHead& head, net::BodySource& body, Reply& rep
                      "this route has no upstream: a proxy asks about it at /forward-auth");
     co_return co_await reply.Problem(only);
   }
+  Counted counted;
+  if (route.rate.limits()) {
+    const catalog::Verdict pace = TakeRate(*site, route, head, counted);
+    if (!pace.pass) co_return co_await TooFast(route, pace.retry, counted, reply);
+  }
   Licensed licensed = JudgeLicense(*site, route, head);
   if (licensed.unseen) {
     PTG_CO_TRY(licensed, co_await VerifyLicense(*site, route, head, std::move(licensed)));
   }
   if (licensed.claims && licensed.limits != license::Limits{}) {
-    PTG_CO_RUN(co_await CountLicense(licensed, route));
+    PTG_CO_RUN(co_await CountLicense(licensed, route, counted));
   }
   if (licensed.claims) NoteLicensed(licensed, route, reply);
-  Admission admission = route.free || licensed.claims ? Admission::kFree : Admission::kPriced;
-  if (route.limited() || !licensed.policy.empty()) {
-    PTG_CO_TRY(admission, co_await Limit(*site, route, head, licensed, reply));
-  }
-  if (admission == Admission::kRefused) co_return {};
-  if (admission == Admission::kFree) {
+  const bool free = route.free || licensed.claims || TakeFree(*site, route, head, counted);
+  counted.Say(reply);
+  if (free) {
     co_return co_await Forward(*site, route, *target, head, body, reply);
   }
   const deal::Quote quote = QuoteOf(*site, *index, *target, head.method);
@@ -168,20 +170,22 @@ Task<> Gateway::AnswerForwardAuth(const Site& site, net::RequestHead& head, Repl
   catalog::Route route = site.routes[*index];
   route.settle_before = true;
   noted.route = route.match;
+  Counted counted;
+  if (route.rate.limits()) {
+    const catalog::Verdict pace = TakeRate(site, route, head, counted);
+    if (!pace.pass) co_return co_await TooFast(route, pace.retry, counted, reply);
+  }
   Licensed licensed = JudgeLicense(site, route, head);
   if (licensed.unseen) {
     PTG_CO_TRY(licensed, co_await VerifyLicense(site, route, head, std::move(licensed)));
   }
   if (licensed.claims && licensed.limits != license::Limits{}) {
-    PTG_CO_RUN(co_await CountLicense(licensed, route));
+    PTG_CO_RUN(co_await CountLicense(licensed, route, counted));
   }
   if (licensed.claims) NoteLicensed(licensed, route, reply);
-  Admission admission = route.free || licensed.claims ? Admission::kFree : Admission::kPriced;
-  if (route.limited() || !licensed.policy.empty()) {
-    PTG_CO_TRY(admission, co_await Limit(site, route, head, licensed, reply));
-  }
-  if (admission == Admission::kRefused) co_return {};
-  if (admission == Admission::kFree) {
+  const bool free = route.free || licensed.claims || TakeFree(site, route, head, counted);
+  counted.Say(reply);
+  if (free) {
     paywall::HeaderList headers;
     headers.emplace_back("Cache-Control", "no-store");
     std::string empty;
@@ -201,42 +205,30 @@ Task<> Gateway::AnswerForwardAuth(const Site& site, net::RequestHead& head, Repl
   co_return co_await exchange_.Run(std::move(call));
 }
 
-Task<Gateway::Admission> Gateway::Limit(const Site& site, const catalog::Route& route,
-                                        const net::RequestHead& head, const Licensed& licensed,
-                                        Reply& reply) {
-  const std::string client = ClientKey(ClientAddress(head, site.trusted));
-  const SteadyMs now = deps_.clock.Steady();
-  std::string policy = licensed.policy;
-  std::string left = licensed.left;
-  const auto add = [&policy, &left](std::string_view name, const catalog::Allowance& allowance,
-                                    const catalog::Verdict& verdict) {
-    policy += (policy.empty() ? "" : ", ") + catalog::PolicyMember(name, allowance);
-    left += (left.empty() ? "" : ", ") + catalog::LimitMember(name, verdict);
-  };
-  bool refused = false;
-  bool free = route.free || licensed.claims != nullptr;
-  Millis retry{0};
-  if (route.rate.limits()) {
-    const catalog::Verdict verdict = deps_.limiter.TakeRate(route.match, client, route.rate, now);
-    add("rate", route.rate, verdict);
-    refused = !verdict.pass;
-    retry = verdict.retry;
-  }
-  if (route.free_quota.limits() && !free && !refused) {
-    const catalog::Verdict verdict =
-        deps_.limiter.TakeQuota(route.match, client, route.free_quota, now);
-    add("free", route.free_quota, verdict);
-    free = verdict.pass;
-    if (free) {
-      deps_.metrics
-          .CounterOf("pontage_free_calls_total", "Calls of priced routes that `free` gave away.",
-                     {{"route", route.match}})
-          .Add();
-    }
-  }
+void Gateway::Counted::Add(std::string_view name, const catalog::Allowance& allowance,
+                           const catalog::Verdict& verdict) {
+  policy += (policy.empty() ? "" : ", ") + catalog::PolicyMember(name, allowance);
+  left += (left.empty() ? "" : ", ") + catalog::LimitMember(name, verdict);
+}
+
+void Gateway::Counted::Say(Reply& reply) const {
+  if (policy.empty()) return;
   reply.Add("RateLimit-Policy", policy);
   reply.Add("RateLimit", left);
-  if (!refused) co_return free ? Admission::kFree : Admission::kPriced;
+}
+
+catalog::Verdict Gateway::TakeRate(const Site& site, const catalog::Route& route,
+                                   const net::RequestHead& head, Counted& counted) {
+  const std::string client = ClientKey(ClientAddress(head, site.trusted));
+  const catalog::Verdict verdict =
+      deps_.limiter.TakeRate(route.match, client, route.rate, deps_.clock.Steady());
+  counted.Add("rate", route.rate, verdict);
+  return verdict;
+}
+
+Task<> Gateway::TooFast(const catalog::Route& route, Millis retry, const Counted& counted,
+                        Reply& reply) {
+  counted.Say(reply);
   deps_.metrics
       .CounterOf("pontage_rate_limited_total", "Requests that came faster than their route's rate.",
                  {{"route", route.match}})
@@ -247,8 +239,22 @@ Task<Gateway::Admission> Gateway::Limit(const Site& site, const catalog::Route& 
       Error(Code::kRateLimited, "too many requests from this address; nothing was charged")
           .Want(std::to_string(route.rate.count) + " requests in " +
                 std::to_string(route.rate.window.count() / 1000) + " s");
-  PTG_CO_RUN(co_await reply.Problem(limited, std::move(headers)));
-  co_return Admission::kRefused;
+  co_return co_await reply.Problem(limited, std::move(headers));
+}
+
+bool Gateway::TakeFree(const Site& site, const catalog::Route& route, const net::RequestHead& head,
+                       Counted& counted) {
+  if (!route.free_quota.limits()) return false;
+  const std::string client = ClientKey(ClientAddress(head, site.trusted));
+  const catalog::Verdict verdict =
+      deps_.limiter.TakeQuota(route.match, client, route.free_quota, deps_.clock.Steady());
+  counted.Add("free", route.free_quota, verdict);
+  if (!verdict.pass) return false;
+  deps_.metrics
+      .CounterOf("pontage_free_calls_total", "Calls of priced routes that `free` gave away.",
+                 {{"route", route.match}})
+      .Add();
+  return true;
 }
 
 Task<> Gateway::Forward(const Site& site, const catalog::Route& route,

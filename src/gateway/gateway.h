@@ -123,10 +123,22 @@ class Gateway {
     // It was not seen before, and nothing else is known yet: VerifyLicense finds out.
     std::optional<license::Gate::Digest> unseen = std::nullopt;
     std::optional<Millis> stale = std::nullopt;  // so long the issuer was not heard; none: lately
-    // Members of RateLimit-Policy and RateLimit.
-    std::string policy{};
-    std::string left{};
   };
+  // Members of RateLimit-Policy and RateLimit: each limit that this request was counted at.
+  struct Counted {
+    std::string policy;
+    std::string left;
+    void Add(std::string_view name, const catalog::Allowance& allowance,
+             const catalog::Verdict& verdict);
+    void Say(paywall::Reply& reply) const;
+  };
+  // One call of the route's rate for this client. Comes before all else, so that what it refuses
+  // uses up nothing.
+  catalog::Verdict TakeRate(const Site& site, const catalog::Route& route,
+                            const net::RequestHead& head, Counted& counted);
+  // The answer to what was too fast.
+  Task<> TooFast(const catalog::Route& route, Millis retry, const Counted& counted,
+                 paywall::Reply& reply);
   Licensed JudgeLicense(const Site& site, const catalog::Route& route,
                         const net::RequestHead& head);
   // Of one that was not seen before: its signature, and whether its issuer has a new key.
@@ -138,16 +150,14 @@ class Gateway {
   // What becomes of a good license while its issuer is not heard.
   void MindAge(Licensed& licensed, const license::StalePolicy& policy);
   // One call of each limit of its plan, or the fault that one is used up.
-  Task<> CountLicense(Licensed& licensed, const catalog::Route& route);
+  Task<> CountLicense(Licensed& licensed, const catalog::Route& route, Counted& counted);
   Task<bool> TakeOne(Licensed& licensed, license::PeriodKind kind, std::string_view name,
-                     int64_t most);
+                     int64_t most, Counted& counted);
   // Says what it opened, and that a payment was not needed.
   void NoteLicensed(const Licensed& licensed, const catalog::Route& route, paywall::Reply& reply);
-  // The route's limits for this client: refused, free for once, or at its price. Adds the fields
-  // that say how much is left.
-  enum class Admission : uint8_t { kRefused, kFree, kPriced };
-  Task<Admission> Limit(const Site& site, const catalog::Route& route, const net::RequestHead& head,
-                        const Licensed& licensed, paywall::Reply& reply);
+  // Whether the route gives this call of a client away.
+  bool TakeFree(const Site& site, const catalog::Route& route, const net::RequestHead& head,
+                Counted& counted);
   obs::Counter& LicensedCalls(const catalog::Route& route, std::string_view code);
   Task<> Forward(const Site& site, const catalog::Route& route, const catalog::Target& target,
                  net::RequestHead& head, net::BodySource& body, paywall::Reply& reply);

@@ -98,7 +98,7 @@ void Gateway::MindAge(Licensed& licensed, const license::StalePolicy& policy) {
 }
 
 Task<bool> Gateway::TakeOne(Licensed& licensed, license::PeriodKind kind, std::string_view name,
-                            int64_t most) {
+                            int64_t most, Counted& counted) {
   const std::string& id = licensed.claims->id;
   const UnixMs now = deps_.clock.Now();
   std::optional<license::Allowed> allowed = deps_.quota->TryTake(id, kind, most, now);
@@ -113,24 +113,24 @@ Task<bool> Gateway::TakeOne(Licensed& licensed, license::PeriodKind kind, std::s
                                  .left = static_cast<uint64_t>(allowed->left),
                                  .reset = reset,
                                  .retry = reset};
-  licensed.policy += (licensed.policy.empty() ? "" : ", ") + catalog::PolicyMember(name, allowance);
-  licensed.left += (licensed.left.empty() ? "" : ", ") + catalog::LimitMember(name, verdict);
+  counted.Add(name, allowance, verdict);
   if (!allowed->pass) licensed.retry = reset;
   co_return allowed->pass;
 }
 
-Task<> Gateway::CountLicense(Licensed& licensed, const catalog::Route& route) {
+Task<> Gateway::CountLicense(Licensed& licensed, const catalog::Route& route, Counted& counted) {
   if (deps_.quota == nullptr) co_return {};
   const license::Limits limits = licensed.limits;
   bool pass = true;
   std::string_view which = "minute";
   if (limits.rpm > 0) {
-    PTG_CO_TRY(pass, co_await TakeOne(licensed, license::PeriodKind::kMinute, "rpm", limits.rpm));
+    PTG_CO_TRY(
+        pass, co_await TakeOne(licensed, license::PeriodKind::kMinute, "rpm", limits.rpm, counted));
   }
   if (pass && limits.monthly > 0) {
     which = "month";
-    PTG_CO_TRY(pass,
-               co_await TakeOne(licensed, license::PeriodKind::kMonth, "monthly", limits.monthly));
+    PTG_CO_TRY(pass, co_await TakeOne(licensed, license::PeriodKind::kMonth, "monthly",
+                                      limits.monthly, counted));
   }
   if (pass) co_return {};
   LicensedCalls(route, problem::RowOf(Code::kQuotaExceeded).slug).Add();

@@ -37,6 +37,12 @@ upstream = "api"
 price = "$0.001"
 plans = ["small"]
 [[route]]
+match = "GET /paced/*"
+upstream = "api"
+price = "$0.001"
+plans = ["small"]
+rate = "1/h"
+[[route]]
 match = "GET /yield/*"
 upstream = "api"
 product = "yield"
@@ -64,7 +70,7 @@ grace_days = 0
 
 let issuer, upstream, server, dir, cli, issue;
 before(async () => {
-  issuer = await openIssuer({ routes: kRoutes });
+  issuer = await openIssuer({ routes: kRoutes, server: `trusted_proxies = ["127.0.0.0/8"]` });
   ({ upstream, server, dir, cli, issue } = issuer);
 });
 after(() => issuer?.close());
@@ -385,6 +391,31 @@ describe("limits of a plan", () => {
     assert.equal(paid.status, 200, await paid.text());
     assert.ok(paid.headers.get("payment-response"));
   });
+
+  const asked = (where, headers) => get("/forward-auth", { "x-original-uri": where, "x-original-method": "GET", ...headers });
+  for (const [how, call] of Object.entries({ "asked of us": get, "asked about by a proxy": asked })) {
+    test(`${how}: what the route's rate refuses uses up nothing of a license, and is none of its calls`, async () => {
+      const { license, id } = await issue("small");
+      const headers = { ...bearer(license), "x-forwarded-for": how === "asked of us" ? "198.51.100.1" : "198.51.100.2" };
+      const first = await call("/paced/a", headers);
+      assert.deepEqual([first.status, first.headers.get("x-pontage-license")], [200, id]);
+      assert.match(first.headers.get("ratelimit"), /^"rate";r=0;t=\d+, "monthly";r=2;t=\d+$/);
+      for (let i = 0; i < 3; ++i) {
+        const fast = await call("/paced/a", headers);
+        assert.deepEqual([fast.status, (await fast.json()).code], [429, "rate_limited"]);
+        assert.equal(fast.headers.get("x-pontage-license"), null);
+        assert.equal(fast.headers.get("ratelimit-policy"), '"rate";q=1;w=3600');
+      }
+      const elsewhere = await call("/small/a", headers);
+      assert.equal(elsewhere.status, 200);
+      assert.match(elsewhere.headers.get("ratelimit"), /^"monthly";r=1;/);
+      const usage = await until("its calls", async () => {
+        const { usage } = JSON.parse((await cli("license", "show", id, "--json")).stdout);
+        return usage?.routes.length === 2 ? usage : undefined;
+      }, 15_000);
+      assert.deepEqual(usage.routes, [{ route: "GET /paced/*", calls: 1 }, { route: "GET /small/*", calls: 1 }]);
+    });
+  }
 
   test("exactly as many pass as are left, of any number at once", async () => {
     const { license } = await issue("small");

@@ -7,14 +7,14 @@ import { run, sellerConfig, startPontage } from "./pontage.mjs";
 import * as rig from "./rig.mjs";
 import { startUpstream } from "./upstream.mjs";
 
-// `routes`: the configuration beside the seller's, with [license]. `env`: of the server and of the commands, which need
-// no wallet's key without it. `beside`: another issuer, whose chain and upstream this one has too.
-export async function openIssuer({ routes, env, beside }) {
+// `routes`: the configuration beside the seller's, with [license]; `server`: what [server] has more. `env`: of the server
+// and of the commands, which need no wallet's key without it. `beside`: another issuer, whose chain and upstream this one has too.
+export async function openIssuer({ routes, server: more, env, beside }) {
   const [chain, upstream] = beside ? [beside.chain, beside.upstream] : await Promise.all([rig.up(), startUpstream()]);
   const dir = fs.mkdtempSync(path.join(os.tmpdir(), "ptg-test-"));
   const init = await run(["init", "--dir", dir]);
   assert.equal(init.code, 0, init.stderr);
-  const server = await startPontage(sellerConfig({ rpc: chain.rpc, upstream: upstream.url, routes }), { dir, env });
+  const server = await startPontage(sellerConfig({ rpc: chain.rpc, upstream: upstream.url, routes, server: more }), { dir, env });
   const cli = (...args) => run([...args, "--config", path.join(dir, "pontage.toml")], { cwd: dir, env });
   return {
     chain,
