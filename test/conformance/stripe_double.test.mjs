@@ -416,6 +416,20 @@ describe("invoices by hand", () => {
     assert.equal((await stripe.invoices.pay(held.latest_invoice.id)).status, "paid");
   });
 
+  test("pay for a subscription that was made without a page", async () => {
+    const { subscription, session } = await subscribe();
+    const made = await stripe.subscriptions.create({
+      customer: session.customer.id,
+      items: [{ price: (await makePrice()).id }],
+      payment_behavior: "default_incomplete",
+      metadata: { plan: "pro" },
+      expand: ["latest_invoice"],
+    });
+    assert.equal(made.status, "incomplete");
+    await stripe.invoices.pay(made.latest_invoice.id, { payment_method: subscription.default_payment_method });
+    assert.equal((await whenOf(made)).status, "active");
+  });
+
   test("a change that cannot be paid is refused whole", async () => {
     const { subscription } = await subscribe();
     const dearer = await makePrice({ unit_amount: 5900 });

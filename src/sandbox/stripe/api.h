@@ -34,6 +34,7 @@ void AddCustomerRoutes(Routes& routes);
 void AddCatalogRoutes(Routes& routes);
 void AddSessionRoutes(Routes& routes);
 void AddSubscriptionRoutes(Routes& routes);
+void AddSubscriptionCreation(Routes& routes);
 void AddInvoiceRoutes(Routes& routes);
 void AddPaymentRoutes(Routes& routes);
 void AddPortalRoutes(Routes& routes);

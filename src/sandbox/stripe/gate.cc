@@ -120,6 +120,7 @@ Gate::Gate(Account& account) : account_(account) {
   AddCatalogRoutes(routes_);
   AddSessionRoutes(routes_);
   AddSubscriptionRoutes(routes_);
+  AddSubscriptionCreation(routes_);
   AddInvoiceRoutes(routes_);
   AddPaymentRoutes(routes_);
   AddPortalRoutes(routes_);

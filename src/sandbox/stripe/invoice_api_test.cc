@@ -159,6 +159,42 @@ TEST_F(InvoiceApiTest, ADraftIsFinalizedAndCollectedByHandOrAnHourLater) {
   EXPECT_EQ(Text(Post(AtLatest(id) + "/pay"), "status"), "paid");
 }
 
+TEST_F(InvoiceApiTest, ASubscriptionIsMadeWithoutAPage) {
+  const Json bought = Subscription(Subscribe());
+  const std::string method = Text(bought, "default_payment_method");
+  const std::string customer = Text(bought, "customer");
+  const std::string at = "/v1/subscriptions";
+  const std::string asked = "customer=" + customer + "&items[0][price]=" + MakePrice();
+  EXPECT_EQ(Fault("POST", at, asked), "400 resource_missing ");
+  EXPECT_EQ(Fault("POST", at, "customer=cus_none&items[0][price]=price_none"),
+            "404 resource_missing customer");
+  EXPECT_EQ(Fault("POST", at, asked + "&items[1][price]=" + MakePrice("lookup_key=once")),
+            "400  items[1][price]");
+  NewEvents();
+  const Json waits =
+      Post(at, asked + "&payment_behavior=default_incomplete&expand[]=latest_invoice");
+  EXPECT_EQ(Text(waits, "status"), "incomplete");
+  EXPECT_THAT(NewEvents(), ElementsAre("invoice.created", "customer.subscription.created",
+                                       "invoice.finalized", "payment_intent.created"));
+  Post(AtLatest(Text(waits, "id")) + "/pay", "payment_method=" + method);
+  EXPECT_EQ(StatusOf(Text(waits, "id")), "active");
+  const Json trial = Post(at, asked + "&trial_period_days=7&metadata[a]=b");
+  EXPECT_EQ(Text(trial, "status"), "trialing");
+  EXPECT_EQ(Int(trial, "trial_end"), Now() + 7 * kDay);
+  EXPECT_EQ(Text(Member(trial, "metadata"), "a"), "b");
+
+  Post("/v1/customers/" + customer, "invoice_settings[default_payment_method]=" + method);
+  EXPECT_EQ(Text(Post(at, asked), "status"), "active");
+  Post("/_test/card", "card=decline&subscription=" + Text(bought, "id"));
+  NewEvents();
+  EXPECT_EQ(Fault("POST", at, asked + "&payment_behavior=error_if_incomplete"),
+            "402 card_declined ");
+  EXPECT_THAT(NewEvents(), ::testing::IsEmpty());
+  const Json failed = Post(at, asked + "&items[0][quantity]=2");
+  EXPECT_EQ(Text(failed, "status"), "incomplete");
+  EXPECT_EQ(Int(Latest(Text(failed, "id")), "amount_remaining"), 5'800);
+}
+
 TEST_F(InvoiceApiTest, WhoeverClosesADisputeHasLostIt) {
   const Json dispute = Post("/_test/dispute", "subscription=" + Subscribe());
   NewEvents();

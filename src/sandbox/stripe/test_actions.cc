@@ -32,9 +32,11 @@ Answered<Json> Advance(Account& account, const Params& params) {
   static constexpr std::array<std::string_view, 1> kNames = {"seconds"};
   PTG_RUN(params.Only(Names(kNames)));
   PTG_TRY(const int64_t seconds, params.Int("seconds", -kMostSeconds, kMostSeconds));
-  const bool begun = !account.store.ids(Kind::kSession).empty();
+  const bool begun =
+      !account.store.ids(Kind::kSession).empty() || !account.store.ids(Kind::kSubscription).empty();
   if (seconds < 0 && begun) {
-    return Refuse("", "The clock goes back only before the first session.", "seconds");
+    return Refuse("", "The clock goes back only before the first session or subscription.",
+                  "seconds");
   }
   account.clock.Move(Millis(seconds * 1'000));
   if (seconds < 0) account.rolled = account.clock.Now();
