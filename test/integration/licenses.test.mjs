@@ -253,6 +253,22 @@ describe("the command", () => {
     assert.equal(JSON.parse((await cli("license", "show", id, "--json")).stdout).status, "revoked");
   });
 
+  test("what no gateway would take is not issued, and says which option", async () => {
+    const buyer = (customer, email) => cli("license", "issue", "--plan", "all", "--customer", customer, ...(email ? ["--email", email] : []));
+    for (const customer of ["", "x".repeat(201), "two\nlines"]) {
+      const refused = await buyer(customer);
+      assert.equal(refused.code, 2, customer);
+      assert.match(refused.stderr, /--customer.*1 to 200 characters on one line/);
+    }
+    for (const email of ["not an email\r\nBcc: x@y.example", "nobody", "a@b@c"]) {
+      const refused = await buyer("cus_test", email);
+      assert.equal(refused.code, 2, email);
+      assert.match(refused.stderr, /--email.*name@example\.com/);
+    }
+    const { license } = JSON.parse((await buyer("x".repeat(200), " Ann@Example.com")).stdout);
+    assert.equal((await get("/docs/a", bearer(license))).status, 200);
+  });
+
   test("a reissued license has a new text, and the old one ends", async () => {
     const { license, id } = await issue("all");
     const again = await cli("license", "reissue", id, "--json");

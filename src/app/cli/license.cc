@@ -11,6 +11,7 @@
 #include "license/license_store.h"
 #include "license/usage_store.h"
 #include "license/verifier.h"
+#include "sales/mail/message.h"
 
 // Licenses by hand: what the role `sales` does for those who buy, for whoever runs the house.
 namespace pontage::app {
@@ -34,6 +35,23 @@ int Print(const CommonOptions& common, const Json& json) {
     PrintLine(member.key + std::string(std::max<size_t>(1, 14 - member.key.size()), ' ') + value);
   }
   return kDone;
+}
+
+// What no gateway would take is not sold: the console's rules.
+Result<> CheckBuyer(const LicenseOptions& options) {
+  constexpr size_t kMostCustomer = 200;
+  const std::string& customer = options.customer;
+  const bool line = std::ranges::none_of(
+      customer, [](char c) { return static_cast<unsigned char>(c) < 0x20 || c == 0x7f; });
+  if (customer.empty() || customer.size() > kMostCustomer || !line) {
+    return Fail(
+        Error(Code::kUsage, "--customer: no such name").Want("1 to 200 characters on one line"));
+  }
+  if (options.email.empty()) return {};
+  if (const auto good = mail::CheckMailbox(license::NormalEmail(options.email)); !good) {
+    return Fail(Error(Code::kUsage, "--email: " + good.error().detail()).Want("name@example.com"));
+  }
+  return {};
 }
 
 Result<License> NewLicense(const Config& config, const LicenseOptions& options, UnixMs now) {
@@ -131,6 +149,7 @@ Result<License> Change(const Config& config, db::Database& database, const std::
 int LicenseIssue(const CommonOptions& common, const LicenseOptions& options) {
   const auto config = LoadConfigOrComplain(common, {.secrets = false});
   if (!config) return kFailed;
+  if (const auto good = CheckBuyer(options); !good) return FailWith(common, good.error());
   const UnixMs now = Clock::System().Now();
   const auto made = NewLicense(*config, options, now);
   if (!made) return FailWith(common, made.error());
