@@ -72,7 +72,8 @@ Task<license::FeedCopy> LicenseFeed::ReadCopy() {
   const auto read = [issuer](db::Tx& tx) { return license::ReadFeedCopy(tx, issuer); };
   const Deadline by = Deadline::In(clock_, kStoreTimeout);
   PTG_CO_TRY(license::FeedCopy have, co_await database_.Read(read, by));
-  heard_.Heard(have.as_of);
+  // Nobody was heard in the future: a release before this one took the issuer's word for it.
+  if (have.as_of <= clock_.Now()) heard_.Heard(have.as_of);
   co_return have;
 }
 
@@ -132,7 +133,9 @@ Task<> LicenseFeed::Pull() {
     const Result<bool> learned = co_await remote_->keys.Learn(LicenseKeys::Asker::kIssuer);
     if (learned && *learned) read = remote_->verifier->ReadFeed(answer.body, clock_.Now());
   }
-  PTG_CO_TRY(const license::FeedDocument next, std::move(read));
+  PTG_CO_TRY(license::FeedDocument next, std::move(read));
+  // By a clock of his that is ahead he would be fresh for as long as it is.
+  next.issued = std::min(next.issued, clock_.Now());
   remote_->keys.Heard(next.keys);
   PTG_CO_RUN(license::GoesOn(have.head, next));
   const license::FeedHead from = have.head;

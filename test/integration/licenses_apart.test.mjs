@@ -141,6 +141,48 @@ describe("a gateway apart from the issuer", () => {
     }
   });
 
+  test("an issuer whose clock is ahead is not fresh for as long as it is", async () => {
+    const shop = fs.mkdtempSync(path.join(os.tmpdir(), "ptg-test-"));
+    fs.copyFileSync(path.join(dir, "jwks.json"), path.join(shop, "jwks.json"));
+    const key = crypto.createPrivateKey(fs.readFileSync(path.join(dir, "license.pem")));
+    const [{ kid }] = JSON.parse(fs.readFileSync(path.join(dir, "jwks.json"))).keys;
+    const base64 = (value) => Buffer.from(JSON.stringify(value)).toString("base64url");
+    const kAhead = 86_400;
+    let asked = 0;
+    const ahead = http.createServer((request, answer) => {
+      asked += 1;
+      if (asked > 1) return answer.destroy();
+      const iat = Math.floor(Date.now() / 1000) + kAhead;
+      const said = { iss: "https://api.example.com", iat, from: 0, to: 1, prev_hash: "", hash: "h1", snapshot: true, entries: [] };
+      const text = `${base64({ alg: "EdDSA", kid, typ: "ent+jwt" })}.${base64(said)}`;
+      const signed = `${text}.${crypto.sign(null, Buffer.from(text), key).toString("base64url")}`;
+      return answer.writeHead(200, { "content-type": "application/jose" }).end(signed);
+    });
+    await new Promise((resolve) => ahead.listen(0, "127.0.0.1", resolve));
+    const feed = `http://127.0.0.1:${ahead.address().port}/v1/entitlements`;
+    let running = await startPontage(apart(feed), { dir: shop });
+    const age = async () => Number(/^pontage_license_feed_age_seconds (-?\d+)$/m.exec(await (await fetch(`${running.metricsUrl}/metrics`)).text())[1]);
+    try {
+      await until("him", async () => (await age()) >= 0);
+      await until("his silence", async () => (await age()) >= 2, 10_000);
+      await running.stop();
+      running = await startPontage(apart(feed), { dir: shop });
+      assert.ok((await age()) >= 2, "after a restart");
+      // As a release before this one wrote it down: nobody knows when he was heard.
+      await running.stop();
+      const books = new DatabaseSync(path.join(shop, "pontage.db"), { timeout: 5_000 });
+      books.exec(`UPDATE entitlement_head SET as_of_ms = ${Date.now() + kAhead * 1000}`);
+      books.close();
+      running = await startPontage(apart(feed), { dir: shop });
+      assert.equal(await age(), -1);
+    } finally {
+      await running.stop();
+      ahead.closeAllConnections();
+      ahead.close();
+      fs.rmSync(shop, { recursive: true, force: true });
+    }
+  });
+
   test("billing 24: a feed that is rolled back, forged or cut off is not believed, also across a restart", async () => {
     const { license, id } = await issue("all");
     const next = await issue("all");
