@@ -16,6 +16,15 @@ using read::IdAt;
 using read::TextAt;
 
 constexpr std::string_view kThinPrefix = "v1.";
+// Stripe's own have some thirty characters and are never to have more than this. No index of a
+// store takes thousands.
+constexpr size_t kMostId = 255;
+
+Result<EventId> OwnId(const JsonReader& r) {
+  PTG_TRY(EventId id, IdAt<EventId>(r, "id"));
+  if (id.str().size() <= kMostId) return id;
+  return Fail(r.Bad("id", "id is too long", "at most 255 characters"));
+}
 
 // Takes fixed forms off the front of a text; once something was not there, nothing is.
 class Scanner {
@@ -72,7 +81,7 @@ class Scanner {
 Result<Event> ReadThin(const JsonReader& r) {
   Event event;
   event.thin = true;
-  PTG_TRY(event.id, IdAt<EventId>(r, "id"));
+  PTG_TRY(event.id, OwnId(r));
   PTG_TRY(const std::string_view type, r.String("type"));
   event.type = type.starts_with(kThinPrefix) ? type.substr(kThinPrefix.size()) : type;
   PTG_TRY(const std::optional<std::string_view> created, r.MaybeString("created"));
@@ -94,7 +103,7 @@ Result<Event> ReadThin(const JsonReader& r) {
 
 Result<Event> ReadSnapshot(const JsonReader& r) {
   Event event;
-  PTG_TRY(event.id, IdAt<EventId>(r, "id"));
+  PTG_TRY(event.id, OwnId(r));
   PTG_TRY(event.type, r.String("type"));
   PTG_TRY(const std::optional<int64_t> created, r.MaybeInt("created"));
   event.created = UnixMs::FromSeconds(created.value_or(0));
