@@ -109,10 +109,9 @@ std::string FernetKey::EncryptWith(std::string_view message, UnixMs now,
   return text;
 }
 
-Result<std::string> FernetKey::Decrypt(std::string_view token, UnixMs now,
-                                       std::optional<Millis> ttl) const {
+Result<std::string> FernetKey::Open(std::string_view token) const {
   if (token.size() > kMaxFernet) return Bad("the token is too long");
-  PTG_TRY(const std::string bytes, DecodePadded(token));
+  PTG_TRY(std::string bytes, DecodePadded(token));
   if (bytes.size() < kHead + kBlock + kTag || bytes[0] != kVersion) {
     return Bad("the token is no Fernet token");
   }
@@ -123,6 +122,14 @@ Result<std::string> FernetKey::Decrypt(std::string_view token, UnixMs now,
   std::copy_n(Octets(all.substr(covered.size())), kTag, tag.begin());
   // Before anything else of it is looked at.
   if (!TagsEqual(tag, right)) return Bad("the token was not made with this key");
+  return bytes;
+}
+
+Result<std::string> FernetKey::Decrypt(std::string_view token, UnixMs now,
+                                       std::optional<Millis> ttl) const {
+  PTG_TRY(const std::string bytes, Open(token));
+  const std::string_view all(bytes);
+  const std::string_view covered = all.substr(0, all.size() - kTag);
   uint64_t seconds = 0;
   for (size_t i = 1; i <= 8; ++i) seconds = seconds << 8 | static_cast<uint8_t>(all[i]);
   const int64_t here = now.seconds();

@@ -31,8 +31,12 @@ class FernetKey {
   // minute ahead; not older than `ttl` where one is given. kBadRequest otherwise.
   Result<std::string> Decrypt(std::string_view token, UnixMs now,
                               std::optional<Millis> ttl = std::nullopt) const;
+  // Whether this key made it, be it good or not.
+  bool Made(std::string_view token) const { return Open(token).has_value(); }
 
  private:
+  // The bytes of a token whose tag is this key's.
+  Result<std::string> Open(std::string_view token) const;
   FernetKey(Secret signing, Secret encryption)
       : signing_(std::move(signing)), encryption_(std::move(encryption)) {}
   Secret signing_;

@@ -319,5 +319,30 @@ TEST(FernetLicenseTest, ComesBackByIdGenerationAndPlan) {
   EXPECT_THAT(alone.Read(keys->Issue(Sample()), kNow), FailsWith(Code::kLicenseInvalid));
 }
 
+TEST(FernetLicenseTest, OfSeveralKeysTheOneThatMadeATokenTellsItsFault) {
+  std::vector<Secret> texts;
+  for (const char c : {'a', 'b', 'c'}) {
+    texts.emplace_back(codec::EncodeBase64Url(std::string(32, c)) + "=");
+  }
+  const auto keys = FernetKeys::Parse(texts, {});
+  ASSERT_THAT(keys, IsOk());
+  const auto first = crypto::FernetKey::Parse(texts[0]);
+  ASSERT_THAT(first, IsOk());
+  const auto fault = [&](const std::string& token) {
+    const auto read = keys->Read(token, "https://api.example.com", kNow);
+    EXPECT_THAT(read, FailsWith(Code::kLicenseInvalid));
+    return read ? "" : read.error().detail();
+  };
+  using ::testing::HasSubstr;
+  EXPECT_THAT(fault(first->EncryptAgain("{}", kNow + kDay)), HasSubstr("made in the future"));
+  EXPECT_THAT(fault(first->EncryptAgain("", kNow)), HasSubstr("padded"));
+  EXPECT_THAT(fault(first->EncryptAgain(R"({"tier":"a","tier":"b"})", kNow)),
+              ::testing::AllOf(HasSubstr("the license: "), HasSubstr("\"tier\" appears twice")));
+  texts[0] = Secret(codec::EncodeBase64Url(std::string(32, 'd')) + "=");
+  const auto strange = crypto::FernetKey::Parse(texts[0]);
+  ASSERT_THAT(strange, IsOk());
+  EXPECT_THAT(fault(strange->EncryptAgain("{}", kNow)), HasSubstr("not made with"));
+}
+
 }  // namespace
 }  // namespace pontage::license
