@@ -378,8 +378,14 @@ Task<std::string> BillingApi::OpenPortal(std::string license, Deadline by) {
 
 Task<Answer> BillingApi::Portal(const net::RequestHead& head, std::string_view body) {
   PTG_CO_TRY(const Fields fields, FieldsOf(head, body));
+  std::string license(fields.Get("license"));
+  if (license.empty()) {
+    co_return Fail(Error(Code::kLicenseInvalid, "the license is missing")
+                       .At("/license")
+                       .Want("the license as it was issued, in one piece"));
+  }
   const Deadline by = Deadline::In(parts_.clock, kStripeTimeout);
-  const Result<std::string> url = co_await OpenPortal(std::string(fields.Get("license")), by);
+  const Result<std::string> url = co_await OpenPortal(std::move(license), by);
   if (!url) {
     const Code code = url.error().code();
     const bool theirs = code == Code::kLicenseInvalid || code == Code::kLicenseRevoked;

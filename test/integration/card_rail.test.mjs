@@ -244,6 +244,9 @@ describe("a buyer who comes back", () => {
     const bad = await post("/billing/portal", { license: `${license}x` });
     assert.ok(bad.status >= 400 && bad.status < 500);
     assert.equal((await bad.json()).pointer, "/license");
+    const without = await (await post("/billing/portal", {})).json();
+    assert.deepEqual([without.code, without.pointer], ["license_invalid", "/license"]);
+    assert.match(without.detail, /missing/);
   });
   test("sees a license that was reissued on no page, and reaches nothing with the text before", async () => {
     const { license, session, plan } = await buy("pro", "pam@example.com");
