@@ -116,11 +116,15 @@ void Checkpoints::Committed(sqlite3* writer, int pages) {
 
 void Checkpoints::Work() {
   sqlite3* opened = nullptr;
-  const int rc =
+  int rc =
       sqlite3_open_v2(path_.c_str(), &opened, SQLITE_OPEN_READWRITE | SQLITE_OPEN_NOMUTEX, nullptr);
   const std::unique_ptr<sqlite3, Close> database(opened);
-  const bool open = rc == SQLITE_OK && sqlite3_exec(opened, "PRAGMA synchronous=FULL", nullptr,
-                                                    nullptr, nullptr) == SQLITE_OK;
+  if (rc == SQLITE_OK) {
+    // The writer may be at its first steps in the same file.
+    sqlite3_busy_timeout(opened, kBusyTimeoutMs);
+    rc = sqlite3_exec(opened, "PRAGMA synchronous=FULL", nullptr, nullptr, nullptr);
+  }
+  const bool open = rc == SQLITE_OK;
   if (!open) {
     // The writer does all of it then.
     Log(LogLevel::kError, "store.failed",

@@ -11,6 +11,10 @@ struct sqlite3;
 
 namespace pontage::db {
 
+// How long a connection to SQLite's file waits for another's: a commit for that of another process
+// (a command beside the running server), say.
+inline constexpr int kBusyTimeoutMs = 2'000;
+
 // Moves what the writer has committed from SQLite's log into the file, beside the writer: on a
 // thread and a connection of its own. A writer that does it by itself stops for as long as it takes
 // to write that many pages wherever they belong, a tenth of a second and more in a large file, and

@@ -11,6 +11,7 @@
 #include <gtest/gtest.h>
 #include <sys/wait.h>
 
+#include "base/log.h"
 #include "base/try.h"
 #include "db/checkpoints.h"
 #include "io/runtime.h"
@@ -475,6 +476,18 @@ TEST_P(PostgresTest, AServerThatIsNotThereIsTheStore) {
 INSTANTIATE_TEST_SUITE_P(Engines, PostgresTest, ::testing::ValuesIn(testing::PostgresHere()),
                          testing::EngineName);
 GTEST_ALLOW_UNINSTANTIATED_PARAMETERIZED_TEST(PostgresTest);
+
+// Now and then a new store was still being made when the thread that moves its pages opened it.
+TEST(SqliteTest, ANewStoreIsOpenedWithoutAWordOfFailure) {
+  static std::atomic<int> failures{0};
+  SetLogSink([](std::string_view line) { failures += line.contains("store.failed") ? 1 : 0; });
+  for (int i = 0; i < 60; ++i) {
+    testing::Engine engine(testing::EngineKind::kSqlite);
+    (void)engine.OpenMigrated();
+  }
+  SetLogSink(nullptr);
+  EXPECT_EQ(failures, 0);
+}
 
 }  // namespace
 }  // namespace pontage::db

@@ -13,9 +13,6 @@
 namespace pontage::db {
 namespace {
 
-// How long a commit waits for another process (a command beside the running server) to finish its
-// own.
-constexpr int kBusyTimeoutMs = 2'000;
 // Statements kept prepared for each connection. All of ours together are fewer; the bound only
 // guards against a caller that builds SQL.
 constexpr size_t kMaxCached = 512;
