@@ -152,6 +152,13 @@ describe("license rotate, all in one process", () => {
     assert.equal((await cliIn(dir)("license", "verify", licenses[0])).code, 0);
   });
 
+  test("a time that is none is a slip of whoever asked, and nothing is made", async () => {
+    const out = await cliIn(dir)("license", "rotate", "--after", "xyz");
+    assert.equal(out.code, 2);
+    assert.match(out.stderr, /--after xyz.*"10m"/);
+    assert.equal(fs.existsSync(path.join(dir, "license.pem.next")), false);
+  });
+
   test("a staged key is published before it signs, and one rotation waits for the other", async () => {
     const out = await cliIn(dir)("license", "rotate", "--after", "1h");
     assert.equal(out.code, 0, out.stderr);

@@ -269,6 +269,17 @@ describe("the command", () => {
     assert.equal((await get("/docs/a", bearer(license))).status, 200);
   });
 
+  test("a license that was revoked keeps its reason when it is revoked again", async () => {
+    const { id } = await issue("all");
+    assert.equal((await cli("license", "revoke", id, "--reason", "lost")).code, 0);
+    const again = await cli("license", "revoke", id);
+    assert.equal(again.code, 0, again.stderr);
+    assert.match(again.stderr, /was revoked already/);
+    assert.equal(JSON.parse(again.stdout).reason, "lost");
+    const [{ audit }] = JSON.parse((await cli("explain", id, "--json")).stdout).licenses;
+    assert.deepEqual(audit.map((row) => row.verb), ["license.revoke", "license.issue"]);
+  });
+
   test("a reissued license has a new text, and the old one ends", async () => {
     const { license, id } = await issue("all");
     const again = await cli("license", "reissue", id, "--json");
@@ -293,10 +304,10 @@ describe("the command", () => {
     await until("the end of the overlap", async () => (await get("/small/c", bearer(license))).status === 401);
     assert.ok(Date.now() >= ends);
     assert.equal((await get("/small/c", bearer(fresh.license))).status, 429);
-    for (const [overlap, what] of [["721h", "too long"], ["soon", "no time"], ["1y", "no unit"]]) {
+    for (const [overlap, what] of [["721h", "too long"], ["soon", "no time"], ["1y", "no unit"], ["1x", "no unit either"]]) {
       const refused = await cli("license", "reissue", id, "--overlap", overlap);
-      assert.equal(refused.code, 1, what);
-      assert.match(refused.stderr, /overlap/);
+      assert.equal(refused.code, 2, what);
+      assert.match(refused.stderr, /--overlap .*"24h"/);
     }
   });
 

@@ -126,7 +126,8 @@ Result<> TellAudit(db::Tx& tx, std::string_view verb, const std::string& before,
   return {};
 }
 
-// Changes one license by `change` and gives it as it is then. `verb`: as the audit calls it.
+// Changes one license by `change`, which gives false for one that is already as it should be, and
+// gives it as it is then. `verb`: as the audit calls it.
 template <typename F>
 Result<License> Change(const Config& config, db::Database& database, const std::string& name,
                        std::string_view verb, F change) {
@@ -134,7 +135,8 @@ Result<License> Change(const Config& config, db::Database& database, const std::
   const auto body = [&](db::Tx& tx) -> Result<License> {
     PTG_TRY(License l, Find(tx, id));
     const std::string before = license::AuditText(l);
-    PTG_RUN(change(l));
+    PTG_TRY(const bool differs, change(l));
+    if (!differs) return l;
     PTG_TRY(const bool changed, license::UpdateLicense(tx, l, Clock::System().Now()));
     if (!changed)
       return Fail(Code::kConflict, "the license " + id + " was revoked by the operator");
@@ -147,9 +149,9 @@ Result<License> Change(const Config& config, db::Database& database, const std::
 }  // namespace
 
 int LicenseIssue(const CommonOptions& common, const LicenseOptions& options) {
+  if (const auto good = CheckBuyer(options); !good) return FailWith(common, good.error());
   const auto config = LoadConfigOrComplain(common, {.secrets = false});
   if (!config) return kFailed;
-  if (const auto good = CheckBuyer(options); !good) return FailWith(common, good.error());
   const UnixMs now = Clock::System().Now();
   const auto made = NewLicense(*config, options, now);
   if (!made) return FailWith(common, made.error());
@@ -224,34 +226,43 @@ int LicenseRevoke(const CommonOptions& common, const LicenseNameOptions& options
   if (!config) return kFailed;
   const auto database = OpenLicenses(*config);
   if (!database) return FailWith(common, database.error());
-  const auto revoke = [&options](License& l) -> Result<> {
+  bool already = false;
+  const auto revoke = [&options, &already](License& l) -> Result<bool> {
+    // What was said of it then stays.
+    already = l.revoked_by == "operator";
+    if (already) return false;
     l.status = Status::kRevoked;
     l.revoked_by = "operator";
     l.reason = options.reason;
-    return {};
+    return true;
   };
   const auto changed = Change(*config, **database, options.name, "license.revoke", revoke);
   if (!changed) return FailWith(common, changed.error());
+  if (already) Complain("pontage: the license " + changed->id + " was revoked already");
   return Print(common, license::ToJson(*changed, Clock::System().Now()));
 }
 
 int LicenseReissue(const CommonOptions& common, const LicenseNameOptions& options) {
+  const auto overlap = license::ParseOverlap(options.overlap);
+  if (!overlap) {
+    return FailWith(common, Error(Code::kUsage,
+                                  "--overlap " + options.overlap + ": " + overlap.error().detail())
+                                .Want(overlap.error().expected()));
+  }
   const auto config = LoadConfigOrComplain(common, {.secrets = false});
   if (!config) return kFailed;
   const auto database = OpenLicenses(*config);
   if (!database) return FailWith(common, database.error());
   const auto signing = OpenSigning(*config, **database);
   if (!signing) return FailWith(common, signing.error());
-  const auto overlap = license::ParseOverlap(options.overlap);
-  if (!overlap) return FailWith(common, overlap.error());
   const UnixMs now = Clock::System().Now();
-  const auto reissue = [&](License& l) -> Result<> {
+  const auto reissue = [&](License& l) -> Result<bool> {
     if (l.status == Status::kRevoked) {
       return Fail(Code::kConflict, "the license " + l.id + " is revoked");
     }
     license::Replace(l, now, *overlap);
     l.reason = options.reason;
-    return {};
+    return true;
   };
   const auto changed = Change(*config, **database, options.name, "license.reissue", reissue);
   if (!changed) return FailWith(common, changed.error());

@@ -72,7 +72,8 @@ class Rotation {
         file_(config.license.signing_key_file),
         next_(NextKeyFile(config)) {}
 
-  Result<> Run(const RotateOptions& options);
+  // `after`: none is as long as every gateway needs.
+  Result<> Run(bool compromised, std::optional<Millis> after);
   Result<Json> Report();
 
  private:
@@ -207,7 +208,7 @@ Result<> Rotation::Finish() {
   return WriteSet();
 }
 
-Result<> Rotation::Run(const RotateOptions& options) {
+Result<> Rotation::Run(bool compromised, std::optional<Millis> wanted) {
   if (file_.empty()) {
     return Fail(Error(Code::kConfig, "license.signing_key lies in no file")
                     .Want("signing_key = \"file:license.pem\", which can be replaced"));
@@ -216,20 +217,17 @@ Result<> Rotation::Run(const RotateOptions& options) {
   PTG_TRY(const KeyFile old, ReadKeyFile(file_));
   const auto staged = std::ranges::find_if(
       books_, [&](const SigningKey& k) { return StateOf(books_, k, Now()) == KeyState::kStaged; });
-  if (staged != books_.end() && !options.compromised) {
+  if (staged != books_.end() && !compromised) {
     return Fail(Error(Code::kConflict, "a rotation is under way: the key " + staged->kid +
                                            " signs from " + staged->signs_from.Rfc3339() + " on")
                     .Want("to wait until then, or --compromised"));
   }
   PTG_TRY(const KeyFile next, NewKey());
-  if (options.compromised) {
+  if (compromised) {
     PTG_RUN(Revoke(old, next));
     return Finish();
   }
-  Millis after = config_.routes.empty() ? kApart : kAllInOne;
-  if (!options.after.empty()) {
-    PTG_TRY(after, ParseDuration(options.after));
-  }
+  const Millis after = wanted.value_or(config_.routes.empty() ? kApart : kAllInOne);
   const UnixMs signs_from = Now() + after;
   PTG_RUN(Stage(next, signs_from));
   PTG_RUN(WriteSet());
@@ -284,12 +282,23 @@ void PrintTable(const Json& json) {
 }  // namespace
 
 int LicenseRotate(const CommonOptions& common, const RotateOptions& options) {
+  std::optional<Millis> after;
+  if (!options.after.empty()) {
+    const auto read = ParseDuration(options.after);
+    if (!read) {
+      return FailWith(common,
+                      Error(Code::kUsage, "--after " + options.after + ": " + read.error().detail())
+                          .Want("\"10m\""));
+    }
+    after = *read;
+  }
   const auto config = LoadConfigOrComplain(common, {.secrets = false});
   if (!config) return kFailed;
   const auto database = OpenLicenses(*config);
   if (!database) return FailWith(common, database.error());
   Rotation rotation(*config, **database);
-  if (const auto done = rotation.Run(options); !done) return FailWith(common, done.error());
+  if (const auto done = rotation.Run(options.compromised, after); !done)
+    return FailWith(common, done.error());
   const auto report = rotation.Report();
   if (!report) return FailWith(common, report.error());
   if (WantsJson(common)) {
