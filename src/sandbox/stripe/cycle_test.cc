@@ -372,8 +372,8 @@ TEST_F(CycleTest, WhatAnEndCannotDoIsRefused) {
   EXPECT_EQ(Fault("DELETE", at, "prorate=perhaps"), "400  prorate");
   EXPECT_EQ(Text(Get(at), "status"), "active");
   EXPECT_EQ(Text(Must("DELETE", at, "prorate=false&invoice_now=false"), "status"), "canceled");
-  EXPECT_EQ(Fault("POST", at + "/resume", "billing_cycle_anchor=now"),
-            "400 parameter_unknown billing_cycle_anchor");
+  EXPECT_EQ(Fault("POST", at + "/resume", "billing_cycle_anchor=unchanged"),
+            "400  billing_cycle_anchor");
 }
 
 TEST_F(CycleTest, APauseOfTheCollectionEndsWhenItSays) {

@@ -166,6 +166,9 @@ Answered<Json> CancelNow(Call& call) {
 
 Answered<Json> ResumePaused(Call& call) {
   PTG_TRY(Json * subscription, Named(call, Kind::kSubscription));
+  // What a trial that ended without a card leaves has no period that could go on.
+  PTG_TRY(const std::optional<std::string> anchor, call.params.MaybeText("billing_cycle_anchor"));
+  if (anchor.value_or("now") != "now") return NotHere("billing_cycle_anchor", *anchor);
   if (TextOf(*subscription, "status") != "paused") {
     return Refuse("", "This subscription can't be resumed because it isn't paused.");
   }
@@ -216,7 +219,10 @@ void AddSubscriptionRoutes(Routes& routes) {
                     &CancelNow,
                     {"cancellation_details.comment", "cancellation_details.feedback", "invoice_now",
                      "prorate", "expand.*"}});
-  routes.push_back({"POST", "/v1/subscriptions/:id/resume", &ResumePaused, {"expand.*"}});
+  routes.push_back({"POST",
+                    "/v1/subscriptions/:id/resume",
+                    &ResumePaused,
+                    {"billing_cycle_anchor", "proration_behavior", "expand.*"}});
 }
 
 }  // namespace pontage::sandbox::stripe
