@@ -24,10 +24,10 @@ struct Route {
   bool v2 = true;
   bool settle_before = false;
   bool replay_answer = false;
-  size_t hold_max = 1 << 20;      // bytes of the answer held until settlement
-  Millis answer_timeout{30'000};  // from the request to the head of the answer
-  Allowance rate;                 // of each client, before anything else
-  Allowance free_quota;           // of each client: so many calls cost nothing
+  size_t hold_max = 1 << 20;       // bytes of the answer held until settlement
+  Millis answer_timeout{30'000};   // from the request to the head of the answer
+  Allowance rate;                  // of each client, before anything else
+  Allowance free_quota;            // of each client: so many calls cost nothing
   std::string product;             // that it belongs to; empty: none
   std::vector<std::string> plans;  // whose licenses pass instead of a payment
   std::string description;
