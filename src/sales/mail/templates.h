@@ -76,7 +76,7 @@ struct PaymentFailedLetter {
   std::string pay_url;  // Stripe's page of the invoice, where it can be paid
   UnixMs access_until;  // the end of the grace; not after `now`: it is over, or there is none
   UnixMs now;
-  int day = 0;          // 0, and the reminders of day 3 and 6: one mail each for an invoice
+  int day = 0;  // 0, and the reminders of day 3 and 6: one mail each for an invoice
 };
 Mail WritePaymentFailed(const Seller& seller, const PaymentFailedLetter& letter);
 
