@@ -133,13 +133,10 @@ Html LicenseLines(const Viewer& viewer, const std::vector<license::License>& lic
     Html below;
     below << Text(Short(one.id, 60)) << "<br>" << (over ? Markup("ended ") : Markup("ends "))
           << Text(Distance(one.expires, viewer.now));
-    const bool opens =
-        one.status == license::Status::kActive || one.status == license::Status::kPastDue;
     lines.Add({.href = Url({"admin", "licenses", one.id}),
                .title = one.plan,
                .below = below,
-               .state = StateBadge(over && opens ? std::string_view("expired")
-                                                 : license::ToString(one.status))});
+               .state = StateBadge(license::ToString(license::StatusAt(one, viewer.now)))});
   }
   return std::move(lines).Done("No license.");
 }

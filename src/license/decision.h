@@ -19,6 +19,10 @@ namespace pontage::license {
 enum class Status : uint8_t { kActive, kPastDue, kSuspended, kRevoked, kExpired };
 std::string_view ToString(Status status);
 std::optional<Status> ParseStatus(std::string_view text);
+// Whether a license that stands so opens anything, if its time has not come.
+constexpr bool Opens(Status status) {
+  return status == Status::kActive || status == Status::kPastDue;
+}
 
 // The latest word of the issuer about one license, which the token itself cannot carry: a customer
 // pastes it once.

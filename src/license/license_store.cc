@@ -135,8 +135,7 @@ Result<> AppendToFeed(db::Tx& tx, const License& license, UnixMs now) {
 }  // namespace
 
 Status StatusAt(const License& license, UnixMs now) {
-  const bool open = license.status == Status::kActive || license.status == Status::kPastDue;
-  return open && now >= license.expires ? Status::kExpired : license.status;
+  return Opens(license.status) && now >= license.expires ? Status::kExpired : license.status;
 }
 
 Json ToJson(const License& l, UnixMs now) {

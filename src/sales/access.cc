@@ -33,7 +33,7 @@ Access ByTime(const AccessFacts& facts, Status open, UnixMs now) {
 
 Access KeepLast(const AccessFacts& facts, UnixMs now) {
   Access access;
-  if (facts.last == Status::kActive || facts.last == Status::kPastDue) {
+  if (facts.last && Opens(*facts.last)) {
     access = ByTime(facts, *facts.last, now);
   } else if (facts.last) {
     access = {.status = facts.last, .expires_at = EndOf(facts)};

@@ -39,9 +39,7 @@ struct Access {
   bool alarm = false;
 
   // Whether it opens anything now: a license is issued only once it does.
-  bool opens() const {
-    return status == license::Status::kActive || status == license::Status::kPastDue;
-  }
+  bool opens() const { return status && license::Opens(*status); }
 };
 
 // The first that applies:

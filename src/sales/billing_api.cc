@@ -68,10 +68,7 @@ bool IsShown(const license::License& license, const Shop& shop, UnixMs now) {
 
 // Of a purchase's licenses one that opens something, if there is one.
 const license::License& TheOneThatOpens(const std::vector<license::License>& licenses) {
-  const auto opens = [](const license::License& one) {
-    return one.status == license::Status::kActive || one.status == license::Status::kPastDue;
-  };
-  const auto at = std::ranges::find_if(licenses, opens);
+  const auto at = std::ranges::find_if(licenses, license::Opens, &license::License::status);
   return at == licenses.end() ? licenses.front() : *at;
 }
 
@@ -402,9 +399,7 @@ Task<> BillingApi::Remind(std::string email, Deadline by) {
             license::ListLicenses(tx, {.email = email, .limit = 20}));
     const std::string hour = "resend:" + now.Rfc3339().substr(0, 13);
     for (const license::License& one : all) {
-      const bool opens =
-          one.status == license::Status::kActive || one.status == license::Status::kPastDue;
-      if (!opens || now >= one.expires) continue;
+      if (!license::Opens(license::StatusAt(one, now))) continue;
       PTG_TRY(const std::optional<Purchase> bought, FindPurchase(tx, PurchaseOf(one)));
       PTG_RUN(parts_.fulfilment.EnqueueLicense(tx, one, bought ? bought->invoice_url : "",
                                                bought ? bought->invoice_pdf : "", hour));

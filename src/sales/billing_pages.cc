@@ -115,6 +115,22 @@ std::string InvoiceLinks(const Bought& bought) {
   return "<p>" + page + (page.empty() || file.empty() ? "" : " · ") + file + "</p>";
 }
 
+// "": it opens what it was bought for.
+std::string_view OverText(license::Status status) {
+  switch (status) {
+    case license::Status::kActive:
+    case license::Status::kPastDue:
+      return "";
+    case license::Status::kSuspended:
+      return " is suspended: its payment is open, paused or disputed.";
+    case license::Status::kRevoked:
+      return " was revoked.";
+    case license::Status::kExpired:
+      return " has ended.";
+  }
+  return "";
+}
+
 }  // namespace
 
 Json PriceListJson(const Shop& shop) {
@@ -150,22 +166,6 @@ std::string PriceListPage(const Shop& shop) {
   body += kResendForm;
   body += "</section>";
   return Page("Prices", "", body);
-}
-
-// "": it opens what it was bought for.
-std::string_view OverText(license::Status status) {
-  switch (status) {
-    case license::Status::kActive:
-    case license::Status::kPastDue:
-      return "";
-    case license::Status::kSuspended:
-      return " is suspended: its payment is open, paused or disputed.";
-    case license::Status::kRevoked:
-      return " was revoked.";
-    case license::Status::kExpired:
-      return " has ended.";
-  }
-  return "";
 }
 
 Json SuccessJson(const Bought& bought) {

@@ -108,10 +108,9 @@ int64_t IntIn(const Json& json, std::string_view key) {
 }
 
 Picture::OfLicense OfLicenseAt(const License& l, UnixMs now) {
-  const bool runs = l.status == Status::kActive || l.status == Status::kPastDue;
   return {.origin = l.origin,
           .plan = l.plan,
-          .status = runs && now >= l.expires ? Status::kExpired : l.status,
+          .status = license::StatusAt(l, now),
           .expires = l.expires,
           .revoked_by_payment = l.revoked_by == "payment"};
 }

@@ -75,8 +75,8 @@ constexpr db::Statement kTwin{
 
 // Two tabs, two purchases: nobody wants to pay for the same thing twice, and only a person can say.
 Result<> TellOfTwin(db::Tx& tx, const License& license, Fulfilled& done, UnixMs now) {
-  const bool opens = license.status == Status::kActive || license.status == Status::kPastDue;
-  if (license.customer.empty() || license.subscription.empty() || !opens) return {};
+  if (license.customer.empty() || license.subscription.empty()) return {};
+  if (!license::Opens(license.status)) return {};
   PTG_TRY(const db::Rows rows,
           tx.Run(kTwin, license.customer, license.email, license.subscription, now.ms()));
   if (rows.empty()) return {};
@@ -123,8 +123,7 @@ UnixMs WholeSeconds(UnixMs at) { return UnixMs::FromSeconds(at.seconds()); }
 
 // Until when it opens something; `now` where it does not.
 UnixMs PassesUntil(const License& license, UnixMs now) {
-  const bool opens = license.status == Status::kActive || license.status == Status::kPastDue;
-  return opens ? license.expires : now;
+  return license::Opens(license.status) ? license.expires : now;
 }
 
 // Nobody loses a license because nobody can write to his address.

@@ -173,9 +173,8 @@ Task<> Reconciler::WalkDisputes(Run& run) {
       const bool keeps_shut = KeepsShut(one.status.value);
       const bool differs =
           std::ranges::any_of(ours.licenses, [keeps_shut](const Picture::OfLicense& license) {
-            const bool opens = license.status == license::Status::kActive ||
-                               license.status == license::Status::kPastDue;
-            return keeps_shut ? opens : license.status == license::Status::kSuspended;
+            return keeps_shut ? license::Opens(license.status)
+                              : license.status == license::Status::kSuspended;
           });
       if (!differs) continue;
       const auto note = [payment, purchase](db::Tx& tx) {
