@@ -4,6 +4,8 @@
 #include <sstream>
 #include <tuple>
 
+#include "codec/text.h"
+
 namespace pontage::app {
 namespace {
 // The parser of Debian 12 trips over its own assertions on some broken documents (a bare carriage
@@ -42,7 +44,7 @@ void AppendVisibly(char c, std::string& out) {
     out += "\\n";
   } else if (c == '\t') {
     out += "\\t";
-  } else if (static_cast<unsigned char>(c) < 0x20 || c == 0x7f) {
+  } else if (codec::IsControl(c)) {
     constexpr std::string_view kHex = "0123456789abcdef";
     out += "\\u00";
     out += kHex[static_cast<unsigned char>(c) >> 4];

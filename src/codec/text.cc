@@ -1,5 +1,7 @@
 #include "codec/text.h"
 
+#include <algorithm>
+
 #include "base/utf8.h"
 
 namespace pontage::codec {
@@ -27,6 +29,13 @@ std::string AsUtf8(std::string_view text) {
     }
   }
   return out;
+}
+
+bool IsLine(std::string_view text) { return std::ranges::none_of(text, IsControl); }
+
+std::string AsLine(std::string text) {
+  std::ranges::replace_if(text, IsControl, ' ');
+  return text;
 }
 
 std::string_view Trimmed(std::string_view text) {

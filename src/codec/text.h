@@ -11,6 +11,13 @@ bool IsUtf8(std::string_view text);
 // The same text with '?' for every byte that is no part of a well-formed character.
 std::string AsUtf8(std::string_view text);
 
+// ASCII's: what would end a line, or move a terminal's cursor.
+constexpr bool IsControl(char c) { return static_cast<unsigned char>(c) < 0x20 || c == 0x7f; }
+// No control characters; may be empty.
+bool IsLine(std::string_view text);
+// The same text with a blank for every control character.
+std::string AsLine(std::string text);
+
 // Without the blanks, tabs and line ends at both ends.
 std::string_view Trimmed(std::string_view text);
 // A to Z as a to z, and nothing else changed.

@@ -7,6 +7,7 @@
 #include "base/id.h"
 #include "base/log.h"
 #include "base/try.h"
+#include "codec/text.h"
 #include "io/timer.h"
 #include "ledger/audit.h"
 #include "license/license_store.h"
@@ -23,14 +24,8 @@ using ledger::CommandState;
 using license::License;
 
 constexpr Millis kPoll{60};
-constexpr size_t kMostName = 200;  // of a plan, a customer, an address
+constexpr size_t kMostName = license::kMostCustomer;  // of a plan, an address
 constexpr Millis kDay{86'400'000};
-
-// What a person may write into one line.
-bool IsLine(std::string_view text) {
-  return std::ranges::none_of(
-      text, [](char c) { return static_cast<unsigned char>(c) < 0x20 || c == 0x7f; });
-}
 
 Result<> CheckWho(const Who& who) {
   const std::string& key = who.idempotency_key;
@@ -44,7 +39,8 @@ Result<> CheckWho(const Who& who) {
 }
 
 Result<> CheckReason(const std::string& reason, bool wanted) {
-  if ((!reason.empty() || !wanted) && reason.size() <= Verbs::kMostReason && IsLine(reason)) {
+  if ((!reason.empty() || !wanted) && reason.size() <= Verbs::kMostReason &&
+      codec::IsLine(reason)) {
     return {};
   }
   return Fail(Error(Code::kBadRequest, reason.empty() ? "a reason is missing" : "no such reason")
@@ -53,7 +49,7 @@ Result<> CheckReason(const std::string& reason, bool wanted) {
 }
 
 Result<> CheckName(const std::string& text, std::string_view pointer, bool wanted) {
-  if ((!text.empty() || !wanted) && text.size() <= kMostName && IsLine(text)) return {};
+  if ((!text.empty() || !wanted) && text.size() <= kMostName && codec::IsLine(text)) return {};
   return Fail(Error(Code::kBadRequest, text.empty() ? "this is missing" : "no such text")
                   .At(std::string(pointer))
                   .Want("a line of at most " + std::to_string(kMostName) + " characters"));
@@ -205,7 +201,12 @@ Task<Done> Verbs::Finish(Command command, bool again, Deadline by) {
 
 Task<Done> Verbs::Issue(Who who, IssueAsk ask, Deadline by) {
   PTG_CO_RUN(CheckName(ask.plan, "/plan", true));
-  PTG_CO_RUN(CheckName(ask.customer, "/customer", true));
+  if (!license::IsCustomer(ask.customer)) {
+    co_return Fail(
+        Error(Code::kBadRequest, ask.customer.empty() ? "this is missing" : "no such name")
+            .At("/customer")
+            .Want("a line of at most " + std::to_string(license::kMostCustomer) + " characters"));
+  }
   PTG_CO_RUN(CheckName(ask.email, "/email", false));
   if (!ask.email.empty() && ask.email.find('@') == std::string::npos) {
     co_return Fail(Error(Code::kBadRequest, "no address").At("/email").Want("name@example.com"));

@@ -3,6 +3,7 @@
 #include <utility>
 
 #include "codec/base64url.h"
+#include "codec/text.h"
 
 namespace pontage::license {
 
@@ -33,6 +34,10 @@ Json ToJson(const Claims& claims) {
                        {"nbf", claims.not_before.seconds()},
                        {"exp", claims.expires.seconds()},
                        {"lic", std::move(lic)}});
+}
+
+bool IsCustomer(std::string_view name) {
+  return name.size() <= kMostCustomer && codec::IsLine(name) && !codec::Trimmed(name).empty();
 }
 
 std::string IdNamedBy(std::string_view token) {

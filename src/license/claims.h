@@ -41,6 +41,10 @@ struct Claims {
 // A license is some 350 characters; a header line that is longer than this was no license of ours.
 inline constexpr size_t kMaxToken = 4096;
 inline constexpr size_t kMostProducts = 64;
+// What an operator may call a customer: gateways refuse a name that is longer than they need.
+inline constexpr size_t kMostCustomer = 200;
+// One line of 1 to kMostCustomer characters that are not all blanks.
+bool IsCustomer(std::string_view name);
 // The typ of a license in JWT form, and whom it is for.
 inline constexpr std::string_view kLicenseType = "lic+jwt";
 inline constexpr std::string_view kAudience = "gw";

@@ -39,13 +39,10 @@ int Print(const CommonOptions& common, const Json& json) {
 
 // What no gateway would take is not sold: the console's rules.
 Result<> CheckBuyer(const LicenseOptions& options) {
-  constexpr size_t kMostCustomer = 200;
-  const std::string& customer = options.customer;
-  const bool line = std::ranges::none_of(
-      customer, [](char c) { return static_cast<unsigned char>(c) < 0x20 || c == 0x7f; });
-  if (customer.empty() || customer.size() > kMostCustomer || !line) {
+  if (!license::IsCustomer(options.customer)) {
     return Fail(
-        Error(Code::kUsage, "--customer: no such name").Want("1 to 200 characters on one line"));
+        Error(Code::kUsage, "--customer: no such name")
+            .Want("1 to " + std::to_string(license::kMostCustomer) + " characters on one line"));
   }
   if (options.email.empty()) return {};
   if (const auto good = mail::CheckMailbox(license::NormalEmail(options.email)); !good) {

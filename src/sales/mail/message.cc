@@ -20,7 +20,6 @@ constexpr std::array<std::string_view, static_cast<size_t>(Kind::kCount_)> kName
 // Longer lines are broken (RFC 5322 §2.1.1, RFC 2045 §6.7).
 constexpr size_t kLine = 76;
 
-bool IsControl(char c) { return static_cast<unsigned char>(c) < 0x20 || c == 0x7f; }
 bool IsAlnum(char c) {
   return (c >= 'a' && c <= 'z') || (c >= 'A' && c <= 'Z') || (c >= '0' && c <= '9');
 }
@@ -33,7 +32,7 @@ Error Bad(std::string detail) { return {Code::kBadRequest, std::move(detail)}; }
 Result<> CheckLine(std::string_view text, size_t most) {
   if (text.empty()) return Fail(Bad("is empty"));
   if (text.size() > most) return Fail(Bad("is longer than " + std::to_string(most) + " bytes"));
-  if (std::ranges::any_of(text, IsControl)) {
+  if (std::ranges::any_of(text, codec::IsControl)) {
     return Fail(Bad("holds a line end or another control character"));
   }
   if (!codec::IsUtf8(text)) return Fail(Bad("is not UTF-8"));
@@ -42,7 +41,7 @@ Result<> CheckLine(std::string_view text, size_t most) {
 
 Result<> CheckBody(std::string_view text, size_t most) {
   if (text.size() > most) return Fail(Bad("is longer than " + std::to_string(most) + " bytes"));
-  const auto forbidden = [](char c) { return IsControl(c) && c != '\n' && c != '\t'; };
+  const auto forbidden = [](char c) { return codec::IsControl(c) && c != '\n' && c != '\t'; };
   if (std::ranges::any_of(text, forbidden)) return Fail(Bad("holds a control character"));
   if (!codec::IsUtf8(text)) return Fail(Bad("is not UTF-8"));
   return {};

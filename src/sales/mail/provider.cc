@@ -13,10 +13,7 @@ std::string_view NameOf(Outcome outcome) {
 }
 
 std::string Said(std::string_view text) {
-  std::string line = codec::AsUtf8(text.substr(0, kMaxSaid));
-  std::ranges::replace_if(
-      line, [](char c) { return static_cast<unsigned char>(c) < 0x20 || c == 0x7f; }, ' ');
-  return line;
+  return codec::AsLine(codec::AsUtf8(text.substr(0, kMaxSaid)));
 }
 
 Task<Provider::Together> Provider::SendTogether(const std::vector<Mail>&, const std::string&,

@@ -38,15 +38,10 @@ Answer Invalid(std::string_view field) {
   return ResendError(422, "validation_error", "Invalid `" + std::string(field) + "` field.");
 }
 
-bool IsLine(std::string_view text) {
-  return std::ranges::none_of(
-      text, [](char c) { return static_cast<unsigned char>(c) < 0x20 || c == 0x7f; });
-}
-
 bool IsAddress(std::string_view text) {
   const std::string mailbox = MailboxOf(text);
   const size_t at = mailbox.find('@');
-  return IsLine(text) && at != std::string::npos && at > 0 && at + 1 < mailbox.size() &&
+  return codec::IsLine(text) && at != std::string::npos && at > 0 && at + 1 < mailbox.size() &&
          mailbox.find_first_of(" <>,;", 0) == std::string::npos;
 }
 
@@ -85,7 +80,7 @@ std::expected<MailboxMail, Answer> ReadMail(const Json& json) {
     return std::unexpected(Invalid("to"));
   }
   const std::string* const subject = TextOf(json, "subject");
-  if (subject == nullptr || !IsLine(*subject)) return std::unexpected(Invalid("subject"));
+  if (subject == nullptr || !codec::IsLine(*subject)) return std::unexpected(Invalid("subject"));
   mail.subject = *subject;
   const std::string* const text = TextOf(json, "text");
   const std::string* const html = TextOf(json, "html");

@@ -6,6 +6,7 @@
 #include "base/check.h"
 #include "base/try.h"
 #include "codec/base64.h"
+#include "codec/text.h"
 
 namespace pontage::x402 {
 namespace {
@@ -31,9 +32,7 @@ Result<std::string> SaidText(const JsonReader& r, std::string_view key) {
     while (end > 0 && (static_cast<unsigned char>(text[end]) & 0xc0U) == 0x80U) --end;
     text.resize(end);
   }
-  std::ranges::replace_if(
-      text, [](char c) { return static_cast<unsigned char>(c) < 0x20 || c == 0x7f; }, ' ');
-  return text;
+  return codec::AsLine(std::move(text));
 }
 
 void SetIfAny(Json& json, std::string key, const std::string& text) {
