@@ -217,6 +217,18 @@ Html AuditLines(const Viewer& viewer, const std::vector<ledger::AuditRow>& rows,
   return std::move(lines).Done("Nobody has done anything yet.");
 }
 
+// What can be done about a mail that did not reach its reader.
+Html MailVerb(const Viewer& viewer, const license::MailRow& mail) {
+  const bool came_back = mail.state == "suppressed" || mail.state == "bounced";
+  if (!viewer.scopes.Cover(Scope::kSupport) || (mail.state != "dead" && !came_back)) return {};
+  const bool again = mail.state == "dead" || license::BringsLicense(mail.kind);
+  if (mail.suppressed.empty() && !again) return {};
+  Order order{.action = Url({"admin", "outbox", mail.id, "retry"}), .button = "Send again"};
+  if (mail.suppressed.empty()) return OrderForm(viewer, order, {});
+  order.button = again ? "Write there again and send it" : "Write there again";
+  return OrderForm(viewer, order, Html() << "<input type=\"hidden\" name=\"allow\" value=\"yes\">");
+}
+
 Html MailLines(const Viewer& viewer, const std::vector<license::MailRow>& rows, size_t most) {
   Lines lines;
   for (size_t i = 0; i < std::min(rows.size(), most); ++i) {
@@ -225,17 +237,11 @@ Html MailLines(const Viewer& viewer, const std::vector<license::MailRow>& rows, 
     below << Text(Spoken(one.kind)) << " · " << Text(Distance(one.created, viewer.now));
     if (one.attempts > 1) below << " · " << one.attempts << " tries";
     if (!one.last_error.empty()) below << "<br>" << Text(Short(one.last_error, 120));
-    Html behind;
-    if (one.state == "dead" && viewer.scopes.Cover(Scope::kSupport)) {
-      behind << OrderForm(
-          viewer, {.action = Url({"admin", "outbox", one.id, "retry"}), .button = "Send again"},
-          Html());
-    }
     lines.Add({.href = one.license.empty() ? "" : Url({"admin", "licenses", one.license}),
                .title = one.recipient,
                .below = below,
                .state = StateBadge(one.state),
-               .behind = behind});
+               .behind = MailVerb(viewer, one)});
   }
   return std::move(lines).Done("No mails.");
 }
@@ -397,11 +403,13 @@ std::string OutboxPage(const Viewer& viewer, const Queries::MailAsk& ask,
     return Url({"admin", "outbox"}, {{"state", state}});
   };
   Html body;
-  body << Choices("Which", {{"All", url(""), ask.state.empty()},
-                            {"Waiting", url("queued"), ask.state == "queued"},
-                            {"Sent", url("sent"), ask.state == "sent"},
-                            {"Bounced", url("bounced"), ask.state == "bounced"},
-                            {"Dead", url("dead"), ask.state == "dead"}})
+  body << Choices("Which",
+                  {{"All", url(""), ask.state.empty()},
+                   {"Waiting", url("queued"), ask.state == "queued"},
+                   {"Sent", url("sent"), ask.state == "sent"},
+                   {"Bounced", url("bounced"), ask.state == "bounced"},
+                   {"Dead", url("dead"), ask.state == "dead"},
+                   {"Not reached", url(license::kUnreached), ask.state == license::kUnreached}})
        << MailLines(viewer, page.rows, kPageRows);
   if (!page.next.empty()) {
     body << More(Url({"admin", "outbox"},

@@ -213,6 +213,13 @@ std::string CommandPage(const Viewer& viewer, const ledger::Command& command,
   }
   const codec::Json* const refund = result.Find("refund");
   if (refund != nullptr) facts.Add("Refund", JsonBlock(*refund));
+  for (const auto& [key, label] :
+       {std::pair{"allowed", "Written to again"}, std::pair{"sent_again", "Mailed again"}}) {
+    const codec::Json* const value = result.Find(key);
+    if (value != nullptr && value->AsString() != nullptr) {
+      facts.Add(label, Short(*value->AsString(), 120));
+    }
+  }
   facts.Add("State", StateBadge(ledger::ToString(command.state)))
       .Add("By", Short(command.actor, 60))
       .Add("At", When(command.created, viewer.now))

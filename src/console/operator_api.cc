@@ -254,6 +254,7 @@ Task<Answer> OperatorApi::Look(Call call) {
                              {"events_parked", now.sales.events_parked},
                              {"mails_open", now.sales.mails_open},
                              {"mails_dead", now.sales.mails_dead},
+                             {"mails_unreached", now.sales.mails_unreached},
                              {"commands_open", now.sales.commands_open},
                              {"commands_parked", now.sales.commands_parked},
                              {"refunds_open", now.sales.refunds_open},

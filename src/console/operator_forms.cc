@@ -122,9 +122,10 @@ Task<web::Answer> OperatorPages::Rerun(Call call) {
 }
 
 Task<web::Answer> OperatorPages::Retry(Call call) {
-  std::string reason(codec::Trimmed(call.query.Get("reason")));
+  RetryAsk ask{.reason = std::string(codec::Trimmed(call.query.Get("reason"))),
+               .allow = call.query.Get("allow") == "yes"};
   co_return co_await Ordered(
-      parts_.verbs.RetryMail(std::move(call.who), std::move(call.id), std::move(reason), call.by));
+      parts_.verbs.RetryMail(std::move(call.who), std::move(call.id), std::move(ask), call.by));
 }
 
 }  // namespace pontage::console

@@ -21,7 +21,7 @@ Json Flat(const Done& done) {
     if (object == nullptr || object->AsObject() == nullptr) continue;
     for (const codec::JsonMember& member : *object->AsObject()) out.Set(member.key, member.value);
   }
-  for (const std::string_view one : {"id", "state"}) {
+  for (const std::string_view one : {"id", "state", "allowed", "sent_again"}) {
     const Json* value = done.result.Find(one);
     if (value != nullptr) out.Set(std::string(one), *value);
   }
@@ -126,10 +126,11 @@ Task<Answer> OperatorApi::Rerun(Call call) {
 }
 
 Task<Answer> OperatorApi::Retry(Call call) {
-  PTG_CO_RUN(call.Knows({"reason"}));
-  PTG_CO_TRY(std::string reason, call.Text("reason"));
-  co_return co_await AnswerOf(
-      parts_.verbs.RetryMail(call.who(), call.id, std::move(reason), call.by));
+  PTG_CO_RUN(call.Knows({"reason", "allow"}));
+  RetryAsk ask;
+  PTG_CO_TRY(ask.reason, call.Text("reason"));
+  PTG_CO_TRY(ask.allow, call.Bool("allow", false));
+  co_return co_await AnswerOf(parts_.verbs.RetryMail(call.who(), call.id, std::move(ask), call.by));
 }
 
 }  // namespace pontage::console

@@ -263,7 +263,8 @@ std::vector<std::string> HostilePages(size_t length) {
                           .provider = bad,
                           .last_error = bad,
                           .created = kNow,
-                          .updated = kNow});
+                          .updated = kNow,
+                          .suppressed = bad});
     ledger::Command command;
     command.id = id;
     command.verb = command.subject = command.actor = bad;
@@ -366,6 +367,44 @@ TEST(DriftPageTest, WhetherTheBooksAgree) {
   EXPECT_EQ(said(codec::Json::Object({{"drift", 0}, {"healed", 0}, {"prices", price}})),
             "✗ Prices differ");
   EXPECT_THAT(DriftPage(Owner(), std::nullopt), HasSubstr("No report yet"));
+}
+
+TEST(OutboxPageTest, WhatDidNotReachItsReaderHasItsButton) {
+  struct Row {
+    const char* state;
+    const char* kind;
+    const char* suppressed;
+    const char* button;  // "": none
+  };
+  const Row rows[] = {{"sent", "license", "", ""},
+                      {"sent", "license", "bounced", ""},
+                      {"dead", "receipt", "", "Send again"},
+                      {"dead", "receipt", "bounced", "Write there again and send it"},
+                      {"bounced", "license", "bounced", "Write there again and send it"},
+                      {"suppressed", "reissue", "", "Send again"},
+                      {"bounced", "receipt", "bounced", "Write there again"},
+                      {"bounced", "receipt", "", ""}};
+  for (const Row& row : rows) {
+    Page<license::MailRow> mails;
+    mails.rows.push_back({.id = "mail_1",
+                          .kind = row.kind,
+                          .license = "lic_1",
+                          .recipient = "ann@example.com",
+                          .state = row.state,
+                          .attempts = 1,
+                          .next = {},
+                          .provider = "resend",
+                          .last_error = "",
+                          .created = kNow,
+                          .updated = kNow,
+                          .suppressed = row.suppressed});
+    const std::string page = OutboxPage(Who({Scope::kSupport}), {}, mails);
+    const std::string button = "<button>" + std::string(row.button) + "</button>";
+    EXPECT_EQ(page.contains("/outbox/mail_1/retry"), *row.button != '\0') << row.state;
+    if (*row.button != '\0') EXPECT_TRUE(page.contains(button)) << row.state << row.suppressed;
+    EXPECT_EQ(page.contains("name=\"allow\""), button.contains("there")) << row.state;
+    EXPECT_FALSE(OutboxPage(Who({Scope::kRead}), {}, mails).contains("/retry"));
+  }
 }
 
 TEST(AuditPageTest, HoldsOnlyWhereAllWasLookedAt) {

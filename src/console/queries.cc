@@ -3,6 +3,7 @@
 #include <algorithm>
 #include <array>
 #include <charconv>
+#include <span>
 #include <utility>
 
 #include "base/try.h"
@@ -71,6 +72,23 @@ Result<> CheckWord(std::string_view text, std::string_view pointer) {
                   .Want("at most " + std::to_string(kMostSearch) + " characters"));
 }
 
+constexpr std::array<std::string_view, 4> kEventStates = {"new", "done", "ignored", "parked"};
+constexpr std::array<std::string_view, 8> kMailStates = {
+    "queued", "sending", "parked", "sent", "dead", "suppressed", "bounced", license::kUnreached};
+constexpr std::array<std::string_view, 5> kCommandStates = {"requested", "pending", "done",
+                                                            "failed", "parked"};
+// Stripe's words for an invoice.
+constexpr std::array<std::string_view, 5> kInvoiceStates = {"draft", "open", "paid",
+                                                            "uncollectible", "void"};
+
+// A slip is told, or a list of what nobody asked for would look like none at all.
+Result<> CheckState(std::string_view state, std::span<const std::string_view> known) {
+  if (state.empty() || std::ranges::find(known, state) != known.end()) return {};
+  std::string words;
+  for (const std::string_view word : known) words.append(words.empty() ? "" : ", ").append(word);
+  return Fail(Error(Code::kBadRequest, "no such state").At("/state").Want(words));
+}
+
 // What people have in hand may be the license itself: its id stands for it from here on.
 std::string NameOf(std::string text) {
   std::string id = text.size() > kMostSearch ? license::IdNamedBy(text) : std::string();
@@ -115,7 +133,8 @@ PaymentRow OfCard(const license::InvoiceRow& i) {
 
 Task<Overview> Queries::Look(Deadline by) {
   Overview out;
-  const auto sales = [](db::Tx& tx) { return license::CountSales(tx); };
+  const UnixMs now = Now();
+  const auto sales = [now](db::Tx& tx) { return license::CountSales(tx, now); };
   PTG_CO_TRY(out.sales, co_await parts_.sales.Read(sales, by));
   const auto books = [](db::Tx& tx) { return ledger::CountReservations(tx); };
   PTG_CO_TRY(out.ledger, co_await parts_.ledger.Read(books, by));
@@ -257,6 +276,12 @@ Task<Page<PaymentRow>> Queries::Payments(PaymentAsk ask, PageAsk page, Deadline 
   }
   std::vector<PaymentRow> rows;
   const Result<ledger::State> state = ledger::ParseState(ask.state);
+  if (!state && !CheckState(ask.state, kInvoiceStates)) {
+    co_return Fail(Error(Code::kBadRequest, "no such state")
+                       .At("/state")
+                       .Want("a state of a payment on a chain (" + state.error().expected() +
+                             "), or of an invoice (draft, open, paid, uncollectible, void)"));
+  }
   if (ask.rail != "card" && (ask.state.empty() || state)) {
     ledger::Ledger::Filter filter;
     if (state) filter.state = *state;
@@ -323,6 +348,7 @@ Task<Page<license::Refund>> Queries::Refunds(std::string license, PageAsk page, 
 
 Task<Page<license::EventRow>> Queries::Events(EventAsk ask, PageAsk page, Deadline by) {
   PTG_CO_TRY(const size_t limit, LimitOf(page));
+  PTG_CO_RUN(CheckState(ask.state, kEventStates));
   license::EventFilter filter{.state = ask.state, .type = ask.type, .object = ask.object};
   PTG_CO_TRY(filter.before, BeforeOf(page));
   filter.limit = limit + 1;
@@ -349,9 +375,11 @@ Task<Queries::EventShown> Queries::Event(std::string id, Deadline by) {
 
 Task<Page<license::MailRow>> Queries::Outbox(MailAsk ask, PageAsk page, Deadline by) {
   PTG_CO_TRY(const size_t limit, LimitOf(page));
+  PTG_CO_RUN(CheckState(ask.state, kMailStates));
   license::MailFilter filter{.state = ask.state, .license = ask.license};
   PTG_CO_TRY(filter.before, BeforeOf(page));
   filter.limit = limit + 1;
+  filter.now = Now();
   const auto read = [&filter](db::Tx& tx) { return license::ListOutbox(tx, filter); };
   PTG_CO_TRY(std::vector<license::MailRow> rows, co_await parts_.sales.Read(read, by));
   co_return PageOf(std::move(rows), limit,
@@ -422,6 +450,7 @@ void Queries::Remember(const ledger::AuditCheck& from, const ledger::AuditCheck&
 Task<Page<ledger::Command>> Queries::Commands(CommandAsk ask, PageAsk page, Deadline by) {
   PTG_CO_TRY(const size_t limit, LimitOf(page));
   PTG_CO_TRY(const Before before, BeforeOf(page));
+  PTG_CO_RUN(CheckState(ask.state, kCommandStates));
   ledger::CommandFilter filter{.subject = ask.subject,
                                .state = ask.state,
                                .before_ms = before.at_ms,

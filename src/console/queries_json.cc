@@ -161,6 +161,7 @@ Json ToJson(const license::MailRow& m) {
                        {"next", TimeText(m.next)},
                        {"provider", m.provider},
                        {"last_error", m.last_error},
+                       {"suppressed", m.suppressed},
                        {"created", TimeText(m.created)},
                        {"updated", TimeText(m.updated)}});
 }

@@ -74,6 +74,28 @@ Result<> MustNotBeRevoked(db::Tx& tx, const std::string& id) {
   return Fail(Code::kConflict, "the license is revoked");
 }
 
+// Whether a mail can be tried again.
+Result<> CheckRetry(const license::MailRow& mail, bool allow) {
+  const bool came_back = mail.state == "suppressed" || mail.state == "bounced";
+  if (mail.state != "dead" && !came_back) {
+    return Fail(Code::kConflict,
+                "only what did not reach its reader can be sent again; this mail is " + mail.state);
+  }
+  if (!mail.suppressed.empty() && !allow) {
+    return Fail(Error(Code::kConflict, "nobody writes to this address any more: " + mail.suppressed)
+                    .At("/allow")
+                    .Want("true, if it is to be written to again"));
+  }
+  if (mail.suppressed.empty() && came_back && !license::BringsLicense(mail.kind)) {
+    return Fail(Code::kConflict, "what it said is gone: only a license is mailed again");
+  }
+  return {};
+}
+
+std::string MailText(const license::MailRow& mail) {
+  return codec::ToString(Json::Object({{"state", mail.state}, {"suppressed", mail.suppressed}}));
+}
+
 // The purchase that it was paid with; empty: the operator gave it.
 std::string PurchaseOf(const License& l) {
   constexpr std::string_view kSession = "session:";
@@ -346,19 +368,21 @@ Task<Done> Verbs::RerunEvent(Who who, std::string event, std::string reason, Dea
   co_return co_await Order(std::move(who), std::move(plan), by);
 }
 
-Task<Done> Verbs::RetryMail(Who who, std::string mail, std::string reason, Deadline by) {
-  PTG_CO_RUN(CheckReason(reason, false));
+Task<Done> Verbs::RetryMail(Who who, std::string mail, RetryAsk ask, Deadline by) {
+  PTG_CO_RUN(CheckReason(ask.reason, false));
   Plan plan;
   plan.verb = "mail.retry";
   plan.subject = mail;
   plan.asked = Json::Object({{"mail", mail}});
+  if (ask.allow) plan.asked.Set("allow", true);
   plan.payload = plan.asked;
-  plan.reason = std::move(reason);
-  plan.check = [mail](db::Tx& tx, Command&, std::string&, UnixMs) -> Result<> {
+  plan.reason = std::move(ask.reason);
+  plan.check = [mail, allow = ask.allow](db::Tx& tx, Command&, std::string& before,
+                                         UnixMs) -> Result<> {
     PTG_TRY(const auto found, license::ReadMailRow(tx, mail));
     if (!found) return Fail(Code::kNotFound, "there is no mail " + mail);
-    if (found->state == "dead") return {};
-    return Fail(Code::kConflict, "only a dead mail can be sent again; this one is " + found->state);
+    before = MailText(*found);
+    return CheckRetry(*found, allow);
   };
   co_return co_await Order(std::move(who), std::move(plan), by);
 }

@@ -31,7 +31,8 @@ struct Done {
   ledger::Command command;  // done, or requested or pending when the time was up
   // Of a command that is done, and of a refund that is pending: what came of it, as the API gives
   // it. {"license": {…}, "text": "…"} of a license (`text` is the license itself, only where one
-  // was written), {"refund": {…}} of a refund, {"id", "state"} of events and mails.
+  // was written), {"refund": {…}} of a refund, {"id", "state"} of events and mails; of a
+  // mail that came back with {"allowed"}, the address, and {"sent_again"}, the license.
   codec::Json result;
   bool again = false;  // it was asked for before, and nothing happened now
 };
@@ -54,6 +55,11 @@ struct RefundAsk {
   std::string currency{};         // that the amount was said in; empty: whatever it was paid in
   std::string reason;
   bool cancel = false;  // its subscription ends now, too, and nothing is charged again
+};
+
+struct RetryAsk {
+  std::string reason = {};
+  bool allow = false;  // its recipient is written to again, whatever was said against it
 };
 
 // Errors, of all: kBadRequest with the pointer of the field at fault ("/idempotency-key",
@@ -94,8 +100,10 @@ class Verbs {
   Task<Done> Refund(Who who, std::string license, RefundAsk ask, Deadline by);
   // The event is dealt with again, from the beginning.
   Task<Done> RerunEvent(Who who, std::string event, std::string reason, Deadline by);
-  // A dead mail is sent again.
-  Task<Done> RetryMail(Who who, std::string mail, std::string reason, Deadline by);
+  // What a mail was for reaches its recipient after all: a dead one is sent again; of one that came
+  // back, or was not sent to an address that is suppressed, the license that it was to bring. Where
+  // nobody writes to the address any more only with `allow`.
+  Task<Done> RetryMail(Who who, std::string mail, RetryAsk ask, Deadline by);
   // What became of a command; waits as the others do.
   Task<Done> Wait(std::string command, Deadline by);
 

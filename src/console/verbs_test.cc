@@ -128,7 +128,7 @@ TEST_P(VerbsTest, WhatCannotBeLeavesNothing) {
   EXPECT_THAT(Run(verbs.Refund(Asks("k2"), "lic_2", {.amount = {}, .reason = "x"}, By())),
               FailsWith(Code::kConflict));
   EXPECT_THAT(Run(verbs.RerunEvent(Asks("k3"), "evt_none", "", By())), FailsWith(Code::kNotFound));
-  EXPECT_THAT(Run(verbs.RetryMail(Asks("k4"), "mail_none", "", By())), FailsWith(Code::kNotFound));
+  EXPECT_THAT(Run(verbs.RetryMail(Asks("k4"), "mail_none", {}, By())), FailsWith(Code::kNotFound));
   EXPECT_THAT(Run(verbs.Extend(Asks("k5"), "lic_1", 0, "x", By())), FailsWith(Code::kBadRequest));
   EXPECT_THAT(Run(verbs.Extend(Asks("k6"), "lic_1", 1, "", By())), FailsWith(Code::kBadRequest));
   EXPECT_THAT(Run(verbs.Extend(Asks(""), "lic_1", 1, "x", By())), FailsWith(Code::kBadRequest));
@@ -137,6 +137,57 @@ TEST_P(VerbsTest, WhatCannotBeLeavesNothing) {
   EXPECT_TRUE(Refunds().empty());
   // A key that was refused is free.
   EXPECT_THAT(Run(verbs.Revoke(Asks("k1"), "lic_1", "x", By())), IsOk());
+}
+
+TEST_P(VerbsTest, WhichMailsCanBeTriedAgain) {
+  struct Row {
+    const char* state;
+    const char* kind;
+    const char* address;  // of which "shut@example.com" is suppressed
+    bool allow;
+    const char* fault;  // in its detail; "": it is ordered
+  };
+  const Row rows[] = {
+      {"sent", "license", "a@example.com", false, "this mail is sent"},
+      {"queued", "license", "a@example.com", true, "this mail is queued"},
+      {"dead", "receipt", "a@example.com", false, ""},
+      {"dead", "license", "shut@example.com", false, "nobody writes to this address"},
+      {"dead", "license", "shut@example.com", true, ""},
+      {"bounced", "license", "a@example.com", false, ""},
+      {"bounced", "receipt", "a@example.com", false, "only a license is mailed again"},
+      {"bounced", "license", "shut@example.com", false, "any more: complained"},
+      {"bounced", "receipt", "shut@example.com", true, ""},
+      {"suppressed", "key_rotation", "shut@example.com", true, ""},
+  };
+  constexpr db::Statement kPut{
+      "test.mail",
+      "INSERT INTO mail_outbox (id, kind, dedup_key, license, recipient, payload, state, attempts,"
+      " doubts, next_ms, lease_until_ms, batch, provider, provider_id, last_error, created_ms,"
+      " updated_ms) VALUES ($1, $2, $1, 'lic_1', $3, '', $4, 1, 0, 0, 0, '', '', '', '', 0, 0)"};
+  constexpr db::Statement kShut{"test.shut",
+                                "INSERT INTO mail_suppressed (address, reason, at_ms)"
+                                " VALUES ('shut@example.com', 'complained', 0)"};
+  ASSERT_THAT(database_->WriteNow([&](db::Tx& tx) -> Result<> {
+    PTG_RUN(tx.Run(kShut));
+    return {};
+  }),
+              IsOk());
+  Verbs verbs = Make();
+  int n = 0;
+  for (const Row& row : rows) {
+    const std::string id = "mail_" + std::to_string(++n);
+    ASSERT_THAT(database_->WriteNow([&](db::Tx& tx) -> Result<> {
+      PTG_RUN(tx.Run(kPut, id, std::string(row.kind), std::string(row.address),
+                     std::string(row.state)));
+      return {};
+    }),
+                IsOk());
+    const auto done = Run(verbs.RetryMail(Asks(id), id, {.allow = row.allow}, By()));
+    EXPECT_EQ(done.has_value(), *row.fault == '\0') << id;
+    if (done) continue;
+    EXPECT_EQ(done.error().code(), Code::kConflict);
+    EXPECT_TRUE(done.error().detail().contains(row.fault)) << done.error().detail();
+  }
 }
 
 TEST_P(VerbsTest, WithoutAWorkerTheAnswerIsThatItIsWrittenDown) {

@@ -101,9 +101,22 @@ constexpr db::Statement kEvents{
 constexpr db::Statement kEvent{
     "stripe_event.read", "SELECT " PTG_EVENT_COLUMNS ", payload FROM stripe_event WHERE id = $1"};
 
+#define PTG_MAIL_BRINGS(kind) kind " IN ('license', 'reissue', 'key_rotation')"
 #define PTG_MAIL_COLUMNS                                                                      \
   "id, kind, license, recipient, state, attempts, next_ms, provider, last_error, created_ms," \
-  " updated_ms"
+  " updated_ms,"                                                                              \
+  " COALESCE((SELECT reason FROM mail_suppressed WHERE address = recipient), '')"
+#define PTG_MAIL_UNREACHED(now) \
+  "state IN ('suppressed', 'bounced') AND " PTG_MAIL_BRINGS("kind")                              \
+  " AND EXISTS (SELECT 1 FROM license AS l WHERE l.id = mail_outbox.license AND l.status IN"      \
+  " ('active', 'past_due') AND l.expires_ms > " now ")"                                          \
+  " AND NOT EXISTS (SELECT 1 FROM mail_outbox AS n WHERE n.license = mail_outbox.license AND "    \
+  PTG_MAIL_BRINGS("n.kind") " AND (n.created_ms > mail_outbox.created_ms OR"                     \
+  " (n.created_ms = mail_outbox.created_ms AND n.id > mail_outbox.id)))"
+constexpr db::Statement kUnreachedMails{
+    "mail.unreached",
+    "SELECT " PTG_MAIL_COLUMNS " FROM mail_outbox WHERE " PTG_BEFORE("created_ms", "id")
+    " AND ($5 = '' OR license = $5) AND " PTG_MAIL_UNREACHED("$4") " ORDER BY created_ms DESC, id DESC LIMIT $3"};
 constexpr db::Statement kMails{
     "mail.page",
     "SELECT " PTG_MAIL_COLUMNS " FROM mail_outbox WHERE " PTG_BEFORE("created_ms", "id")
@@ -118,6 +131,7 @@ constexpr db::Statement kCount{
     " (SELECT COUNT(*) FROM stripe_event WHERE state = 'parked'),"
     " (SELECT COUNT(*) FROM mail_outbox WHERE state IN ('queued', 'sending', 'parked')),"
     " (SELECT COUNT(*) FROM mail_outbox WHERE state = 'dead'),"
+    " (SELECT COUNT(*) FROM mail_outbox WHERE " PTG_MAIL_UNREACHED("$1") "),"
     " (SELECT COUNT(*) FROM command WHERE state IN ('requested', 'pending')),"
     " (SELECT COUNT(*) FROM command WHERE state = 'parked'),"
     " (SELECT COUNT(*) FROM refund WHERE state IN ('requested', 'pending')),"
@@ -129,6 +143,8 @@ constexpr db::Statement kCount{
 #undef PTG_PURCHASE_COLUMNS
 #undef PTG_EVENT_COLUMNS
 #undef PTG_MAIL_COLUMNS
+#undef PTG_MAIL_BRINGS
+#undef PTG_MAIL_UNREACHED
 
 Customer CustomerOf(const db::Row& row, UnixMs now) {
   License newest;
@@ -197,7 +213,8 @@ MailRow MailOf(const db::Row& row) {
           .provider = row.Text(7),
           .last_error = row.Text(8),
           .created = UnixMs(row.Int(9)),
-          .updated = UnixMs(row.Int(10))};
+          .updated = UnixMs(row.Int(10)),
+          .suppressed = row.Text(11)};
 }
 
 // Of an object that has no row of its own (the session of a subscription, a charge, somebody else's
@@ -319,7 +336,17 @@ Result<std::optional<EventWhole>> ReadEvent(db::Tx& tx, const std::string& id) {
   return std::optional(EventWhole{.row = EventOf(rows.front()), .payload = rows.front().Text(13)});
 }
 
+bool BringsLicense(std::string_view kind) {
+  return kind == "license" || kind == "reissue" || kind == "key_rotation";
+}
+
 Result<std::vector<MailRow>> ListOutbox(db::Tx& tx, const MailFilter& filter) {
+  if (filter.state == kUnreached) {
+    PTG_TRY(const db::Rows rows,
+            tx.Run(kUnreachedMails, filter.before.at_ms, filter.before.id,
+                   static_cast<int64_t>(filter.limit), filter.now.ms(), filter.license));
+    return Each<MailRow>(rows, MailOf);
+  }
   PTG_TRY(const db::Rows rows,
           tx.Run(kMails, filter.before.at_ms, filter.before.id, static_cast<int64_t>(filter.limit),
                  filter.state, filter.license));
@@ -332,17 +359,18 @@ Result<std::optional<MailRow>> ReadMailRow(db::Tx& tx, const std::string& id) {
   return std::optional(MailOf(rows.front()));
 }
 
-Result<SalesTotals> CountSales(db::Tx& tx) {
-  PTG_TRY(const db::Rows rows, tx.Run(kCount));
+Result<SalesTotals> CountSales(db::Tx& tx, UnixMs now) {
+  PTG_TRY(const db::Rows rows, tx.Run(kCount, now.ms()));
   const db::Row& row = rows.at(0);
   return SalesTotals{.events_new = row.Int(0),
                      .events_parked = row.Int(1),
                      .mails_open = row.Int(2),
                      .mails_dead = row.Int(3),
-                     .commands_open = row.Int(4),
-                     .commands_parked = row.Int(5),
-                     .refunds_open = row.Int(6),
-                     .alarms = row.Int(7)};
+                     .mails_unreached = row.Int(4),
+                     .commands_open = row.Int(5),
+                     .commands_parked = row.Int(6),
+                     .refunds_open = row.Int(7),
+                     .alarms = row.Int(8)};
 }
 
 }  // namespace pontage::license

@@ -129,13 +129,21 @@ struct MailRow {
   std::string last_error;
   UnixMs created;
   UnixMs updated;
+  std::string suppressed = {};  // why nobody writes to the recipient any more; empty: one does
 };
+// Of the kinds that bring a license, as opposed to news about one.
+bool BringsLicense(std::string_view kind);
 struct MailFilter {
+  // One of a mail's, or kUnreached.
   std::string state = {};
   std::string license = {};
   Before before = {};  // created
   size_t limit = 50;
+  UnixMs now = {};  // of kUnreached
 };
+// The latest that brought a license came back, or was not sent since the address is suppressed, and
+// the license opens something: who paid for it may not have it.
+inline constexpr std::string_view kUnreached = "unreached";
 Result<std::vector<MailRow>> ListOutbox(db::Tx& tx, const MailFilter& filter);
 Result<std::optional<MailRow>> ReadMailRow(db::Tx& tx, const std::string& id);
 
@@ -145,11 +153,12 @@ struct SalesTotals {
   int64_t events_parked = 0;
   int64_t mails_open = 0;
   int64_t mails_dead = 0;
+  int64_t mails_unreached = 0;
   int64_t commands_open = 0;
   int64_t commands_parked = 0;
   int64_t refunds_open = 0;
   int64_t alarms = 0;  // purchases that somebody should look at
 };
-Result<SalesTotals> CountSales(db::Tx& tx);
+Result<SalesTotals> CountSales(db::Tx& tx, UnixMs now);
 
 }  // namespace pontage::license

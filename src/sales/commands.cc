@@ -10,6 +10,7 @@
 #include "io/fork.h"
 #include "io/timer.h"
 #include "ledger/audit.h"
+#include "license/sales_books.h"
 #include "sales/claim.h"
 #include "sales/command_parts.h"
 #include "sales/inbox.h"
@@ -232,6 +233,12 @@ Task<> CommandWorker::Issue(const Command& command, Deadline by) {
                        .At("/plan")
                        .Want(names.empty() ? "a [[plan]] in the configuration" : names));
   }
+  if (const std::string email = license::NormalEmail(asked.Text("email")); !email.empty()) {
+    if (const auto good = mail::CheckMailbox(email); !good) {
+      co_return Fail(
+          Error(Code::kBadRequest, good.error().detail()).At("/email").Want("name@example.com"));
+    }
+  }
   const auto issue = [this, &command, &asked, plan](db::Tx& tx) -> Result<> {
     const UnixMs now = parts_.clock.Now();
     License l;
@@ -368,13 +375,41 @@ Task<> CommandWorker::Rerun(const Command& command, Deadline by) {
   co_return {};
 }
 
+// What became of a mail that was to be tried again.
+Result<Json> CommandWorker::SendAgain(db::Tx& tx, const Command& command) const {
+  const UnixMs now = parts_.clock.Now();
+  PTG_TRY(const auto mail, license::ReadMailRow(tx, command.subject));
+  if (!mail) return Fail(Code::kNotFound, "there is no mail " + command.subject);
+  const bool allow = PayloadOf(command).Is("allow") && !mail->suppressed.empty();
+  if (allow) PTG_RUN(mail::Unsuppress(tx, mail->recipient));
+  Json outcome = Json::Object({{"id", mail->id}, {"state", mail->state}});
+  if (allow) outcome.Set("allowed", mail->recipient);
+  if (!mail->suppressed.empty() && !allow) {
+    return Fail(Code::kConflict, "nobody writes to this address any more");
+  }
+  if (mail->state == "dead") {
+    PTG_TRY(const bool found, mail::SendAgain(tx, mail->id, now));
+    if (found) outcome.Set("state", "queued");
+    return outcome;
+  }
+  // What was in it is forgotten: its license is written to him once more, if it opens anything.
+  const bool came_back = mail->state == "suppressed" || mail->state == "bounced";
+  if (!came_back || !license::BringsLicense(mail->kind)) return outcome;
+  PTG_TRY(const std::optional<License> of, license::FindLicense(tx, mail->license));
+  if (!of || !license::Opens(license::StatusAt(*of, now)) || of->email.empty()) return outcome;
+  PTG_TRY(const std::optional<Purchase> bought, FindPurchase(tx, PurchaseOf(*of)));
+  PTG_RUN(parts_.fulfilment.EnqueueLicense(tx, *of, bought ? bought->invoice_url : "",
+                                           bought ? bought->invoice_pdf : "",
+                                           "again:" + command.id));
+  outcome.Set("sent_again", of->id);
+  return outcome;
+}
+
 Task<> CommandWorker::Retry(const Command& command, Deadline by) {
   const auto again = [this, &command](db::Tx& tx) -> Result<> {
+    PTG_TRY(const Json done, SendAgain(tx, command));
     const UnixMs now = parts_.clock.Now();
-    PTG_TRY(const bool found, mail::SendAgain(tx, command.subject, now));
-    if (!found) return Fail(Code::kConflict, "only a dead mail can be sent again");
-    const std::string outcome =
-        codec::ToString(Json::Object({{"id", command.subject}, {"state", "queued"}}));
+    const std::string outcome = codec::ToString(done);
     PTG_TRY(const bool ended,
             ledger::CommandEnded(tx, command.id, CommandState::kDone, outcome, "", now));
     if (!ended) return Fail(Code::kConflict, "the command was done before");

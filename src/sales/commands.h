@@ -90,6 +90,7 @@ class CommandWorker {
   Task<> Refund(const ledger::Command& command, Deadline by);
   Task<> Rerun(const ledger::Command& command, Deadline by);
   Task<> Retry(const ledger::Command& command, Deadline by);
+  Result<codec::Json> SendAgain(db::Tx& tx, const ledger::Command& command) const;
 
   // What a refund can be taken from.
   struct Paid {

@@ -11,6 +11,7 @@
 #include "base/try.h"
 #include "io/runtime.h"
 #include "ledger/audit.h"
+#include "license/sales_books.h"
 #include "sales/mail/mail_outbox.h"
 #include "testing/engines.h"
 #include "testing/expect.h"
@@ -144,6 +145,68 @@ TEST_P(CommandsTest, AnIssuedLicenseIsOneWithItsMailAndItsText) {
   EXPECT_EQ(Work(), 0u);
 }
 
+// "sent" mails came back, and the address is suppressed, as a bounce does it.
+TEST_P(CommandsTest, WhatCameBackIsWrittenOnceMoreWhenTheOperatorAllowsTheAddress) {
+  Order("license.issue", "lic_1", kIssue);
+  Work();
+  const auto bounce = [&](db::Tx& tx) -> Result<> {
+    const auto claim = mail::TakeDue(tx, clock_.Now(), Millis(60'000), {});
+    if (!claim || claim->singles.size() != 1) return Fail(Code::kInternal, "no mail");
+    PTG_RUN(mail::MarkSent(tx, claim->singles[0].id, "resend", "re_1", clock_.Now()));
+    PTG_RUN(mail::Suppress(tx, "ann@example.com", "bounced", clock_.Now()));
+    PTG_RUN(mail::MarkBounced(tx, "re_1", "bounced", clock_.Now()));
+    return {};
+  };
+  ASSERT_THAT(database_->WriteNow(bounce), IsOk());
+  const auto mails = [&](std::string_view state) {
+    const license::MailFilter filter{.state = std::string(state), .now = clock_.Now()};
+    return database_->ReadNow([&](db::Tx& tx) { return license::ListOutbox(tx, filter); })
+        .value_or(std::vector<license::MailRow>());
+  };
+  const auto unreached = [&] {
+    const auto now = [&](db::Tx& tx) { return license::CountSales(tx, clock_.Now()); };
+    return database_->ReadNow(now).value_or(license::SalesTotals()).mails_unreached;
+  };
+  EXPECT_EQ(unreached(), 1);
+  ASSERT_EQ(mails(license::kUnreached).size(), 1u);
+  const license::MailRow back = mails(license::kUnreached)[0];
+  EXPECT_EQ(back.suppressed, "bounced");
+  const std::string not_allowed = Order("mail.retry", back.id, R"({})");
+  Work();
+  EXPECT_EQ(Get(not_allowed).state, CommandState::kFailed);
+  EXPECT_EQ(Mails(), 1u);
+
+  clock_.Advance(Millis(1));
+  const std::string allowed = Order("mail.retry", back.id, R"({"allow":true})");
+  Work();
+  EXPECT_EQ(Get(allowed).outcome, R"({"id":")" + back.id +
+                                      R"(","state":"bounced","allowed":"ann@example.com",)"
+                                      R"("sent_again":"lic_1"})");
+  EXPECT_EQ(unreached(), 0);
+  ASSERT_EQ(mails("queued").size(), 1u);
+  EXPECT_EQ(mails("queued")[0].recipient, "ann@example.com");
+  EXPECT_EQ(mails("queued")[0].suppressed, "");
+  EXPECT_EQ(Audit()[0].entry.verb, "mail.retry.done");
+
+  // Whose license opens nothing gets none; nobody looks after him either.
+  ASSERT_THAT(database_->WriteNow([&](db::Tx& tx) -> Result<> {
+    PTG_RUN(mail::Suppress(tx, "ann@example.com", "complained", clock_.Now()));
+    PTG_TRY(const mail::Claim claim, mail::TakeDue(tx, clock_.Now(), Millis(60'000), {}));
+    EXPECT_EQ(claim.suppressed, 1u);
+    return {};
+  }),
+              IsOk());
+  EXPECT_EQ(unreached(), 1);
+  clock_.Advance(20 * kDay);
+  EXPECT_EQ(unreached(), 0);
+  EXPECT_TRUE(mails(license::kUnreached).empty());
+  const std::string late = Order("mail.retry", mails("suppressed")[0].id, R"({"allow":true})");
+  Work();
+  EXPECT_TRUE(Get(late).outcome.contains("allowed")) << Get(late).outcome;
+  EXPECT_FALSE(Get(late).outcome.contains("sent_again"));
+  EXPECT_EQ(Mails(), 2u);
+}
+
 TEST_P(CommandsTest, APlanThatIsNotThereFailsForGood) {
   const std::string id = Order("license.issue", "lic_1", R"({"plan":"gold","customer":"acme"})");
   EXPECT_EQ(Work(), 1u);
@@ -151,6 +214,15 @@ TEST_P(CommandsTest, APlanThatIsNotThereFailsForGood) {
   EXPECT_TRUE(Get(id).outcome.contains("/plan"));
   EXPECT_EQ(Lic("lic_1").id, "");
   EXPECT_EQ(Audit().size(), 1u);
+}
+
+TEST_P(CommandsTest, AnAddressThatNobodyCanWriteToIsToldByItsName) {
+  const std::string id =
+      Order("license.issue", "lic_1", R"({"plan":"pro","customer":"acme","email":"ann@no dots"})");
+  Work();
+  EXPECT_EQ(Get(id).state, CommandState::kFailed);
+  EXPECT_TRUE(Get(id).outcome.contains(R"("pointer":"/email")")) << Get(id).outcome;
+  EXPECT_EQ(Lic("lic_1").id, "");
 }
 
 TEST_P(CommandsTest, ExtendedAndReissued) {

@@ -423,6 +423,15 @@ describe("the rest of the day", () => {
     assert.ok(!shop.server.lines.some((line) => line.includes(one.license)));
   });
 
+  test("a state that there is not is told, and is no empty list", async () => {
+    for (const [where, one] of [["payments", "settled"], ["payments", "paid"], ["events", "done"], ["outbox", "sent"], ["outbox", "unreached"], ["commands", "done"]]) {
+      assert.equal((await admin("GET", `/${where}?state=${one}`)).status, 200, `${where} ${one}`);
+      const slip = await admin("GET", `/${where}?state=${one}x`);
+      assert.equal(slip.status, 400, where);
+      assert.equal(slip.json.pointer, "/state");
+      assert.ok(slip.json.expected.includes(one), slip.json.expected);
+    }
+  });
   test("an event is shown without what is a person's", async () => {
     const { data } = (await admin("GET", "/events?type=customer.created")).json;
     const event = (await admin("GET", `/events/${(data[0] ?? (await admin("GET", "/events")).json.data[0]).id}`)).json;

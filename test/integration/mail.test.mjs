@@ -2,6 +2,8 @@
 // the first is not there; and never again to who does not want it or is not there.
 import assert from "node:assert/strict";
 import crypto from "node:crypto";
+import fs from "node:fs";
+import path from "node:path";
 import { after, before, describe, test } from "node:test";
 import { freePort } from "../rig/src/nginx.mjs";
 import { openShop, until } from "../rig/src/shop.mjs";
@@ -19,11 +21,11 @@ after(async () => {
 });
 
 // A shop of its own with `mail` of a sandbox of its own.
-function shopOf(mail, env = {}) {
+function shopOf(mail, env = {}, sections = "") {
   const self = {};
   before(async () => {
     self.sandbox = await startSandbox();
-    self.shop = await openShop({ sandbox: self.sandbox, upstream: upstream.url, mail: mail && (await mail(self.sandbox)) });
+    self.shop = await openShop({ sandbox: self.sandbox, upstream: upstream.url, sections, mail: mail && (await mail(self.sandbox)) });
     await self.shop.start(env);
   });
   after(async () => {
@@ -81,6 +83,7 @@ api_key = "env:RESEND_API_KEY"
 api_base = "${sandbox.mailbox}"
 webhook_secret = "env:RESEND_WEBHOOK_SECRET"`,
     { RESEND_WEBHOOK_SECRET: kSecret },
+    '[console]\noperator_key = "file:operator.key"\n',
   );
   const suppressed = (address) => self.shop.rows("SELECT reason FROM mail_suppressed WHERE address = ?", address)[0]?.reason;
   const tellOf = (address, type) => self.shop.mailbox("bounce", { address, type });
@@ -105,6 +108,38 @@ webhook_secret = "env:RESEND_WEBHOOK_SECRET"`,
       assert.equal((await self.shop.get("/v1/a", license)).status, 200);
     });
   }
+  test("whom the operator allows again gets his license again", async () => {
+    const email = "back@example.com";
+    const key = fs.readFileSync(path.join(self.shop.dir, "operator.key"), "utf8").trim();
+    const admin = async (method, where, body) => {
+      const headers = { "x-admin-key": key, "idempotency-key": crypto.randomUUID() };
+      const answer = await fetch(`${self.shop.url}/admin/v1${where}`, { method, headers, body: body && JSON.stringify(body) });
+      return { status: answer.status, json: await answer.json() };
+    };
+    const unreached = async () => (await admin("GET", "/outbox?state=unreached")).json.data.filter((one) => one.recipient === email);
+    await tellOf(email, "Permanent");
+    const { license } = await self.shop.buy("pro", email);
+    await until("it came back", async () => (await unreached()).length === 1);
+    const [mail] = await unreached();
+    assert.equal(mail.suppressed, "bounced");
+    assert.ok((await admin("GET", "")).json.sales.mails_unreached >= 1);
+
+    const refused = await admin("POST", `/outbox/${mail.id}/retry`, { reason: "asked on the phone" });
+    assert.equal(refused.status, 409);
+    assert.equal(refused.json.pointer, "/allow");
+    assert.equal(suppressed(email), "bounced");
+
+    await tellOf(email, "none");
+    const done = await admin("POST", `/outbox/${mail.id}/retry`, { reason: "a new mailbox", allow: true });
+    assert.equal(done.status, 200, JSON.stringify(done.json));
+    assert.equal(done.json.allowed, email);
+    await until("sent", () => sent(self.shop, email).some((one) => one.state === "sent"));
+    assert.equal(suppressed(email), undefined);
+    const mails = await self.shop.mailsTo(email);
+    assert.equal(mails.length, 2);
+    for (const { id } of mails) assert.ok((await self.shop.mail(id)).text.split("\n").includes(license), "the same license, which he has once");
+    assert.deepEqual(await unreached(), []);
+  });
   test("a mailbox that is full stops nothing", async () => {
     await tellOf("full@example.com", "Transient");
     await self.shop.buy("pro", "full@example.com");

@@ -206,8 +206,12 @@ Result<> Mailbox::AddBounce(const JsonReader& r) {
   PTG_TRY(const std::string_view address, r.String("address"));
   PTG_TRY(const std::optional<std::string_view> kind, r.MaybeString("type"));
   const std::string_view type = kind.value_or("Permanent");
+  if (type == "none") {
+    bounces_.erase(Lower(address));
+    return {};
+  }
   if (type != "Permanent" && type != "Transient" && type != "complaint") {
-    return Fail(r.Bad("type", "is no way to bounce", "Permanent, Transient or complaint"));
+    return Fail(r.Bad("type", "is no way to bounce", "Permanent, Transient, complaint or none"));
   }
   if (bounces_.size() == kMostBounces) return Fail(Code::kOverloaded, "too many addresses bounce");
   bounces_[Lower(address)] = type;

@@ -233,6 +233,13 @@ TEST_F(MailboxTest, TheRateIsKept) {
   EXPECT_EQ(Post(MailJson()).status, 200);
 }
 
+TEST_F(MailboxTest, AnAddressThatIsMendedBouncesNoMore) {
+  Control("bounce", R"({"address":"Ann@buyer.example"})");
+  Control("bounce", R"({"address":"ann@buyer.example","type":"none"})");
+  const std::string id = Text(Read(Post(MailJson("ann@buyer.example"))), "id");
+  EXPECT_EQ(Text(Read(Ask("GET", "/emails/" + id)), "last_event"), "delivered");
+}
+
 TEST_F(MailboxTest, ABounceIsToldAsResendTellsIt) {
   Control("webhook", R"({"url":"http://127.0.0.1:1/hook",)"
                      R"("secret":"whsec_MfKQ9r8GKYqrTwjUPD8ILPZIo2LaLaSw"})");
