@@ -58,6 +58,8 @@ std::string AuditPage(const Viewer& viewer, std::string_view subject,
 
 // The words of our tables and of Stripe, and what they mean to a person.
 Html StateBadge(std::string_view state);
+// "past_due" as people say it.
+std::string Spoken(std::string_view word);
 Html PaymentLines(const Viewer& viewer, const std::vector<PaymentRow>& rows, std::string_view none);
 Html CommandLines(const Viewer& viewer, const std::vector<ledger::Command>& rows, size_t most);
 Html AuditLines(const Viewer& viewer, const std::vector<ledger::AuditRow>& rows, size_t most);
