@@ -18,6 +18,9 @@ using stripe::Form;
 constexpr size_t kMaxId = 255;
 // Longer than this no Retry-After is waited for: the caller's deadline is near.
 constexpr int64_t kMostRetryAfterS = 60;
+// No try is begun again that has less than this to hear its answer: the caller learns sooner, and
+// of the fault that there was rather than of the time that there was not.
+constexpr Millis kShortestRetry(100);
 
 bool IsId(std::string_view text) {
   return !text.empty() && text.size() <= kMaxId && std::ranges::all_of(text, [](char c) {
@@ -180,7 +183,8 @@ Task<Json> StripeClient::Call(Request request, Deadline by) {
                              : heard.error().code() != Code::kUpstreamProtocol;
     Millis pause = PauseBefore(attempt, options_.first_pause, options_.longest_pause, rng_);
     if (heard && heard->retry_after) pause = std::max(pause, *heard->retry_after);
-    const bool retry = again && attempt < options_.tries && by.Left(clock_) > pause;
+    const bool retry =
+        again && attempt < options_.tries && by.Left(clock_) > pause + kShortestRetry;
     const std::string_view name = heard ? std::string_view(heard->request_id) : std::string_view();
     Log(LogLevel::kWarn, "stripe.call_failed",
         {{"method", request.method},
