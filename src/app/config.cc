@@ -332,10 +332,14 @@ void ReadRoutes(const Section& root, const NetworkNames& names, Config& config) 
 Result<std::string> ReadWholeFile(const std::string& path) {
   std::ifstream in(path, std::ios::binary);
   if (!in) return Fail(Code::kNotFound, "cannot open " + path);
+  // Right into the text, whole: a file may be a key, and what lay beside it would stay behind.
+  constexpr size_t kAtOnce = 16 * 1024;
   std::string text;
-  char buffer[16 * 1024];
-  while (in.read(buffer, sizeof buffer) || in.gcount() > 0) {
-    text.append(buffer, static_cast<size_t>(in.gcount()));
+  for (size_t size = 0, some = kAtOnce; some == kAtOnce; size += some) {
+    text.resize(size + kAtOnce);
+    in.read(text.data() + size, kAtOnce);
+    some = static_cast<size_t>(in.gcount());
+    text.resize(size + some);
     if (text.size() > kMaxConfigBytes) return Fail(Code::kConfig, path + " is larger than 4 MiB");
   }
   // Opening a directory works, reading it does not.

@@ -249,7 +249,9 @@ std::optional<Secret> Section::Resolve(std::string_view key, int line,
   if (reference.starts_with("file:")) {
     const std::string path = context_.FromHere(reference.substr(5));
     auto text = context_.sources.read_file(path);
-    if (text && !Trimmed(*text).empty()) return Secret(std::string(Trimmed(*text)));
+    const Secret whole(text ? *std::move(text) : std::string());
+    const std::string_view value = Trimmed(whole.Reveal());
+    if (!value.empty()) return Secret(std::string(value));
     return absent("file:" + path + (text ? ", which is empty" : ", unreadable"),
                   "a readable file that holds the secret");
   }

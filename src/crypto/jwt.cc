@@ -35,6 +35,7 @@ Result<Secret> Between(std::string_view pem) {
     return Fail(Code::kConfig, "no private key in it");
   }
   std::string line;
+  line.reserve(pem.size());  // a text that grows leaves what it was behind
   for (const char c : pem.substr(begin + kBegin.size(), end - begin - kBegin.size())) {
     if (c != '\n' && c != '\r' && c != ' ' && c != '\t') line.push_back(c);
   }
@@ -136,9 +137,12 @@ Secret PrivatePem(const Secret& seed) {
   std::string der(codec::AsText(kPkcs8Head));
   der += seed.Reveal();
   const Secret octets(std::move(der));
-  std::string text(kBegin);
+  const Secret line(codec::EncodeBase64(octets.Reveal()));
+  std::string text;
+  text.reserve(kBegin.size() + line.Reveal().size() + kEnd.size() + 3);
+  text += kBegin;
   text += '\n';
-  text += codec::EncodeBase64(octets.Reveal());
+  text += line.Reveal();
   text += '\n';
   text += kEnd;
   text += '\n';
