@@ -191,7 +191,9 @@ Result<std::unique_ptr<House>> House::Make(Config config, std::vector<std::strin
     Log(LogLevel::kWarn, "licenses.private_key",
         {{"key", "license.signing_key"},
          {"detail",
-          "this process issues no license, and holds the key that does: license.jwks is enough"}});
+          "this process issues no license and has dropped the key that does, but for its public "
+          "half: license.jwks is enough"}});
+    PTG_RUN(KeepPublicHalf(impl->config.license));
   }
   PTG_RUN(impl->Build(makers));
   return std::unique_ptr<House>(new House(std::move(impl)));

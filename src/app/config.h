@@ -17,6 +17,7 @@
 #include "chain/registry.h"
 #include "codec/uint256.h"
 #include "crypto/evm_address.h"
+#include "crypto/jwt.h"
 
 // pontage.toml as values. Everything that can be judged without asking anybody is judged here:
 // unknown keys, types, ranges, spellings, references from one part to another, secrets that are
@@ -189,7 +190,9 @@ struct LicenseConfig {
   bool allow_shared_key = false;
   Secret signing_key;
   std::string signing_key_file;  // where it lies; empty: not in a file
-  std::string jwks;              // "file:…" or a URL
+  // What a process that issues nothing has kept of a signing key that it was given.
+  std::vector<crypto::Jwk> public_half;
+  std::string jwks;  // "file:…" or a URL
   std::string feed;
   Millis max_stale{86'400'000};  // how long an issuer may not be heard
   std::string when_stale = "allow";

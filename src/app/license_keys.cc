@@ -49,9 +49,9 @@ Result<std::vector<crypto::Jwk>> ReadSet(const std::string& path) {
 }
 
 // The public half of the key that signs here, if one does.
-Result<std::vector<crypto::Jwk>> ReadOwn(const Config& config) {
-  if (config.license.signing_key.empty()) return std::vector<crypto::Jwk>();
-  const Result<crypto::Ed25519Key> key = crypto::ParsePrivatePem(config.license.signing_key);
+Result<std::vector<crypto::Jwk>> ReadOwn(const LicenseConfig& license) {
+  if (license.signing_key.empty()) return license.public_half;
+  const Result<crypto::Ed25519Key> key = crypto::ParsePrivatePem(license.signing_key);
   if (!key) {
     return Fail(Error(Code::kConfig, "license.signing_key: " + key.error().detail())
                     .Want(key.error().expected()));
@@ -67,13 +67,19 @@ void Add(std::vector<crypto::Jwk>& keys, const crypto::Jwk& key) {
 
 }  // namespace
 
+Result<> KeepPublicHalf(LicenseConfig& license) {
+  PTG_TRY(license.public_half, ReadOwn(license));
+  license.signing_key = Secret();
+  return {};
+}
+
 bool HasKeyUrl(const Config& config) {
   return !config.license.jwks.empty() && FileOf(config).empty();
 }
 
 Result<std::vector<crypto::Jwk>> ReadKeyFiles(const Config& config) {
   PTG_TRY(std::vector<crypto::Jwk> keys, ReadSet(FileOf(config)));
-  PTG_TRY(const std::vector<crypto::Jwk> own, ReadOwn(config));
+  PTG_TRY(const std::vector<crypto::Jwk> own, ReadOwn(config.license));
   for (const crypto::Jwk& jwk : own) Add(keys, jwk);
   return keys;
 }
@@ -111,7 +117,7 @@ Result<> LicenseKeys::Reload(const Config& config) {
   std::string file = FileOf(config);
   const FileMark mark = MarkOf(file);
   PTG_TRY(std::vector<crypto::Jwk> read, ReadSet(file));
-  PTG_TRY(std::vector<crypto::Jwk> own, ReadOwn(config));
+  PTG_TRY(std::vector<crypto::Jwk> own, ReadOwn(config.license));
   const std::scoped_lock lock(mutex_);
   file_ = std::move(file);
   mark_ = mark;

@@ -22,6 +22,9 @@ namespace pontage::app {
 // The public keys of `license.jwks` in a file, and that of `license.signing_key`; none where the
 // configuration names neither. kConfig, naming key and fault, when one cannot be read.
 Result<std::vector<crypto::Jwk>> ReadKeyFiles(const Config& config);
+// Of a process that issues no license: of the key that does only the public half is kept. kConfig
+// for a text that is no key, and nothing has changed.
+Result<> KeepPublicHalf(LicenseConfig& license);
 // Whether `license.jwks` names a URL.
 bool HasKeyUrl(const Config& config);
 // What a process believes that has these files and shares its store with the issuer: his books say

@@ -44,7 +44,9 @@ Result<> MindSharedKeys(const Config& config, bool apart) {
 Result<std::shared_ptr<const license::Verifier>> MakeVerifier(
     const Config& config, std::shared_ptr<const license::KeyRing> ring) {
   PTG_TRY(std::shared_ptr<const license::FernetKeys> fernet, LoadFernet(config));
-  if (config.license.jwks.empty() && config.license.signing_key.empty() && !fernet) return nullptr;
+  const LicenseConfig& license = config.license;
+  const bool own = !license.signing_key.empty() || !license.public_half.empty();
+  if (license.jwks.empty() && !own && !fernet) return nullptr;
   return std::make_shared<const license::Verifier>(IssuerName(config), std::move(ring),
                                                    std::move(fernet));
 }
@@ -105,7 +107,9 @@ license::Plans PlanTermsOf(const Config& config) {
 
 std::vector<rail::PlanOffer> PlanOffers(const Config& config, const Config& running,
                                         const std::string& public_url) {
-  const bool sold = !running.stripe.api_key.empty() && !running.license.signing_key.empty();
+  // Of a gateway apart that was given the seller's configuration, too.
+  const bool issues = !running.license.signing_key.empty() || !running.license.public_half.empty();
+  const bool sold = !running.stripe.api_key.empty() && issues;
   const std::string checkout = sold ? public_url + "/billing/checkout" : "";
   std::vector<rail::PlanOffer> offers;
   for (const PlanConfig& plan : config.plans) {

@@ -126,7 +126,10 @@ const std::vector<Row>& Rows() {
                 (IsUrl(a.license.jwks) || IsUrl(b.license.jwks));
        }},
       {"license.signing_key",
-       [](const C& a, const C& b) { return !Same(a.license.signing_key, b.license.signing_key); }},
+       [](const C& a, const C& b) {
+         return a.license.public_half.empty() &&
+                !Same(a.license.signing_key, b.license.signing_key);
+       }},
       {"license.delivery",
        [](const C& a, const C& b) { return a.license.delivery != b.license.delivery; }},
       {"stripe",
@@ -190,6 +193,7 @@ Config Applied(Config running, Config wanted) {
   wanted.license.feed = std::move(running.license.feed);
   wanted.license.delivery = running.license.delivery;
   wanted.license.signing_key = std::move(running.license.signing_key);
+  wanted.license.public_half = std::move(running.license.public_half);
   wanted.license.signing_key_file = std::move(running.license.signing_key_file);
   if (IsUrl(running.license.jwks) || IsUrl(wanted.license.jwks)) {
     wanted.license.jwks = std::move(running.license.jwks);

@@ -37,6 +37,35 @@ after(() => issuer?.close());
 const bearer = (license) => ({ authorization: `Bearer ${license}` });
 const until = (label, look, withinMs = 5_000) => rig.until(look, { label, withinMs, everyMs: 50 });
 
+describe("a gateway apart that is given the signing key", () => {
+  let gateway, home;
+  before(async () => {
+    home = fs.mkdtempSync(path.join(os.tmpdir(), "ptg-test-"));
+    fs.copyFileSync(path.join(dir, "license.pem"), path.join(home, "license.pem"));
+    const text = sellerConfig({ rpc: chain.rpc, upstream: upstream.url, routes: kRoutes }).replace(
+      'jwks = "file:jwks.json"\n',
+      `feed = "${server.url}/v1/entitlements"\n`,
+    );
+    gateway = await startPontage(text, { dir: home, args: ["--role", "gateway,facilitator"] });
+  });
+  after(async () => {
+    await gateway?.stop();
+    if (home) fs.rmSync(home, { recursive: true, force: true });
+  });
+  const open = async () => (await fetch(`${gateway.url}/docs/a`, { headers: bearer((await issue("all")).license) })).status;
+
+  test("says so, and opens with its public half", async () => {
+    assert.equal(gateway.events("licenses.private_key").length, 1);
+    assert.equal(await open(), 200);
+  });
+  test("and goes on so when it reads its configuration anew", async () => {
+    process.kill(gateway.pid, "SIGHUP");
+    await until("the reload", () => gateway.events("config.reloaded").length === 1);
+    assert.deepEqual(gateway.events("config.needs_restart"), []);
+    assert.equal(await open(), 200);
+  });
+});
+
 describe("a gateway apart from the issuer", () => {
   let gateway, home;
   const apart = (feed) =>
