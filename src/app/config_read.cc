@@ -249,10 +249,11 @@ std::optional<Secret> Section::Resolve(std::string_view key, int line,
   if (reference.starts_with("file:")) {
     const std::string path = context_.FromHere(reference.substr(5));
     auto text = context_.sources.read_file(path);
-    const Secret whole(text ? *std::move(text) : std::string());
+    const bool read = text.has_value();
+    const Secret whole(read ? *std::move(text) : std::string());
     const std::string_view value = Trimmed(whole.Reveal());
     if (!value.empty()) return Secret(std::string(value));
-    return absent("file:" + path + (text ? ", which is empty" : ", unreadable"),
+    return absent("file:" + path + (read ? ", which is empty" : ", unreadable"),
                   "a readable file that holds the secret");
   }
   context_.Fault(line, Path(key), "a secret in the file itself",
