@@ -159,9 +159,11 @@ std::optional<Result<Gate::Passed>> Gate::TryJudge(const std::shared_ptr<const V
   if (token.size() > kMaxToken) {
     return Fail(Code::kLicenseInvalid, "this is too long for a license");
   }
-  digest = crypto::Sha256(codec::AsBytes(token));
+  const Digest* const known = digests_.Find(token);
+  digest = known != nullptr ? *known : crypto::Sha256(codec::AsBytes(token));
   const Seen* const seen = Find(digest, now);
   if (seen == nullptr) return std::nullopt;
+  if (known == nullptr) digests_.MayKeep(token, digest);
   return JudgeSeen(*seen, demand, now);
 }
 

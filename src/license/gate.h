@@ -11,6 +11,7 @@
 #include "base/time.h"
 #include "io/turn_batch.h"
 #include "license/decision.h"
+#include "license/digest_memo.h"
 #include "license/entitlements.h"
 #include "license/verifier.h"
 
@@ -35,7 +36,7 @@ class Gate {
                        const Demand& demand, UnixMs now);
 
   // By the SHA-256 of the text.
-  using Digest = std::array<uint8_t, 32>;
+  using Digest = crypto::Hash32;
   // As Judge, but nothing when this text was not seen before: `digest` is its own then, and there
   // is a signature to verify.
   std::optional<Result<Passed>> TryJudge(const std::shared_ptr<const Verifier>& verifier,
@@ -73,6 +74,7 @@ class Gate {
   static constexpr size_t kVerifiedTogether = 16;
 
   std::unique_ptr<Table> table_;
+  DigestMemo digests_;
   // Held, so that another one cannot come to lie at its address.
   std::shared_ptr<const Verifier> verifier_;
   uint64_t version_ = 0;  // of its keys
