@@ -11,7 +11,6 @@ namespace {
 
 using codec::Json;
 using license::License;
-using license::Status;
 
 constexpr Millis kDay{86'400'000};
 constexpr Millis kHour{3'600'000};
