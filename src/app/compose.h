@@ -59,7 +59,7 @@ class House {
 
 // `pontage serve`: makes and starts a house and keeps it until SIGTERM or SIGINT; SIGHUP and a
 // changed file reload the configuration. `roles` empty: all that the configuration has keys for.
-Result<> Serve(const std::string& config_path, std::vector<std::string> roles,
+Result<> Serve(const std::string& config_path, const std::vector<std::string>& roles,
                const RoleMakers& makers);
 
 // Blocks SIGTERM, SIGINT and SIGHUP for this thread and those it starts. Before any thread is

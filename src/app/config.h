@@ -301,6 +301,9 @@ struct ConfigOptions {
   // False for commands that need no wallet (payments, explain, license): what env: and file: name
   // may then be missing, and the secrets stay empty. URLs named by env: are always looked up.
   bool secrets = true;
+  // The roles that will run with it; none: all. A secret that none of them needs (of [stripe] and
+  // [mail] without `sales`, of [console] without `console`) is not read, and stays empty.
+  std::vector<std::string> roles = {};
 };
 
 // Reads and judges the file. All faults are found at once, in the order of the file.

@@ -222,13 +222,18 @@ constexpr std::array kRows = {
     KeyRow{"license.delivery", kString, "\"text\"",
            "`text`: page and mail hold the license; `claim`: a link that shows it once."},
 
-    KeyRow{"stripe", kTable, "", "The card rail: checkout, webhooks and what follows from them."},
+    KeyRow{
+        "stripe", kTable, "",
+        "The card rail: checkout, webhooks and what follows from them. Its secrets are read where "
+        "the role `sales` runs."},
     KeyRow{"stripe.api_key", kSecret, "", "Secret key; without it nothing is sold by card."},
     KeyRow{"stripe.webhook_secret", kSecrets, "[]",
            "Signing secrets of the endpoint `/webhooks/stripe`; several while one is rolled."},
     KeyRow{"stripe.api_base", kString, "\"https://api.stripe.com\"", "Where Stripe is."},
 
-    KeyRow{"console", kTable, "", "The operator's pages and API, `/admin`."},
+    KeyRow{"console", kTable, "",
+           "The operator's pages and API, `/admin`. Its secrets are read where the role `console` "
+           "runs."},
     KeyRow{
         "console.operator_key", kSecret, "",
         "Login of `/admin`, and the `X-Admin-Key` of `/admin/v1`; it may do everything. At least "
@@ -259,7 +264,8 @@ constexpr std::array kRows = {
     KeyRow{"tier.limits.*", kInt, "", "-1: unlimited.", kLater},
     KeyRow{"tier.chains", kStrings, "[]", "Networks it includes.", kLater},
 
-    KeyRow{"mail", kTable, "", "How licenses are mailed."},
+    KeyRow{"mail", kTable, "",
+           "How licenses are mailed. Its secrets are read where the role `sales` runs."},
     KeyRow{"mail.provider", kString, "",
            "`resend` or `smtp`: who is asked first, where both are configured."},
     KeyRow{"mail.api_key", kSecret, "", "Resend's key."},

@@ -9,14 +9,19 @@
 namespace pontage::app {
 namespace {
 
-// A section of the document whose missing secrets are no faults.
-Section Later(const Section& root, std::string_view key) {
+// A section of the document whose missing secrets are no faults. With a role: one whose secrets
+// nobody else needs, and that are not read where it does not run.
+Section Later(const Section& root, std::string_view key, std::string_view role = "") {
+  const std::vector<std::string>& running = root.context().options.roles;
+  const bool read =
+      role.empty() || running.empty() || std::ranges::find(running, role) != running.end();
+  const Secrecy secrecy = read ? Secrecy::kLenient : Secrecy::kUnread;
   for (const auto& [name, node] : root.Members()) {
     if (name == key && node->kind == TomlNode::Kind::kTable) {
-      return {root.context(), node, std::string(key), true};
+      return {root.context(), node, std::string(key), secrecy};
     }
   }
-  return {root.context(), nullptr, std::string(key), true};
+  return {root.context(), nullptr, std::string(key), secrecy};
 }
 
 std::vector<std::pair<std::string, int64_t>> ReadLimits(const Section& s) {
@@ -236,13 +241,13 @@ void ReadLaterSections(const Section& root, Config& config) {
   ReadPlans(root, config.plans);
   ReadTiers(root, config.tiers);
   ReadLicense(Later(root, "license"), config.license);
-  const Section stripe = Later(root, "stripe");
+  const Section stripe = Later(root, "stripe", "sales");
   config.stripe.present = stripe.present();
   config.stripe.api_key = stripe.OneSecret("api_key");
   config.stripe.webhook_secrets = stripe.Secrets("webhook_secret");
   config.stripe.api_base = stripe.UrlOr("api_base", config.stripe.api_base);
-  ReadConsole(Later(root, "console"), config.console);
-  ReadMail(Later(root, "mail"), config.mail);
+  ReadConsole(Later(root, "console", "console"), config.console);
+  ReadMail(Later(root, "mail", "sales"), config.mail);
 
   CheckFernet(root, config);
   for (const RouteConfig& route : config.routes) {

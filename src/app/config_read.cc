@@ -44,7 +44,7 @@ int Section::LineOf(std::string_view key) const {
 }
 
 Section Section::Child(std::string_view key) const {
-  return {context_, Find(key, TomlNode::Kind::kTable), Path(key), lenient_};
+  return {context_, Find(key, TomlNode::Kind::kTable), Path(key), secrecy_};
 }
 
 std::vector<Section> Section::Children(std::string_view key) const {
@@ -52,7 +52,7 @@ std::vector<Section> Section::Children(std::string_view key) const {
   if (const TomlNode* list = Find(key, TomlNode::Kind::kArray)) {
     for (const TomlNode& item : list->items) {
       if (item.kind == TomlNode::Kind::kTable) {
-        out.emplace_back(context_, &item, Path(key), lenient_);
+        out.emplace_back(context_, &item, Path(key), secrecy_);
       }
     }
   }
@@ -232,33 +232,35 @@ std::optional<Secret> Section::Resolve(std::string_view key, int line,
                                        std::string_view reference) const {
   // In place of one that is not there: nothing where it is a fault.
   const auto absent = [&](std::string found, std::string expected) -> std::optional<Secret> {
-    if (context_.options.secrets && !lenient_) {
+    if (context_.options.secrets && secrecy_ == Secrecy::kNeeded) {
       context_.Fault(line, Path(key), std::move(found), std::move(expected));
       return std::nullopt;
     }
     context_.missing.push_back({Path(key), std::move(found)});
     return Secret();
   };
-  if (reference.starts_with("env:")) {
+  const bool from_environment = reference.starts_with("env:");
+  if (!from_environment && !reference.starts_with("file:")) {
+    context_.Fault(line, Path(key), "a secret in the file itself",
+                   std::string("\"env:NAME\" or \"file:path\""));
+    return std::nullopt;
+  }
+  if (secrecy_ == Secrecy::kUnread) return Secret();
+  if (from_environment) {
     const std::string name(reference.substr(4));
     auto value = context_.sources.environment(name);
     if (value && !value->empty()) return Secret(*std::move(value));
     return absent("env:" + name + ", which is not set",
                   "the variable " + name + " in the environment");
   }
-  if (reference.starts_with("file:")) {
-    const std::string path = context_.FromHere(reference.substr(5));
-    auto text = context_.sources.read_file(path);
-    const bool read = text.has_value();
-    const Secret whole(read ? *std::move(text) : std::string());
-    const std::string_view value = Trimmed(whole.Reveal());
-    if (!value.empty()) return Secret(std::string(value));
-    return absent("file:" + path + (read ? ", which is empty" : ", unreadable"),
-                  "a readable file that holds the secret");
-  }
-  context_.Fault(line, Path(key), "a secret in the file itself",
-                 std::string("\"env:NAME\" or \"file:path\""));
-  return std::nullopt;
+  const std::string path = context_.FromHere(reference.substr(5));
+  auto text = context_.sources.read_file(path);
+  const bool read = text.has_value();
+  const Secret whole(read ? *std::move(text) : std::string());
+  const std::string_view value = Trimmed(whole.Reveal());
+  if (!value.empty()) return Secret(std::string(value));
+  return absent("file:" + path + (read ? ", which is empty" : ", unreadable"),
+                "a readable file that holds the secret");
 }
 
 Secret Section::OneSecret(std::string_view key) const {

@@ -27,14 +27,21 @@ struct ConfigContext {
   std::string FromHere(std::string_view path) const;
 };
 
+// What a table's secrets are to this process.
+enum class Secrecy : uint8_t {
+  kNeeded,   // one that is missing is a fault
+  kLenient,  // of a later version: a missing one is no fault
+  kUnread,   // of a role that does not run here: none is looked up
+};
+
 // Reads the values of one table. CheckKeys has already named whatever is of the wrong kind, so that
 // a getter is silent about it and gives nothing; faults of the finer forms are added here.
 class Section {
  public:
-  // `node` may be null: everything is absent then. `lenient`: of a later version; a missing secret
-  // is no fault.
-  Section(ConfigContext& context, const TomlNode* node, std::string shown, bool lenient = false)
-      : context_(context), node_(node), shown_(std::move(shown)), lenient_(lenient) {}
+  // `node` may be null: everything is absent then.
+  Section(ConfigContext& context, const TomlNode* node, std::string shown,
+          Secrecy secrecy = Secrecy::kNeeded)
+      : context_(context), node_(node), shown_(std::move(shown)), secrecy_(secrecy) {}
 
   bool present() const { return node_ != nullptr; }
   int line() const { return node_ ? node_->line : 0; }
@@ -81,7 +88,7 @@ class Section {
   ConfigContext& context_;
   const TomlNode* node_;
   std::string shown_;
-  bool lenient_;
+  Secrecy secrecy_;
 };
 
 // "127.0.0.1:8402", "[::1]:0", "localhost:80", ":8402".

@@ -336,5 +336,57 @@ api_key = "file:resend.key"
   EXPECT_EQ(some.MissingAt("stripe.webhook_secret"), "env:NEW_SECRET, which is not set");
 }
 
+// A process holds no secret of a role that runs elsewhere. What is no reference is a fault there
+// too.
+TEST(ConfigTest, SecretsOfOtherRolesAreNotRead) {
+  const auto of = [](const std::string& key, std::vector<std::string> roles) {
+    const std::string text = "[stripe]\napi_key = \"" + key + R"("
+webhook_secret = ["env:STRIPE_SECRET"]
+[mail]
+api_key = "file:resend.key"
+password = "env:SMTP_PASSWORD"
+[console]
+operator_key = "env:OPERATOR_KEY"
+key = [{ name = "ann", key = "env:ANNS_KEY" }]
+[license]
+fernet_keys = ["env:FERNET_KEY"]
+)";
+    return ParseConfig(text, "apart.toml",
+                       Fixture({{"STRIPE_KEY", "sk_test_x"},
+                                {"STRIPE_SECRET", "whsec_x"},
+                                {"SMTP_PASSWORD", "hunter2"},
+                                {"OPERATOR_KEY", std::string(32, 'k') + "0123456789"},
+                                {"ANNS_KEY", std::string(32, 'a') + "0123456789"},
+                                {"FERNET_KEY", "shared"}}),
+                       {.secrets = true, .roles = std::move(roles)});
+  };
+  struct Row {
+    std::vector<std::string> roles;
+    bool sells, lets_in;
+  };
+  const Row rows[] = {{{}, true, true},
+                      {{"gateway"}, false, false},
+                      {{"gateway", "facilitator"}, false, false},
+                      {{"console"}, false, true},
+                      {{"gateway", "sales"}, true, false},
+                      {{"sales", "console"}, true, true}};
+  for (const Row& row : rows) {
+    SCOPED_TRACE(::testing::PrintToString(row.roles));
+    const auto config = of("env:STRIPE_KEY", row.roles);
+    ASSERT_TRUE(config.has_value()) << config.error().front().Text();
+    EXPECT_TRUE(config->stripe.present && config->mail.present && config->console.present);
+    EXPECT_EQ(!config->stripe.api_key.empty(), row.sells);
+    EXPECT_EQ(!config->stripe.webhook_secrets.front().empty(), row.sells);
+    EXPECT_EQ(!config->mail.password.empty(), row.sells);
+    EXPECT_EQ(!config->MissingAt("mail.api_key").empty(), row.sells);
+    EXPECT_EQ(!config->console.operator_key.empty(), row.lets_in);
+    EXPECT_EQ(!config->console.keys.front().key.empty(), row.lets_in);
+    EXPECT_FALSE(config->license.fernet_keys.front().empty()) << "who verifies needs it too";
+  }
+  const auto bare = of("sk_test_in_the_file", {"gateway"});
+  ASSERT_FALSE(bare.has_value());
+  EXPECT_EQ(bare.error().front().key, "stripe.api_key");
+}
+
 }  // namespace
 }  // namespace pontage::app

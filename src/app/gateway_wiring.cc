@@ -59,7 +59,7 @@ Task<> GatewayShared::WriteLicenses(bool all) {
 
 Task<> GatewayShared::CountLicenses() {
   constexpr Millis kEvery{5'000};
-  constexpr int kPruneEach = 720;  // an hour
+  constexpr int kPruneEach = 12;  // a minute
   for (int n = 0;; ++n) {
     PTG_CO_RUN(co_await Sleep(kEvery));
     PTG_CO_RUN(co_await WriteLicenses(false));

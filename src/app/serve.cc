@@ -79,8 +79,10 @@ class Watched {
   std::vector<FileMark> seen_;
 };
 
-Result<Config> Load(const std::string& path) {
-  auto config = LoadConfig(path);
+// `roles`: none for all that the file has keys for.
+Result<Config> Load(const std::string& path, const std::vector<std::string>& roles) {
+  auto config =
+      LoadConfig(path, ConfigSources::System(), ConfigOptions{.secrets = true, .roles = roles});
   if (config) return *std::move(config);
   std::string text;
   for (const ConfigFault& fault : config.error()) text += (text.empty() ? "" : "\n") + fault.Text();
@@ -97,8 +99,8 @@ void RaiseDescriptorLimit() {
 
 // A broken file changes nothing: the old configuration stays in force and the log says what is
 // wrong.
-void TryReload(House& house, const std::string& path) {
-  Result<Config> config = Load(path);
+void TryReload(House& house, const std::string& path, const std::vector<std::string>& roles) {
+  Result<Config> config = Load(path, roles);
   const Result<> done =
       config ? house.Reload(*std::move(config)) : std::unexpected(std::move(config).error());
   if (!done) {
@@ -144,18 +146,18 @@ int WaitForSignal(Millis poll) {
   return got > 0 ? got : 0;
 }
 
-Result<> Serve(const std::string& config_path, std::vector<std::string> roles,
+Result<> Serve(const std::string& config_path, const std::vector<std::string>& roles,
                const RoleMakers& makers) {
   BlockSignals();
   // Keys are in this process: it leaves no core behind and nobody may look into it.
   prctl(PR_SET_DUMPABLE, 0, 0, 0, 0);
   RaiseDescriptorLimit();
   BoundSpareMemory();
-  PTG_TRY(Config config, Load(config_path));
+  PTG_TRY(Config config, Load(config_path, roles));
   SetLogLevel(config.server.log_level);
   Watched file({config_path});
   PTG_TRY(const std::unique_ptr<House> house,
-          House::Make(std::move(config), std::move(roles), makers, Clock::System(), Rng::System()));
+          House::Make(std::move(config), roles, makers, Clock::System(), Rng::System()));
   Watched keys(house->tls_files());
   PTG_RUN(house->Start());
   Deadline tickets = Deadline::In(Clock::System(), kTicketKeyLife);
@@ -166,7 +168,7 @@ Result<> Serve(const std::string& config_path, std::vector<std::string> roles,
     const bool told = signal == SIGHUP;
     if (file.Changed() || told) {
       if (told) file.Taken();
-      TryReload(*house, config_path);
+      TryReload(*house, config_path, roles);
     }
     const bool other_files = !keys.Watches(house->tls_files());
     if (other_files) keys = Watched(house->tls_files());

@@ -46,7 +46,9 @@ describe("a gateway apart that is given the signing key", () => {
       'jwks = "file:jwks.json"\n',
       `feed = "${server.url}/v1/entitlements"\n`,
     );
-    gateway = await startPontage(text, { dir: home, args: ["--role", "gateway,facilitator"] });
+    fs.writeFileSync(path.join(home, "stripe.key"), "sk_test_of_the_shop");
+    const whole = `${text}\n[stripe]\napi_key = "file:stripe.key"\n`;
+    gateway = await startPontage(whole, { dir: home, args: ["--role", "gateway,facilitator"] });
   });
   after(async () => {
     await gateway?.stop();
@@ -58,7 +60,8 @@ describe("a gateway apart that is given the signing key", () => {
     assert.equal(gateway.events("licenses.private_key").length, 1);
     assert.equal(await open(), 200);
   });
-  test("and goes on so when it reads its configuration anew", async () => {
+  test("and goes on so when it reads its configuration anew, which it does without the shop's secrets", async () => {
+    fs.writeFileSync(path.join(home, "stripe.key"), "sk_test_another");
     process.kill(gateway.pid, "SIGHUP");
     await until("the reload", () => gateway.events("config.reloaded").length === 1);
     assert.deepEqual(gateway.events("config.needs_restart"), []);

@@ -26,7 +26,7 @@ int ServeRoles(const CommonOptions& common, const ServeOptions& options) {
   if (!roles) return FailWith(common, roles.error());
   // Faults one a line, as `config check` prints them, and nothing has been started. What it read
   // goes at once: it has the secrets, and the server reads its own.
-  if (!LoadConfigOrComplain(common)) return kFailed;
+  if (!LoadConfigOrComplain(common, {.secrets = true, .roles = *roles})) return kFailed;
   if (const auto served = Serve(common.config, *roles, AllRoles()); !served) {
     // Standard output carries nothing of a server's: its words are on standard error.
     return FailWith(served.error());
