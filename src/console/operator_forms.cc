@@ -24,6 +24,7 @@ Result<int64_t> DaysOf(std::string_view text) {
 // Every order leads to its own page.
 Task<web::Answer> Ordered(Task<Done> order) {
   PTG_CO_TRY(const Done done, co_await std::move(order));
+  if (done.failure) co_return Fail(*done.failure);
   co_return LeadTo(Url({"admin", "commands", done.command.id}));
 }
 

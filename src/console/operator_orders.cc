@@ -29,8 +29,8 @@ Json Flat(const Done& done) {
   return out;
 }
 
-// What became of a verb. 202 while nobody has begun with it.
-Answer DoneAnswer(const Done& done) {
+// What became of a verb that did not fail. 202 while nobody has begun with it.
+Answer GoodAnswer(const Done& done) {
   const bool begun = done.command.over() || done.command.state == ledger::CommandState::kPending;
   Json json = Flat(done);
   if (!begun) json.Set("state", ledger::ToString(done.command.state));
@@ -40,6 +40,11 @@ Answer DoneAnswer(const Done& done) {
     answer.headers.emplace_back("Location",
                                 std::string(OperatorApi::kRoot) + "/commands/" + done.command.id);
   }
+  return answer;
+}
+
+Answer DoneAnswer(const Done& done) {
+  Answer answer = done.failure ? web::ProblemAnswer(*done.failure) : GoodAnswer(done);
   if (done.again) answer.headers.emplace_back("Idempotent-Replayed", "true");
   return answer;
 }

@@ -67,6 +67,11 @@ Result<License> FindIt(db::Tx& tx, const std::string& id) {
   if (!found) return Fail(Code::kNotFound, "there is no license " + id);
   return *std::move(found);
 }
+Result<License> FindToWrite(db::Tx& tx, const std::string& id) {
+  PTG_TRY(std::optional<License> found, license::FindLicenseToWrite(tx, id));
+  if (!found) return Fail(Code::kNotFound, "there is no license " + id);
+  return *std::move(found);
+}
 
 Result<> MustNotBeRevoked(db::Tx& tx, const std::string& id) {
   PTG_TRY(const License l, FindIt(tx, id));
@@ -210,10 +215,13 @@ Task<Done> Verbs::Finish(Command command, bool again, Deadline by) {
     // It is written down: who asks again hears what became of it.
     if (found && *found) command = **found;
   }
-  if (command.state == CommandState::kFailed || command.state == CommandState::kParked) {
-    co_return Fail(ErrorOf(command));
-  }
+  const bool failed =
+      command.state == CommandState::kFailed || command.state == CommandState::kParked;
   Done done{.command = std::move(command), .result = Json::Object(), .again = again};
+  if (failed) {
+    done.failure = ErrorOf(done.command);
+    co_return done;
+  }
   if (!done.command.outcome.empty()) {
     if (Result<Json> json = codec::ParseJson(done.command.outcome)) done.result = *std::move(json);
   }
@@ -274,7 +282,7 @@ Task<Done> Verbs::Revoke(Who who, std::string license, std::string reason, Deadl
   plan.reason = reason;
   plan.check = [license, reason](db::Tx& tx, Command& command, std::string& before,
                                  UnixMs now) -> Result<> {
-    PTG_TRY(License l, FindIt(tx, license));
+    PTG_TRY(License l, FindToWrite(tx, license));
     before = license::AuditText(l);
     l.status = license::Status::kRevoked;
     l.revoked_by = "operator";

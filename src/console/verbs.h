@@ -34,6 +34,8 @@ struct Done {
   // was written), {"refund": {…}} of a refund, {"id", "state"} of events and mails; of a
   // mail that came back with {"allowed"}, the address, and {"sent_again"}, the license.
   codec::Json result;
+  // Of a command that failed or was parked: of what.
+  std::optional<Error> failure = {};
   bool again = false;  // it was asked for before, and nothing happened now
 };
 
@@ -66,9 +68,9 @@ struct RetryAsk {
 // "/reason", "/days", …); kConflict (pointer "/idempotency-key") when the key was used for
 // something else; kNotFound for what there is not; kConflict when it cannot be done as things stand
 // (revoked, nothing was paid, another refund is open); kRateLimited beyond the refunds of a day;
-// what the worker found, when it failed; and the store's. A failure leaves nothing behind but,
-// where the worker failed, the command that says so. Whatever time is left of `by` and kWait, the
-// shorter, is waited for the worker. Safe to use from every loop.
+// and the store's. A failure leaves nothing behind. What the worker failed of is in Done. Whatever
+// time is left of `by` and kWait, the shorter, is waited for the worker. Safe to use from every
+// loop.
 class Verbs {
  public:
   static constexpr Millis kWait{8'000};

@@ -274,8 +274,13 @@ describe("money back", () => {
   test("that Stripe refuses says what was done all the same", async () => {
     const one = await buy("pro", "viv@example.com");
     await shop.action("dispute", { payment_intent: await shop.paymentOf(one.session) });
-    const done = await admin("POST", `/licenses/${one.id}/refund`, { body: { reason: "goodbye", cancel: true } });
+    const idem = crypto.randomUUID();
+    const ask = () => admin("POST", `/licenses/${one.id}/refund`, { body: { reason: "goodbye", cancel: true }, idem });
+    const done = await ask();
     assert.ok(done.status >= 400 && done.status < 500, JSON.stringify(done.json));
+    assert.equal(done.headers.get("idempotent-replayed"), null);
+    const again = await ask();
+    assert.deepEqual([again.status, again.json, again.headers.get("idempotent-replayed")], [done.status, done.json, "true"]);
     assert.match(done.json.detail, /^the subscription has ended, the money was not given back: /);
     assert.equal((await api("GET", `/v1/subscriptions/${one.subscription}`)).status, "canceled");
     assert.deepEqual(await refundsAtStripe(one), []);
