@@ -25,8 +25,19 @@ constexpr db::Statement kPrune{"license_quota.prune",
                                "DELETE FROM license_quota WHERE (license, period) IN"
                                " (SELECT license, period FROM license_quota WHERE ends_ms < $1"
                                "  ORDER BY ends_ms LIMIT $2)"};
-// Minutes are over soon; a month is looked at for a while.
-constexpr Millis kKeepPast{90 * 86'400'000LL};
+// Of minutes alone ("minute:" comes before it, "month:" behind), and only those whose time came
+// since the last look: the months between them are not walked through each time.
+constexpr db::Statement kPruneMinutes{
+    "license_quota.prune_minutes",
+    "DELETE FROM license_quota WHERE (license, period) IN"
+    " (SELECT license, period FROM license_quota WHERE ends_ms >= $1 AND ends_ms < $2"
+    "  AND period < 'mj' ORDER BY ends_ms LIMIT $3)"};
+// A license that calls all day makes 1,440 minutes of it, and nobody asks for one that is over, but
+// a node whose clock is behind. A month is looked at for a while.
+constexpr Millis kKeepMinutes{3'600'000};
+constexpr Millis kKeepMonths{90 * 86'400'000LL};
+constexpr int64_t kAtOnce = 1'000;
+constexpr Millis kLetOthers{5};  // between two of them
 constexpr Millis kLookAgain{1};
 constexpr int kTries = 16;
 
@@ -147,12 +158,20 @@ Task<> Quota::GiveBack(bool all, Deadline by) {
 }
 
 Task<> Quota::Prune(Deadline by) {
-  const int64_t before = (clock_.Now() - kKeepPast).ms();
-  const auto body = [before](db::Tx& tx) -> Result<> {
-    PTG_RUN(tx.Run(kPrune, before, int64_t{1'000}));
-    return {};
+  const int64_t minutes = (clock_.Now() - kKeepMinutes).ms();
+  const int64_t months = (clock_.Now() - kKeepMonths).ms();
+  const auto body = [this, minutes, months](db::Tx& tx) -> Result<bool> {
+    PTG_TRY(const db::Rows m, tx.Run(kPruneMinutes, minutes_pruned_, minutes, kAtOnce));
+    PTG_TRY(const db::Rows all, tx.Run(kPrune, months, kAtOnce));
+    return m.changed == kAtOnce || all.changed == kAtOnce;
   };
-  co_return co_await database_.Write(body, by);
+  bool more = true;
+  while (more && !by.Passed(clock_)) {
+    PTG_CO_TRY(more, co_await database_.Write(body, by));
+    if (more) PTG_CO_RUN(co_await Sleep(kLetOthers));
+  }
+  if (!more) minutes_pruned_ = minutes;
+  co_return {};
 }
 
 }  // namespace pontage::license

@@ -42,7 +42,8 @@ class Quota {
   // Gives the store back what nobody asked for lately (`all`: everything), and forgets what is
   // over. For a task that runs every few seconds, and for the end.
   Task<> GiveBack(bool all, Deadline by);
-  // Deletes what is over in the store; some at a time.
+  // Deletes what is over in the store (minutes after an hour, months after a quarter of a year), as
+  // much as there is time for. For one task.
   Task<> Prune(Deadline by);
 
   // How much is taken at once when so much is left of a period.
@@ -82,6 +83,7 @@ class Quota {
 
   db::Database& database_;
   const Clock& clock_;
+  int64_t minutes_pruned_ = 0;  // of Prune alone: those that ended before are gone
   std::mutex mutex_;
   std::unordered_map<std::string, Kinds> held_;
 };

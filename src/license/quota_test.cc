@@ -118,6 +118,39 @@ TEST_P(QuotaTest, WhatIsGivenBackIsThereForOthers) {
   EXPECT_EQ(Used(), 1) << "not twice";
 }
 
+// A license that calls all day makes 1,440 minutes of it.
+TEST_P(QuotaTest, MinutesGoSoonAndMonthsAfterAWhile) {
+  pontage::testing::SteppedClock clock;
+  Quota quota(*database_, clock);
+  constexpr Millis kMinute{60'000};
+  constexpr Millis kDay{86'400'000};
+  const auto put = [&](std::string_view kind, int64_t name, Millis ago) {
+    const auto body = [&](db::Tx& tx) -> Result<> {
+      constexpr db::Statement kPut{"test.put",
+                                   "INSERT INTO license_quota (license, period, used, ends_ms)"
+                                   " VALUES ('lic_1', $1, 1, $2)"};
+      PTG_RUN(tx.Run(kPut, std::string(kind) + std::to_string(name), (clock.Now() - ago).ms()));
+      return {};
+    };
+    ASSERT_THAT(database_->WriteNow(body), IsOk());
+  };
+  const auto prune = [&] {
+    ASSERT_THAT(loop_.RunUntilDone(quota.Prune(Deadline::Never())), IsOk());
+  };
+  for (int64_t i = 0; i < 2'500; ++i) put("minute:", i, 120 * kMinute);
+  put("minute:", 9'000, 30 * kMinute);
+  put("month:", 1, 10 * kDay);
+  put("month:", 2, 91 * kDay);
+  prune();
+  EXPECT_EQ(Used(), 2) << "half an hour, and ten days";
+  clock.Advance(31 * kMinute);
+  prune();
+  EXPECT_EQ(Used(), 1);
+  clock.Advance(81 * kDay);
+  prune();
+  EXPECT_EQ(Used(), 0);
+}
+
 TEST_P(QuotaTest, ANewPeriodBeginsAnew) {
   pontage::testing::SteppedClock clock;
   Quota quota(*database_, clock);
