@@ -49,6 +49,12 @@ constexpr db::Statement kIssuedBefore{
     "SELECT " PTG_LICENSE_COLUMNS
     " FROM license WHERE issued_ms < $1 AND expires_ms > $2 AND status <> 'revoked'"
     " AND status <> 'expired' ORDER BY issued_ms, id LIMIT $3"};
+// Takes the row's lock where two may write at a time (PostgreSQL); both engines know it.
+constexpr db::Statement kHoldById{"license.hold",
+                                  "UPDATE license SET updated_ms = updated_ms WHERE id = $1"};
+constexpr db::Statement kHoldByOrigin{
+    "license.hold_by_origin", "UPDATE license SET updated_ms = updated_ms WHERE origin = $1"};
+constexpr db::Statement kMove{"license.move", "UPDATE license SET origin = $2 WHERE id = $1"};
 constexpr db::Statement kUpdate{
     "license.update",
     "UPDATE license SET customer = $2, email = $3, plan = $4, products = $5, tier = $6,"
@@ -228,10 +234,25 @@ Result<std::optional<License>> FindLicense(db::Tx& tx, std::string_view id) {
   return std::optional(FromRow(rows.front()));
 }
 
+Result<> MoveLicense(db::Tx& tx, const std::string& id, const std::string& origin) {
+  PTG_RUN(tx.Run(kMove, id, origin));
+  return {};
+}
+
 Result<std::optional<License>> FindLicenseByOrigin(db::Tx& tx, std::string_view origin) {
   PTG_TRY(const db::Rows rows, tx.Run(kByOrigin, std::string(origin)));
   if (rows.empty()) return std::optional<License>();
   return std::optional(FromRow(rows.front()));
+}
+
+Result<std::optional<License>> FindLicenseToWrite(db::Tx& tx, std::string_view id) {
+  PTG_RUN(tx.Run(kHoldById, std::string(id)));
+  return FindLicense(tx, id);
+}
+
+Result<std::optional<License>> FindLicenseByOriginToWrite(db::Tx& tx, std::string_view origin) {
+  PTG_RUN(tx.Run(kHoldByOrigin, std::string(origin)));
+  return FindLicenseByOrigin(tx, origin);
 }
 
 Result<std::vector<License>> ListLicensesOf(db::Tx& tx, const std::string& subscription,

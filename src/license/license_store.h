@@ -71,7 +71,15 @@ Claims ClaimsOf(const License& license, std::string_view issuer);
 Result<bool> InsertLicense(db::Tx& tx, const License& license, UnixMs now);
 
 Result<std::optional<License>> FindLicense(db::Tx& tx, std::string_view id);
+// The license is that of another origin from now on. kStore when that has one.
+Result<> MoveLicense(db::Tx& tx, const std::string& id, const std::string& origin);
 Result<std::optional<License>> FindLicenseByOrigin(db::Tx& tx, std::string_view origin);
+
+// The same for who will write it: nobody else does from here to the end of the transaction, and
+// what somebody else was writing is waited for. All of a license is written at once, so that what
+// was read before would undo it. Only in a transaction that writes.
+Result<std::optional<License>> FindLicenseToWrite(db::Tx& tx, std::string_view id);
+Result<std::optional<License>> FindLicenseByOriginToWrite(db::Tx& tx, std::string_view origin);
 
 // By whom; all that is empty is not asked for. Newest first, at most `limit`.
 struct LicenseFilter {
@@ -99,9 +107,10 @@ Result<bool> EverHad(db::Tx& tx, const std::string& plan, const std::string& cus
 Result<std::vector<License>> ListLiveIssuedBefore(db::Tx& tx, UnixMs before, UnixMs now,
                                                   size_t limit);
 
-// Writes all that can change of a license, and a line of the feed when it is something a gateway
-// needs to know (status, end, plan, generation and the overlap of it). A license that the operator
-// revoked stays revoked: false, and nothing is changed. kNotFound when there is no such license.
+// `license` was read by one of those to write. Writes all that can change of a license, and a line
+// of the feed when it is something a gateway needs to know (status, end, plan, generation and the
+// overlap of it). A license that the operator revoked stays revoked: false, and nothing is changed.
+// kNotFound when there is no such license.
 Result<bool> UpdateLicense(db::Tx& tx, const License& license, UnixMs now);
 
 // Lines after `since`, in order, at most `limit`.

@@ -2,6 +2,7 @@
 
 #include <memory>
 #include <string>
+#include <thread>
 #include <vector>
 
 #include <gtest/gtest.h>
@@ -50,6 +51,36 @@ class LicenseStoreTest : public ::testing::TestWithParam<pontage::testing::Engin
 INSTANTIATE_TEST_SUITE_P(Engines, LicenseStoreTest,
                          ::testing::ValuesIn(pontage::testing::EnginesHere()),
                          pontage::testing::EngineName);
+
+License Sample(const std::string& id);
+
+// Two nodes of one store: what is read to be written is not what somebody else is just changing.
+TEST_P(LicenseStoreTest, WhoReadsToWriteUndoesNobody) {
+  ASSERT_TRUE(Insert(Sample("lic_1")));
+  const int64_t before = Get("lic_1").generation;
+  const auto other = engine_.Open();
+  constexpr int kEach = 40;
+  const auto write = [](db::Database& database, bool by_id) {
+    const std::string origin = Sample("lic_1").origin;
+    for (int i = 0; i < kEach; ++i) {
+      const auto body = [&](db::Tx& tx) -> Result<bool> {
+        PTG_TRY(std::optional<License> l,
+                by_id ? FindLicenseToWrite(tx, "lic_1") : FindLicenseByOriginToWrite(tx, origin));
+        ++l->generation;
+        return UpdateLicense(tx, *l, UnixMs(20));
+      };
+      EXPECT_THAT(database.WriteNow(body), IsOk());
+    }
+  };
+  {
+    std::vector<std::jthread> writers;
+    for (const bool by_id : {true, false}) {
+      writers.emplace_back([&, by_id] { write(*database_, by_id); });
+      writers.emplace_back([&, by_id] { write(*other, by_id); });
+    }
+  }
+  EXPECT_EQ(Get("lic_1").generation, before + 4 * kEach);
+}
 
 License Sample(const std::string& id) {
   License l;

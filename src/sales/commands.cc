@@ -57,6 +57,11 @@ Result<License> FindIt(db::Tx& tx, const std::string& id) {
   if (!found) return Fail(Code::kNotFound, "there is no license " + id);
   return *std::move(found);
 }
+Result<License> FindToWrite(db::Tx& tx, const std::string& id) {
+  PTG_TRY(std::optional<License> found, license::FindLicenseToWrite(tx, id));
+  if (!found) return Fail(Code::kNotFound, "there is no license " + id);
+  return *std::move(found);
+}
 
 Error Busy() { return {Code::kOverloaded, "somebody looks at this purchase just now"}; }
 
@@ -299,7 +304,7 @@ Task<> CommandWorker::ChangeLicense(const Command& command, Change change, Deadl
       PTG_TRY(const bool still, KeepPurchase(tx, purchase, owner, now + parts_.lease.lease));
       if (!still) return Fail(Busy());
     }
-    PTG_TRY(License l, FindIt(tx, command.subject));
+    PTG_TRY(License l, FindToWrite(tx, command.subject));
     const std::string was = license::AuditText(l);
     PTG_TRY(const Effect effect, change(tx, l, now));
     PTG_TRY(const bool changed, license::UpdateLicense(tx, l, now));

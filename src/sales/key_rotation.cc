@@ -31,13 +31,22 @@ Result<> Tell(db::Tx& tx, const license::License& l, const Reissuing& with, Unix
   return {};
 }
 
+// For good.
+bool IsShut(license::Status status) {
+  return status == license::Status::kRevoked || status == license::Status::kExpired;
+}
+
 }  // namespace
 
 Result<size_t> ReissueBefore(db::Tx& tx, UnixMs before, const Reissuing& with, size_t limit,
                              UnixMs now, const Clock& clock, Rng& rng) {
   PTG_TRY(const std::vector<license::License> due,
           license::ListLiveIssuedBefore(tx, before, now, limit));
-  for (license::License l : due) {
+  for (const license::License& one : due) {
+    PTG_TRY(const std::optional<license::License> now_is, license::FindLicenseToWrite(tx, one.id));
+    // Somebody may have written it since the list was read.
+    if (!now_is || IsShut(now_is->status) || now_is->issued >= before) continue;
+    license::License l = *now_is;
     license::Replace(l, now, Millis(0));
     l.reason = "the signing key became known to others";
     // So that it counts as done, also within the second of `before`.

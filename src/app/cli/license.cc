@@ -130,7 +130,9 @@ Result<License> Change(const Config& config, db::Database& database, const std::
                        std::string_view verb, F change) {
   PTG_TRY(const std::string id, IdOf(config, database, name));
   const auto body = [&](db::Tx& tx) -> Result<License> {
-    PTG_TRY(License l, Find(tx, id));
+    PTG_TRY(std::optional<License> found, license::FindLicenseToWrite(tx, id));
+    if (!found) return Fail(Code::kNotFound, "there is no license " + id);
+    License l = *std::move(found);
     const std::string before = license::AuditText(l);
     PTG_TRY(const bool differs, change(l));
     if (!differs) return l;
