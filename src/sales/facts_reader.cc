@@ -104,6 +104,22 @@ Task<std::vector<std::string>> FactsReader::PaymentsOf(const stripe::Invoice& in
   co_return out;
 }
 
+// The plan of what was paid for, in place of one that is owed.
+Task<> FactsReader::KeepPaid(stripe::PriceId paid, const PlanMap& prices, SoldItem& sold,
+                             Deadline by) {
+  const Result<stripe::Price> price = co_await stripe_.RetrievePrice(paid, by);
+  if (!price) {
+    if (!IsKeptFromUs(price.error())) co_return Fail(price.error());
+    TellUnread("prices", sold.origin, price.error());
+    co_return {};
+  }
+  const std::string* plan = prices.Find(*price);
+  if (plan == nullptr) co_return {};
+  sold.plan = *plan;
+  sold.price = paid.str();
+  co_return {};
+}
+
 Task<PurchaseFacts> FactsReader::OfSubscription(const stripe::SubscriptionId& id, Deadline by) {
   PTG_CO_TRY(const stripe::Subscription subscription,
              co_await stripe_.RetrieveSubscription(id, by));
@@ -142,6 +158,7 @@ Task<PurchaseFacts> FactsReader::OfSubscription(const stripe::SubscriptionId& id
     sold.origin = "sub:" + facts.id + ":" + item.id.str();
     sold.plan = item.plan;
     sold.price = item.price.str();
+    if (item.paid_price) PTG_CO_RUN(co_await KeepPaid(*item.paid_price, prices, sold, by));
     sold.facts = FactsOf(projection, item, shop_.grace);
     sold.facts.refunded = back.refunded;
     sold.facts.disputed = back.disputed;

@@ -10,8 +10,8 @@
 
 namespace pontage::sales {
 
-// What Stripe says of one purchase now, whichever kind it is: asked in some five questions, of
-// which each may wait for its place (StripeClient). Writes nothing.
+// What Stripe says of one purchase now, whichever kind it is: asked in some five or six questions,
+// of which each may wait for its place (StripeClient). Writes nothing.
 class FactsReader {
  public:
   FactsReader(StripeClient& stripe, db::Database& database, const Shop& shop)
@@ -29,6 +29,7 @@ class FactsReader {
     std::vector<stripe::Refund> refunds;
   };
   Task<PurchaseFacts> OfSubscription(const stripe::SubscriptionId& id, Deadline by);
+  Task<> KeepPaid(stripe::PriceId paid, const PlanMap& prices, SoldItem& sold, Deadline by);
   Task<PurchaseFacts> OfTerm(stripe::CheckoutSession session, Deadline by);
   Task<std::vector<std::string>> PaymentsOf(const stripe::Invoice& invoice, Deadline by);
   Task<MoneyBack> AskMoneyBack(const std::string& purchase, std::vector<std::string> payments,

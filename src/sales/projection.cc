@@ -81,23 +81,56 @@ std::optional<UnixMs> Later(std::optional<UnixMs> a, std::optional<UnixMs> b) {
   return std::max(*a, *b);
 }
 
+bool IsThere(const stripe::SubscriptionItemId& item, const stripe::Subscription& subscription) {
+  return std::ranges::find(subscription.items, item, &stripe::SubscriptionItem::id) !=
+         subscription.items.end();
+}
+
 // An item that was added and that no line names yet has what was paid for the others, as Stripe
 // has it, but not while an invoice is owed: that may be its own. What is gone it may have replaced.
 std::optional<UnixMs> PaidThrough(const stripe::SubscriptionItemId& item,
                                   const stripe::Subscription& subscription,
                                   const std::vector<Bought>& all) {
   const bool owes = subscription.status.value == stripe::SubscriptionStatus::kPastDue;
-  const auto is_there = [&subscription](const stripe::SubscriptionItemId& id) {
-    return std::ranges::find(subscription.items, id, &stripe::SubscriptionItem::id) !=
-           subscription.items.end();
-  };
   std::optional<UnixMs> of_item;
   std::optional<UnixMs> of_any;
   for (const Bought& bought : all) {
     if (bought.item == item) of_item = Later(of_item, bought.until);
-    if (!owes || !is_there(bought.item)) of_any = Later(of_any, bought.until);
+    if (!owes || !IsThere(bought.item, subscription)) of_any = Later(of_any, bought.until);
   }
   return of_item ? of_item : of_any;
+}
+
+// The price that was paid for, while a change to the item's, or to the item in place of another, is
+// owed. An invoice of the next period
+// is a renewal, whatever changes it bills as well: the item had its price before that.
+std::optional<stripe::PriceId> PaidPrice(const stripe::SubscriptionItem& item,
+                                         const stripe::Subscription& subscription,
+                                         std::span<const Invoice> invoices,
+                                         const std::vector<Bought>& all) {
+  if (subscription.status.value != stripe::SubscriptionStatus::kPastDue) return std::nullopt;
+  auto paid = std::ranges::find(all, item.id, &Bought::item);
+  if (paid == all.end()) {
+    paid = std::ranges::find_if(all, [&subscription](const Bought& bought) {
+      return !bought.item.empty() && !IsThere(bought.item, subscription);
+    });
+  }
+  if (paid == all.end() || paid->price.empty() || paid->price == item.price.id) {
+    return std::nullopt;
+  }
+  bool owed = false;
+  for (const Invoice& invoice : invoices) {
+    const bool unpaid = invoice.status.value == InvoiceStatus::kOpen ||
+                        invoice.status.value == InvoiceStatus::kUncollectible;
+    if (!unpaid || invoice.subscription != subscription.id) continue;
+    for (const InvoiceLine& line : invoice.lines) {
+      const bool charges = line.item == item.id && line.price == item.price.id &&
+                           line.amount > stripe::MinorUnits(0) && Counts(line, subscription.id);
+      if (charges && line.from >= paid->until) return std::nullopt;
+      owed = owed || charges;
+    }
+  }
+  return owed ? std::optional(paid->price) : std::nullopt;
 }
 
 // What it bought of the subscription itself, and not of a change within a period.
@@ -163,8 +196,8 @@ Projection Project(const stripe::Subscription& subscription, std::span<const Inv
     const std::string* plan = plans.Find(item.price);
     std::optional<UnixMs> paid = PaidThrough(item.id, subscription, bought);
     if (on_trial) paid = Later(paid, subscription.trial_end);
-    projection.items.push_back(
-        {item.id, item.price.id, plan == nullptr ? std::string() : *plan, paid});
+    projection.items.push_back({item.id, item.price.id, plan == nullptr ? std::string() : *plan,
+                                paid, PaidPrice(item, subscription, invoices, bought)});
   }
   if (const Invoice* latest = LatestPaid(invoices)) projection.latest_paid = latest->id;
   return projection;

@@ -37,6 +37,9 @@ struct ProjectedItem {
   stripe::PriceId price;
   std::string plan;                    // empty: of no plan of ours; opens nothing, and is an alarm
   std::optional<UnixMs> paid_through;  // none: nothing was paid for it yet
+  // Set while the change to `price` is owed: the one that was paid for, and whose plan it has
+  // until then.
+  std::optional<stripe::PriceId> paid_price = {};
 };
 
 struct Projection {
@@ -62,6 +65,9 @@ struct Projection {
 // or uncollectible invoice buys nothing. A credit for unused time takes back what was bought from
 // there on, so that a year that was exchanged for a month is over with the month. While a
 // subscription is on trial, the trial's end counts as paid.
+//
+// A change of the price within what was paid for, whose invoice was not paid (past_due), changes
+// nothing until it is: paid_price. One that is billed with the next period is as Stripe has it.
 Projection Project(const stripe::Subscription& subscription,
                    std::span<const stripe::Invoice> invoices, const PlanMap& plans);
 

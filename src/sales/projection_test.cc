@@ -238,6 +238,69 @@ TEST(ProjectionTest, AnAddedItemIsNotPaidForByTheOthersWhileAnInvoiceIsOwed) {
       << "it has replaced what was paid for";
 }
 
+// He who has not paid for the change has what he paid for.
+TEST(ProjectionTest, AChangeThatIsOwedChangesNothingUntilItIsPaid) {
+  const Invoice month = Bill("paid", 0, {Line(2900, 0, 30)});
+  const std::vector<InvoiceLine> change = {Proration(Line(-1900, 10, 30)),
+                                           Proration(Line(6600, 10, 30, "price_team"))};
+  const std::vector<InvoiceLine> longer = {Proration(Line(-1900, 10, 30)),
+                                           Line(290'000, 10, 375, "price_team")};
+  std::vector<InvoiceLine> renewal = change;
+  renewal.push_back(Line(9900, 30, 60, "price_team"));
+  const struct {
+    const char* what;
+    std::vector<Invoice> invoices;
+    const char* status;
+    std::string_view kept;  // empty: as Stripe has it
+  } rows[] = {
+      {"owed", {Bill("open", 10, change), month}, "past_due", "price_pro"},
+      {"given up", {Bill("uncollectible", 10, change), month}, "past_due", "price_pro"},
+      {"owed, of another length", {Bill("open", 10, longer), month}, "past_due", "price_pro"},
+      {"paid", {Bill("paid", 10, change), month}, "active", ""},
+      {"paid, and the renewal owed",
+       {Bill("open", 30, {Line(9900, 30, 60, "price_team")}), Bill("paid", 10, change), month},
+       "past_due",
+       ""},
+      {"billed with the renewal, which is owed",
+       {Bill("open", 30, renewal), month},
+       "past_due",
+       ""},
+      {"billed later", {month}, "active", ""},
+      {"asked for just now", {Bill("open", 10, change), month}, "active", ""},
+      {"taken back", {Bill("void", 10, change), month}, "past_due", ""},
+      {"something beside it is owed",
+       {Bill("open", 10, {Beside(Line(900, 10, 30, "price_team"))}), month},
+       "past_due",
+       ""},
+      {"nothing was paid before", {Bill("open", 10, change)}, "past_due", ""},
+  };
+  for (const auto& row : rows) {
+    Subscription subscription = Monthly();
+    subscription.items.at(0).price = PriceOf("price_team");
+    subscription.status = stripe::WordOf<stripe::SubscriptionStatus>(row.status);
+    const ProjectedItem item = Project(subscription, row.invoices, Plans()).items.at(0);
+    EXPECT_EQ(item.paid_price.value_or(stripe::PriceId()).str(), row.kept) << row.what;
+    EXPECT_EQ(item.price.str(), "price_team") << row.what;
+    if (!row.kept.empty()) {
+      EXPECT_EQ(item.paid_through, Day(30)) << row.what;
+    }
+  }
+}
+
+TEST(ProjectionTest, AnItemInPlaceOfAnotherThatIsOwedChangesNothingEither) {
+  Subscription subscription = Monthly();
+  subscription.items.at(0).id = SubscriptionItemId("si_2");
+  subscription.items.at(0).price = PriceOf("price_team");
+  subscription.status = stripe::WordOf<stripe::SubscriptionStatus>("past_due");
+  const Invoice month = Bill("paid", 0, {Line(2900, 0, 30)});
+  const Invoice change =
+      Bill("open", 10,
+           {Proration(Line(-1900, 10, 30)), Proration(Line(6600, 10, 30, "price_team", "si_2"))});
+  const ProjectedItem item = Project(subscription, {{change, month}}, Plans()).items.at(0);
+  EXPECT_EQ(item.paid_price.value_or(stripe::PriceId()).str(), "price_pro");
+  EXPECT_EQ(item.paid_through, Day(30));
+}
+
 // The month that was given back is not the one that runs.
 TEST(ProjectionTest, ALaterPeriodThatIsPaidMakesARefundOfTheOneBeforeNoMatter) {
   const Invoice first = Bill("paid", 0, {Line(2900, 0, 30)});
