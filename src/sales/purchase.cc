@@ -274,7 +274,7 @@ Result<> Fulfilment::TellEnded(db::Tx& tx, const License& license,
 Result<std::optional<License>> Fulfilment::ApplyItem(db::Tx& tx, const PurchaseFacts& facts,
                                                      const SoldItem& item, bool just_ended,
                                                      Fulfilled& done) const {
-  PTG_TRY(std::optional<License> have, license::FindLicenseByOrigin(tx, item.origin));
+  PTG_TRY(std::optional<License> have, license::FindLicenseByOriginToWrite(tx, item.origin));
   const SoldPlan* plan = item.plan.empty() ? nullptr : shop_.Find(item.plan);
   if (plan == nullptr) {
     done.alarms.push_back({"no_plan", item.origin + " has a price of no plan"});
@@ -346,6 +346,7 @@ Result<Fulfilled> Fulfilment::Apply(db::Tx& tx, const PurchaseFacts& facts,
   const bool to_end =
       !over && facts.cancel_at > UnixMs() && before && before->cancel_at == UnixMs();
   const bool tell_failed = failed && IsOpen(*failed, facts);
+  if (!facts.subscription.empty() && !facts.items.empty()) PTG_RUN(Follow(tx, facts, done));
   for (const SoldItem& item : facts.items) {
     PTG_TRY(std::optional<License> one, ApplyItem(tx, facts, item, just_over || to_end, done));
     if (!one) continue;

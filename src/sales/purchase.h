@@ -2,6 +2,7 @@
 
 #include <functional>
 #include <optional>
+#include <span>
 #include <string>
 #include <string_view>
 #include <vector>
@@ -22,7 +23,7 @@ namespace pontage::sales {
 struct SoldItem {
   std::string origin;  // of its license: "sub:sub_1:si_1", "session:cs_1"
   std::string plan;    // empty: of none of ours
-  std::string price;   // what it has at Stripe now
+  std::string price;   // what it has at Stripe now; while a change of it is owed, what was paid for
   AccessFacts facts;
 };
 
@@ -66,6 +67,22 @@ struct Fulfilled {
   std::string invoice_pdf;
 };
 
+// What goes on for what. Indices into both lists.
+struct Followed {
+  struct Move {
+    size_t license;
+    size_t item;
+    friend bool operator==(const Move&, const Move&) = default;
+  };
+  std::vector<Move> moved;      // an item that has none takes the license of one that is gone
+  std::vector<size_t> removed;  // licenses whose item is gone, and that no other item takes
+  friend bool operator==(const Followed&, const Followed&) = default;
+};
+// Where somebody exchanges an item of a subscription for another (Stripe's dashboard does, for
+// another product), its license goes on with the new one: one of the same plan first, then one that
+// sells any plan of ours. Only licenses of items are looked at ("sub:…"). Pure.
+Followed FollowItems(std::span<const license::License> licenses, std::span<const SoldItem> items);
+
 // Writes licenses signed by `sign` (claims to token) as the facts say. A license is made once for
 // each origin, when it first opens something; its mail is enqueued in the same transaction.
 class Fulfilment {
@@ -86,6 +103,8 @@ class Fulfilment {
                               std::string_view occasion) const;
 
  private:
+  // Licenses of items that are gone go on with those in their place, or end.
+  Result<> Follow(db::Tx& tx, const PurchaseFacts& facts, Fulfilled& done) const;
   // `just_ended`: since the last look its subscription has ended, or was told to end.
   Result<std::optional<license::License>> ApplyItem(db::Tx& tx, const PurchaseFacts& facts,
                                                     const SoldItem& item, bool just_ended,

@@ -53,6 +53,14 @@ Task<std::vector<std::string>> Reconciler::Differing(
         same = same && (!owed || license != nullptr) &&
                (license == nullptr || plan == nullptr || license->plan == *plan);
       }
+      // Nothing of ours may be open for an item that is gone.
+      for (const Picture::OfLicense& license : ours.licenses) {
+        const bool there = std::ranges::any_of(one.items, [&](const auto& item) {
+          return license.origin == "sub:" + one.id.str() + ":" + item.id.str();
+        });
+        same = same &&
+               (there || !license.origin.starts_with("sub:") || !license::Opens(license.status));
+      }
       if (!same) differing.push_back(one.id.str());
     }
     return differing;

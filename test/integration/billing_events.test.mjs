@@ -272,10 +272,7 @@ describe("billing 10: payloads of Stripe's older versions", () => {
   });
 });
 
-describe("billing 12: another plan, bought at the portal", () => {
-  test("changes plan, limits and what it opens, with the same text", async () => {
-    const own = await startSandbox();
-    const routes = `
+const kSmallAndLarge = `
 [[product]]
 name = "small"
 price = "$0.001"
@@ -303,8 +300,12 @@ upstream = "api"
 product = "large"
 plans = ["team"]
 `;
-    const plans = { pro: { unit_amount: "2900", "recurring[interval]": "month" }, team: { unit_amount: "9900", "recurring[interval]": "month" } };
-    const its = await openShop({ sandbox: own, upstream: upstream.url, routes, plans });
+const kTwoPrices = { pro: { unit_amount: "2900", "recurring[interval]": "month" }, team: { unit_amount: "9900", "recurring[interval]": "month" } };
+
+describe("billing 12: another plan, bought at the portal", () => {
+  test("changes plan, limits and what it opens, with the same text", async () => {
+    const own = await startSandbox();
+    const its = await openShop({ sandbox: own, upstream: upstream.url, routes: kSmallAndLarge, plans: kTwoPrices });
     try {
       await its.start();
       const { license, session } = await its.buy("pro", "ann@example.com");
@@ -319,6 +320,59 @@ plans = ["team"]
       assert.deepEqual(row, { plan: "team", monthly: 500 });
       assert.match((await its.get("/small/a", license)).headers.get("ratelimit-policy"), /q=500/);
       assert.deepEqual({ ...(await its.api("GET", `/v1/subscriptions/${subscription.id}`)).metadata }, { ...subscription.metadata });
+    } finally {
+      await its.close();
+      await own.stop();
+    }
+  });
+});
+
+describe("a larger plan that is not paid for", () => {
+  test("opens nothing more until it is", { timeout: 60_000 }, async () => {
+    const own = await startSandbox();
+    const its = await openShop({ sandbox: own, upstream: upstream.url, routes: kSmallAndLarge, plans: kTwoPrices });
+    try {
+      await its.start();
+      const { license, session } = await its.buy("pro", "ann@example.com");
+      const id = await its.subscriptionOf(session);
+      await its.action("advance", { seconds: String(10 * 86_400) });
+      await its.action("card", { subscription: id, card: "decline" });
+      const [item] = (await its.api("GET", `/v1/subscriptions/${id}`)).items.data;
+      const [team] = (await its.api("GET", "/v1/prices", { "lookup_keys[0]": "team" })).data;
+      const changed = await its.api("POST", `/v1/subscriptions/${id}`, { "items[0][id]": item.id, "items[0][price]": team.id, proration_behavior: "always_invoice" });
+      assert.equal(changed.status, "past_due");
+      await until("heard of", () => its.rows("SELECT status FROM license")[0].status === "past_due");
+      assert.equal(its.rows("SELECT plan FROM license")[0].plan, "pro");
+      assert.equal((await its.get("/small/a", license)).status, 200);
+      assert.equal((await its.get("/large/a", license)).status, 403);
+
+      await its.action("card", { subscription: id, card: "paid" });
+      await its.api("POST", `/v1/invoices/${changed.latest_invoice}/pay`, {});
+      await until("the larger plan", async () => (await its.get("/large/a", license)).status === 200, 5_000);
+      assert.deepEqual(its.rows("SELECT plan, status FROM license").map((row) => ({ ...row })), [{ plan: "team", status: "active" }]);
+    } finally {
+      await its.close();
+      await own.stop();
+    }
+  });
+});
+
+describe("an item of a subscription that is exchanged for another", () => {
+  test("goes on with the same text, and ends as its subscription does", { timeout: 60_000 }, async () => {
+    const own = await startSandbox();
+    const its = await openShop({ sandbox: own, upstream: upstream.url, routes: kSmallAndLarge, plans: kTwoPrices });
+    try {
+      await its.start();
+      const { license, session } = await its.buy("team", "ann@example.com");
+      const id = await its.subscriptionOf(session);
+      const [item] = (await its.api("GET", `/v1/subscriptions/${id}`)).items.data;
+      const [pro] = (await its.api("GET", "/v1/prices", { "lookup_keys[0]": "pro" })).data;
+      await its.api("POST", `/v1/subscriptions/${id}`, { "items[0][id]": item.id, "items[0][deleted]": "true", "items[1][price]": pro.id, proration_behavior: "always_invoice" });
+      await until("the smaller plan", async () => (await its.get("/large/a", license)).status === 403, 5_000);
+      assert.equal((await its.get("/small/a", license)).status, 200);
+      assert.deepEqual(its.rows("SELECT plan, status FROM license").map((row) => ({ ...row })), [{ plan: "pro", status: "active" }]);
+      await its.api("DELETE", `/v1/subscriptions/${id}`);
+      await until("the end", async () => (await its.get("/small/a", license)).status === 401, 5_000);
     } finally {
       await its.close();
       await own.stop();
