@@ -151,18 +151,25 @@ Task<std::string> EventReader::PaymentOf(const stripe::Event& event, Deadline by
   co_return std::string();
 }
 
+Task<std::string> SubscriptionOfPayment(StripeClient& stripe, stripe::PaymentIntentId payment,
+                                        Deadline by) {
+  PTG_CO_TRY(const std::vector<stripe::InvoicePayment> paid,
+             co_await stripe.InvoicesOfPayment(payment, by));
+  std::string subscription;
+  for (const stripe::InvoicePayment& one : paid) {
+    PTG_CO_TRY(const stripe::Invoice invoice, co_await stripe.RetrieveInvoice(one.invoice, by));
+    if (!invoice.subscription.empty()) subscription = invoice.subscription.str();
+  }
+  co_return subscription;
+}
+
 Task<std::vector<std::string>> EventReader::OfPayment(std::string payment, bool disputed,
                                                       Deadline by) {
   const auto read = [payment](db::Tx& tx) { return PurchaseOfPayment(tx, payment); };
   PTG_CO_TRY(std::string purchase, co_await database_.Read(read, by));
   if (purchase.empty()) {
     const stripe::PaymentIntentId id(payment);
-    PTG_CO_TRY(const std::vector<stripe::InvoicePayment> paid,
-               co_await stripe_.InvoicesOfPayment(id, by));
-    for (const stripe::InvoicePayment& one : paid) {
-      PTG_CO_TRY(const stripe::Invoice invoice, co_await stripe_.RetrieveInvoice(one.invoice, by));
-      if (!invoice.subscription.empty()) purchase = invoice.subscription.str();
-    }
+    PTG_CO_TRY(purchase, co_await SubscriptionOfPayment(stripe_, id, by));
   }
   if (!purchase.empty() && disputed) {
     const auto note = [payment, purchase](db::Tx& tx) {

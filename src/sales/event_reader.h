@@ -20,6 +20,10 @@ struct EventNews {
   std::optional<FailedInvoice> failed;
 };
 
+// The subscription whose invoice a payment paid, as Stripe says; empty: of none.
+Task<std::string> SubscriptionOfPayment(StripeClient& stripe, stripe::PaymentIntentId payment,
+                                        Deadline by);
+
 // Reads stored events. Most say in themselves what they are about; of others Stripe or the books
 // are asked.
 class EventReader {

@@ -4,6 +4,7 @@
 
 #include "base/try.h"
 #include "sales/access.h"
+#include "sales/event_reader.h"
 #include "sales/reconcile.h"
 #include "sales/setup.h"
 
@@ -175,7 +176,12 @@ Task<> Reconciler::WalkDisputes(Run& run) {
     run.report.looked_at += static_cast<int64_t>(page.items.size());
     for (const stripe::Dispute& one : page.items) {
       const std::string payment = one.payment_intent.str();
-      PTG_CO_TRY(const std::string purchase, co_await PurchaseOf(payment));
+      PTG_CO_TRY(std::string purchase, co_await PurchaseOf(payment));
+      // Books that are younger than the payment know the latest one alone.
+      if (purchase.empty()) {
+        PTG_CO_TRY(purchase,
+                   co_await SubscriptionOfPayment(parts_.stripe, one.payment_intent, StripeBy()));
+      }
       if (purchase.empty()) continue;
       PTG_CO_TRY(const Picture ours, co_await PictureNow(purchase));
       const bool keeps_shut = KeepsShut(one.status.value);
