@@ -174,7 +174,24 @@ Task<stripe::Subscription> StripeClient::RetrieveSubscription(stripe::Subscripti
   query.AddList("expand", {"latest_invoice.payments"});
   PTG_CO_TRY(const Json json,
              co_await Get(At("/v1/subscriptions", id.str()), std::move(query), by));
-  co_return ReadAs(stripe::ReadSubscription, json);
+  PTG_CO_TRY(stripe::Subscription subscription, ReadAs(stripe::ReadSubscription, json));
+  PTG_CO_RUN(co_await CompleteItems(subscription, by));
+  co_return subscription;
+}
+
+Task<> StripeClient::CompleteItems(stripe::Subscription& subscription, Deadline by) {
+  if (!subscription.more_items) co_return {};
+  Form query;
+  query.Add("subscription", subscription.id.str());
+  PTG_CO_TRY(const std::vector<Json> all,
+             co_await All(At("/v1/subscription_items"), std::move(query), by));
+  PTG_CO_TRY(subscription.items, ReadEach(stripe::ReadSubscriptionItem, all));
+  for (const stripe::SubscriptionItem& item : subscription.items) {
+    if (item.period_end)
+      subscription.period_end = std::max(subscription.period_end, *item.period_end);
+  }
+  subscription.more_items = false;
+  co_return {};
 }
 
 Task<StripePage<stripe::Subscription>> StripeClient::ListSubscriptions(stripe::CustomerId customer,
@@ -185,7 +202,9 @@ Task<StripePage<stripe::Subscription>> StripeClient::ListSubscriptions(stripe::C
   query.Add("status", "all");
   PTG_CO_TRY(const Json json,
              co_await Get(At("/v1/subscriptions"), Paged(std::move(query), cursor), by));
-  co_return ReadPage(stripe::ReadSubscription, json);
+  PTG_CO_TRY(StripePage<stripe::Subscription> page, ReadPage(stripe::ReadSubscription, json));
+  for (stripe::Subscription& one : page.items) PTG_CO_RUN(co_await CompleteItems(one, by));
+  co_return page;
 }
 
 Task<stripe::Subscription> StripeClient::UpdateSubscription(stripe::SubscriptionId id, Form body,

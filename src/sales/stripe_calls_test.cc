@@ -337,6 +337,31 @@ TEST_F(StripeCallsTest, AnInvoiceComesWithAllItsLines) {
   EXPECT_EQ(one->lines.back().until, UnixMs::FromSeconds(130));
 }
 
+// An item that is not on the first page is not one that is gone.
+TEST_F(StripeCallsTest, ASubscriptionComesWithAllItsItems) {
+  Json subscription = SubscriptionNo(1);
+  subscription.Find("items")->Set("has_more", true);
+  peer.objects["/v1/subscriptions/sub_1"] = subscription;
+  peer.lists["/v1/subscriptions"] = {subscription, SubscriptionNo(2)};
+  auto& all = peer.lists["/v1/subscription_items"];
+  for (int64_t i = 1; i <= 130; ++i) {
+    all.push_back(Json::Object({{"id", "si_" + std::to_string(i)},
+                                {"object", "subscription_item"},
+                                {"current_period_end", i},
+                                {"price", Json::Object({{"id", "price_1"}})}}));
+  }
+  const auto one = Run(client->RetrieveSubscription(stripe::SubscriptionId("sub_1"), In()));
+  ASSERT_THAT(one, IsOk());
+  EXPECT_EQ(one->items.size(), 130U);
+  EXPECT_FALSE(one->more_items);
+  EXPECT_EQ(one->period_end, UnixMs::FromSeconds(130));
+  EXPECT_EQ(peer.calls[1].target, "/v1/subscription_items?subscription=sub_1&limit=100");
+  const auto listed = Run(client->ListSubscriptions({}, {}, In()));
+  ASSERT_THAT(listed, IsOk());
+  EXPECT_EQ(listed->items.at(0).items.size(), 130U);
+  EXPECT_EQ(listed->items.at(1).items.size(), 1U);
+}
+
 // The first try may have canceled it before its answer was lost.
 TEST_F(StripeCallsTest, ACanceledSubscriptionIsCanceledAlready) {
   const stripe::SubscriptionId sub("sub_1");

@@ -121,7 +121,7 @@ class StripeClient {
   Task<stripe::PortalSession> CreatePortalSession(PortalRequest request, std::string key,
                                                   Deadline by);
 
-  // Subscriptions; retrieved with the latest invoice and its payments.
+  // Subscriptions, with all their items; retrieved with the latest invoice and its payments.
   Task<stripe::Subscription> RetrieveSubscription(stripe::SubscriptionId id, Deadline by);
   // All that there are or were, of one customer if `customer` is not empty.
   Task<StripePage<stripe::Subscription>> ListSubscriptions(stripe::CustomerId customer,
@@ -209,6 +209,7 @@ class StripeClient {
   // The whole of a list, page by page.
   Task<std::vector<codec::Json>> All(StripePath path, stripe::Form query, Deadline by);
   Task<> CompleteLines(stripe::Invoice& invoice, Deadline by);
+  Task<> CompleteItems(stripe::Subscription& subscription, Deadline by);
 
   StripeOptions options_;
   net::Url base_;

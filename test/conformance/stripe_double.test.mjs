@@ -178,6 +178,9 @@ describe("time", () => {
     });
     assert.equal(changed.items.data[0].id, item);
     assert.equal(changed.items.data[0].price.id, dearer.id);
+    const listed = await stripe.subscriptionItems.list({ subscription: subscription.id });
+    assert.deepEqual(listed.data.map((one) => one.id), [item]);
+    await assert.rejects(stripe.subscriptionItems.list({ subscription: "sub_none" }), { code: "resource_missing", param: "subscription" });
     const { latest_invoice: invoice } = await whenOf(subscription);
     assert.equal(invoice.billing_reason, "subscription_update");
     assert.equal(invoice.lines.data[0].parent.subscription_item_details.proration, true);

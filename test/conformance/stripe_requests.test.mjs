@@ -39,6 +39,7 @@ const kCalls = {
   "GET /v1/subscriptions/:id": [(s, p, id) => s.subscriptions.retrieve(id, p), "Stripe.SubscriptionRetrieveParams"],
   "POST /v1/subscriptions/:id": [(s, p, id) => s.subscriptions.update(id, p), "Stripe.SubscriptionUpdateParams"],
   "DELETE /v1/subscriptions/:id": [(s, p, id) => s.subscriptions.cancel(id, p), "Stripe.SubscriptionCancelParams"],
+  "GET /v1/subscription_items": [(s, p) => s.subscriptionItems.list(p), "Stripe.SubscriptionItemListParams"],
   "GET /v1/invoices": [(s, p) => s.invoices.list(p), "Stripe.InvoiceListParams"],
   "GET /v1/invoices/:id": [(s, p, id) => s.invoices.retrieve(id, p), "Stripe.InvoiceRetrieveParams"],
   "GET /v1/invoices/:id/lines": [(s, p, id) => s.invoices.listLineItems(id, p), "Stripe.InvoiceListLineItemsParams"],

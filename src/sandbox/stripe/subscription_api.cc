@@ -200,12 +200,21 @@ Answered<Json> List(Call& call) {
   });
 }
 
+Answered<Json> ItemsOfOne(Call& call) {
+  PTG_TRY(const std::string id, call.params.Text("subscription"));
+  const Json* subscription = call.account.store.Find(Kind::kSubscription, id);
+  if (subscription == nullptr) return NoSuch("subscription", id, "subscription");
+  return PageOf(call, ItemsOf(Member(*subscription, "items")), "/v1/subscription_items",
+                "subscription item");
+}
+
 }  // namespace
 
 void AddSubscriptionRoutes(Routes& routes) {
   routes.push_back(
       {"GET", "/v1/subscriptions", &List, ListParams({"customer", "price", "status"})});
   routes.push_back({"GET", "/v1/subscriptions/:id", &Retrieve<Kind::kSubscription>, {"expand.*"}});
+  routes.push_back({"GET", "/v1/subscription_items", &ItemsOfOne, ListParams({"subscription"})});
   routes.push_back(
       {"POST",
        "/v1/subscriptions/:id",

@@ -132,17 +132,6 @@ Result<> ReadInvoiceAmounts(const JsonReader& r, Invoice& invoice) {
   return {};
 }
 
-Result<SubscriptionItem> ReadItem(const JsonReader& r) {
-  SubscriptionItem item;
-  PTG_TRY(item.id, IdAt<SubscriptionItemId>(r, "id"));
-  PTG_TRY(const JsonReader price, r.Object("price"));
-  PTG_TRY(item.price, ReadPrice(price));
-  PTG_TRY(item.period_end, MaybeTimeAt(r, "current_period_end"));
-  PTG_TRY(const std::optional<int64_t> quantity, r.MaybeInt("quantity"));
-  item.quantity = quantity.value_or(1);
-  return item;
-}
-
 // The latest end of the items' periods; before basil it stood on the subscription.
 Result<UnixMs> ReadPeriodEnd(const JsonReader& r, const std::vector<SubscriptionItem>& items) {
   std::optional<UnixMs> latest;
@@ -309,6 +298,17 @@ Result<Invoice> ReadInvoice(const JsonReader& r) {
   return invoice;
 }
 
+Result<SubscriptionItem> ReadSubscriptionItem(const JsonReader& r) {
+  SubscriptionItem item;
+  PTG_TRY(item.id, IdAt<SubscriptionItemId>(r, "id"));
+  PTG_TRY(const JsonReader price, r.Object("price"));
+  PTG_TRY(item.price, ReadPrice(price));
+  PTG_TRY(item.period_end, MaybeTimeAt(r, "current_period_end"));
+  PTG_TRY(const std::optional<int64_t> quantity, r.MaybeInt("quantity"));
+  item.quantity = quantity.value_or(1);
+  return item;
+}
+
 Result<Subscription> ReadSubscription(const JsonReader& r) {
   PTG_RUN(CheckKind(r, "subscription"));
   Subscription subscription;
@@ -316,8 +316,9 @@ Result<Subscription> ReadSubscription(const JsonReader& r) {
   PTG_TRY(subscription.customer, RefAt<CustomerId>(r, "customer"));
   PTG_TRY(subscription.status, WordAt<SubscriptionStatus>(r, "status"));
   PTG_TRY(const List items, ListAt(r, "items"));
+  subscription.more_items = items.has_more;
   for (const JsonReader& one : items.data) {
-    PTG_TRY(SubscriptionItem item, ReadItem(one));
+    PTG_TRY(SubscriptionItem item, ReadSubscriptionItem(one));
     subscription.items.push_back(std::move(item));
   }
   PTG_TRY(subscription.period_end, ReadPeriodEnd(r, subscription.items));

@@ -115,6 +115,7 @@ struct Subscription {
   CustomerId customer;
   Word<SubscriptionStatus> status;
   std::vector<SubscriptionItem> items;
+  bool more_items = false;  // `items` is only the first of them
   // The latest of its items'. It moves on before the renewal is paid: never what was paid for.
   UnixMs period_end;
   bool cancel_at_period_end = false;
@@ -211,6 +212,7 @@ Result<Price> ReadPrice(const codec::JsonReader& r);
 Result<InvoicePayment> ReadInvoicePayment(const codec::JsonReader& r);
 Result<InvoiceLine> ReadInvoiceLine(const codec::JsonReader& r);
 Result<Invoice> ReadInvoice(const codec::JsonReader& r);
+Result<SubscriptionItem> ReadSubscriptionItem(const codec::JsonReader& r);
 Result<Subscription> ReadSubscription(const codec::JsonReader& r);
 Result<CheckoutSession> ReadCheckoutSession(const codec::JsonReader& r);
 Result<Charge> ReadCharge(const codec::JsonReader& r);

@@ -241,6 +241,13 @@ TEST(InvoiceTest, TheFirstOfManyLinesSaysSo) {
   EXPECT_FALSE(ReadJson(ReadInvoice, NewInvoice())->more_lines);
 }
 
+TEST(SubscriptionTest, TheFirstOfManyItemsSaysSo) {
+  Json json = NewSubscription();
+  json.Find("items")->Set("has_more", true);
+  EXPECT_TRUE(ReadJson(ReadSubscription, json)->more_items);
+  EXPECT_FALSE(ReadJson(ReadSubscription, NewSubscription())->more_items);
+}
+
 TEST(SubscriptionTest, TheInvoiceInItIsReadWhenItWasExpanded) {
   const auto read =
       ReadJson(ReadSubscription, With(NewSubscription(), "latest_invoice", NewInvoice()));
