@@ -1,9 +1,10 @@
 #include <string>
 #include <vector>
 
+#include <gmock/gmock.h>
 #include <gtest/gtest.h>
 
-#include "sales/purchase.h"
+#include "sales/purchase_fixture_test.h"
 
 namespace pontage::sales {
 namespace {
@@ -60,6 +61,61 @@ TEST(FollowItemsTest, EachItemThatIsNewTakesALicenseThatIsLeft) {
     }
     EXPECT_EQ(FollowItems(licenses, items), row.followed) << row.what;
   }
+}
+
+class FollowTest : public PurchaseTest {};
+INSTANTIATE_TEST_SUITE_P(Engines, FollowTest, ::testing::ValuesIn(pontage::testing::EnginesHere()),
+                         pontage::testing::EngineName);
+
+// What Stripe's dashboard makes of another product: another item in the place of the first.
+TEST_P(FollowTest, AnItemInPlaceOfAnotherGoesOnWithItsLicense) {
+  PurchaseFacts facts = Facts();
+  const License before = Apply(facts).licenses.at(0);
+  facts.items[0].origin = "sub:sub_1:si_2";
+  facts.items[0].plan = "team";
+  Apply(facts);
+  ASSERT_EQ(Licenses().size(), 1u);
+  EXPECT_EQ(Licenses()[0].id, before.id);
+  EXPECT_EQ(Licenses()[0].plan, "team");
+  EXPECT_EQ(Licenses()[0].origin, "sub:sub_1:si_2");
+  EXPECT_EQ(Mails().size(), 1u);
+  facts.items[0].facts.refunded = true;
+  Apply(facts);
+  EXPECT_EQ(Licenses()[0].status, Status::kRevoked);
+  // Nor is what was revoked opened by another item.
+  facts.items[0].origin = "sub:sub_1:si_3";
+  Apply(facts);
+  ASSERT_EQ(Licenses().size(), 1u);
+  EXPECT_EQ(Licenses()[0].status, Status::kRevoked);
+}
+
+TEST_P(FollowTest, ALicenseWhoseItemIsGoneEnds) {
+  PurchaseFacts both = Facts();
+  both.items.push_back(both.items[0]);
+  both.items[1].origin = "sub:sub_1:si_2";
+  both.items[1].plan = "team";
+  Apply(both);
+  ASSERT_EQ(Licenses().size(), 2u);
+  PurchaseFacts one = both;
+  one.items.pop_back();
+  const auto of = [this](std::string_view plan) {
+    const std::vector<License> all = Licenses();
+    return *std::ranges::find(all, plan, &License::plan);
+  };
+  for (int i = 0; i < 2; ++i) {
+    Apply(one);
+    EXPECT_EQ(of("pro").status, Status::kActive);
+    EXPECT_EQ(of("team").status, Status::kExpired);
+    EXPECT_LE(of("team").expires, clock_.Now());
+    EXPECT_THAT(Mails(), ::testing::UnorderedElementsAre("license", "license", "cancelled"));
+    clock_.Advance(Millis(60'000));
+  }
+  const License ended = of("team");
+  // Bought again, its text opens again.
+  Apply(both);
+  ASSERT_EQ(Licenses().size(), 2u);
+  EXPECT_EQ(of("team").id, ended.id);
+  EXPECT_EQ(of("team").status, Status::kActive);
 }
 
 }  // namespace

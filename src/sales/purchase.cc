@@ -261,11 +261,15 @@ Result<> Fulfilment::TellEnded(db::Tx& tx, const License& license,
                                const PurchaseFacts& facts) const {
   if (license.email.empty() || facts.subscription.empty()) return {};
   const UnixMs now = clock_.Now();
-  const mail::Mail mail = mail::WriteCancelled(shop_.seller, {.to = license.email,
-                                                              .license_id = license.id,
-                                                              .plan = license.plan,
-                                                              .ends_at = PassesUntil(license, now),
-                                                              .now = now});
+  const bool there =
+      std::ranges::find(facts.items, license.origin, &SoldItem::origin) != facts.items.end();
+  const mail::Mail mail =
+      mail::WriteCancelled(shop_.seller, {.to = license.email,
+                                          .license_id = license.id,
+                                          .plan = license.plan,
+                                          .ends_at = PassesUntil(license, now),
+                                          .now = now,
+                                          .removed = !there && !IsOver(facts.status)});
   const Result<bool> enqueued =
       mail::Enqueue(tx, NewIdText("mail", clock_, rng_), mail, license.id, now);
   return UnlessUnmailable(enqueued, license);

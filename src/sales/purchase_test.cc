@@ -1,6 +1,4 @@
 // From facts to licenses: once for each origin, and as the facts say whenever they are told again.
-#include "sales/purchase.h"
-
 #include <memory>
 #include <string>
 #include <vector>
@@ -11,7 +9,7 @@
 #include "base/try.h"
 #include "codec/base64url.h"
 #include "license/issuer.h"
-#include "sales/mail/mail_outbox.h"
+#include "sales/purchase_fixture_test.h"
 #include "testing/engines.h"
 #include "testing/expect.h"
 #include "testing/stepped_clock.h"
@@ -25,91 +23,6 @@ using pontage::testing::IsOk;
 using ::testing::ElementsAre;
 using ::testing::IsEmpty;
 using ::testing::SizeIs;
-
-constexpr Millis kDay{86'400'000};
-
-Shop TheShop() {
-  Shop shop;
-  shop.issuer = "https://api.example.com";
-  shop.public_url = "https://api.example.com";
-  shop.seller = {.from = "Example <keys@example.com>",
-                 .name = "Example",
-                 .call_url = "https://api.example.com/v1/",
-                 .mcp_url = "",
-                 .manage_url = "https://api.example.com/billing"};
-  SoldPlan pro;
-  pro.name = "pro";
-  pro.products = {"yield"};
-  pro.limits = {.monthly = 100, .rpm = 0};
-  pro.interval = "month";
-  SoldPlan team = pro;
-  team.name = "team";
-  team.products = {"yield", "docs"};
-  shop.plans = {{"pro", pro}, {"team", team}};
-  return shop;
-}
-
-class PurchaseTest : public ::testing::TestWithParam<pontage::testing::EngineKind> {
- protected:
-  PurchaseTest()
-      : engine_(GetParam()),
-        database_(engine_.OpenMigrated()),
-        fulfilment_(
-            shop_, [](const license::Claims& c) { return "token." + c.id + ".x"; }, clock_, rng_) {}
-
-  PurchaseFacts Facts() {
-    PurchaseFacts facts;
-    facts.id = "sub_1";
-    facts.customer = "cus_1";
-    facts.email = "Ann@Example.com";
-    facts.subscription = "sub_1";
-    facts.status = "active";
-    SoldItem item;
-    item.origin = "sub:sub_1:si_1";
-    item.plan = "pro";
-    item.facts.status = stripe::SubscriptionStatus::kActive;
-    item.facts.paid_through = clock_.Now() + 30 * kDay;
-    item.facts.grace = 3 * kDay;
-    facts.items.push_back(item);
-    return facts;
-  }
-  Fulfilled Apply(const PurchaseFacts& facts, std::optional<FailedInvoice> failed = {}) {
-    const auto lease = [&](db::Tx& tx) {
-      return LeasePurchase(tx, facts.id, "me", clock_.Now(), Millis(0));
-    };
-    EXPECT_TRUE(database_->WriteNow(lease).value_or(false));
-    const auto done =
-        database_->WriteNow([&](db::Tx& tx) { return fulfilment_.Apply(tx, facts, failed); });
-    EXPECT_THAT(done, IsOk());
-    return done.value_or(Fulfilled{});
-  }
-  std::vector<License> Licenses() {
-    return database_->ReadNow([](db::Tx& tx) { return license::ListLicenses(tx, {}); })
-        .value_or(std::vector<License>());
-  }
-  // Kinds of the mails in the outbox, oldest first.
-  std::vector<std::string> Mails() {
-    std::vector<std::string> kinds;
-    const auto rows = database_->ReadNow([](db::Tx& tx) { return mail::ListMails(tx, {}); });
-    EXPECT_THAT(rows, IsOk());
-    if (rows) {
-      for (const mail::OutboxRow& row : *rows) kinds.insert(kinds.begin(), row.kind);
-    }
-    return kinds;
-  }
-  size_t Lines() {
-    return database_->ReadNow([](db::Tx& tx) { return license::ReadFeed(tx, 0, 100); })
-        .value_or(std::vector<license::FeedEntry>())
-        .size();
-  }
-
-  pontage::testing::SteppedClock clock_;
-  SeededRng rng_{1};
-  Shop shop_ = TheShop();
-  pontage::testing::Engine engine_;
-  std::unique_ptr<db::Database> database_;
-  Fulfilment fulfilment_;
-};
 
 TEST_P(PurchaseTest, ATrialOfWhoHadThePlanBeforeIsTold) {
   const auto alarms = [](const Fulfilled& done) {
@@ -376,57 +289,6 @@ TEST_P(PurchaseTest, AChangedPlanChangesWhatTheBooksAndTheFeedSay) {
   EXPECT_EQ(l.plan, "team");
   EXPECT_THAT(l.products, ElementsAre("yield", "docs"));
   EXPECT_EQ(Lines(), 1u);
-}
-
-// What Stripe's dashboard makes of another product: another item in the place of the first.
-TEST_P(PurchaseTest, AnItemInPlaceOfAnotherGoesOnWithItsLicense) {
-  PurchaseFacts facts = Facts();
-  const License before = Apply(facts).licenses.at(0);
-  facts.items[0].origin = "sub:sub_1:si_2";
-  facts.items[0].plan = "team";
-  Apply(facts);
-  ASSERT_EQ(Licenses().size(), 1u);
-  EXPECT_EQ(Licenses()[0].id, before.id);
-  EXPECT_EQ(Licenses()[0].plan, "team");
-  EXPECT_EQ(Licenses()[0].origin, "sub:sub_1:si_2");
-  EXPECT_EQ(Mails().size(), 1u);
-  facts.items[0].facts.refunded = true;
-  Apply(facts);
-  EXPECT_EQ(Licenses()[0].status, Status::kRevoked);
-  // Nor is what was revoked opened by another item.
-  facts.items[0].origin = "sub:sub_1:si_3";
-  Apply(facts);
-  ASSERT_EQ(Licenses().size(), 1u);
-  EXPECT_EQ(Licenses()[0].status, Status::kRevoked);
-}
-
-TEST_P(PurchaseTest, ALicenseWhoseItemIsGoneEnds) {
-  PurchaseFacts both = Facts();
-  both.items.push_back(both.items[0]);
-  both.items[1].origin = "sub:sub_1:si_2";
-  both.items[1].plan = "team";
-  Apply(both);
-  ASSERT_EQ(Licenses().size(), 2u);
-  PurchaseFacts one = both;
-  one.items.pop_back();
-  const auto of = [this](std::string_view plan) {
-    const std::vector<License> all = Licenses();
-    return *std::ranges::find(all, plan, &License::plan);
-  };
-  for (int i = 0; i < 2; ++i) {
-    Apply(one);
-    EXPECT_EQ(of("pro").status, Status::kActive);
-    EXPECT_EQ(of("team").status, Status::kExpired);
-    EXPECT_LE(of("team").expires, clock_.Now());
-    EXPECT_THAT(Mails(), ::testing::UnorderedElementsAre("license", "license", "cancelled"));
-    clock_.Advance(Millis(60'000));
-  }
-  const License ended = of("team");
-  // Bought again, its text opens again.
-  Apply(both);
-  ASSERT_EQ(Licenses().size(), 2u);
-  EXPECT_EQ(of("team").id, ended.id);
-  EXPECT_EQ(of("team").status, Status::kActive);
 }
 
 TEST_P(PurchaseTest, APriceOfNoPlanOpensNothingAndIsTold) {

@@ -370,7 +370,16 @@ describe("an item of a subscription that is exchanged for another", () => {
       await its.api("POST", `/v1/subscriptions/${id}`, { "items[0][id]": item.id, "items[0][deleted]": "true", "items[1][price]": pro.id, proration_behavior: "always_invoice" });
       await until("the smaller plan", async () => (await its.get("/large/a", license)).status === 403, 5_000);
       assert.equal((await its.get("/small/a", license)).status, 200);
-      assert.deepEqual(its.rows("SELECT plan, status FROM license").map((row) => ({ ...row })), [{ plan: "pro", status: "active" }]);
+      const books = () => its.rows("SELECT plan, status FROM license ORDER BY plan").map((row) => `${row.plan} ${row.status}`);
+      assert.deepEqual(books(), ["pro active"]);
+      const [team] = (await its.api("GET", "/v1/prices", { "lookup_keys[0]": "team" })).data;
+      const both = await its.api("POST", `/v1/subscriptions/${id}`, { "items[0][price]": team.id, proration_behavior: "always_invoice" });
+      await until("the second license", () => books().join() === "pro active,team active");
+      await its.api("POST", `/v1/subscriptions/${id}`, { "items[0][id]": both.items.data.at(-1).id, "items[0][deleted]": "true", proration_behavior: "always_invoice" });
+      await until("its end", () => books().join() === "pro active,team expired");
+      const subjects = async () => (await its.mailsTo("ann@example.com")).map((mail) => mail.subject);
+      await until("what is told of it", async () => (await subjects()).some((one) => /^Plan team of .+ removed$/.test(one)));
+      assert.equal((await its.get("/small/a", license)).status, 200);
       await its.api("DELETE", `/v1/subscriptions/${id}`);
       await until("the end", async () => (await its.get("/small/a", license)).status === 401, 5_000);
     } finally {

@@ -247,15 +247,19 @@ Mail WritePaymentFailed(const Seller& seller, const PaymentFailedLetter& l) {
 
 Mail WriteCancelled(const Seller& seller, const CancelledLetter& l) {
   Letter letter;
-  letter.Say("The subscription to the plan " + l.plan + " of " + seller.name + " is cancelled.");
-  if (l.ends_at > l.now) {
-    letter.Say("Your license works until " + Moment(l.ends_at) + ". Nothing more will be charged.");
-  } else {
-    letter.Say("Your license has stopped. Nothing more will be charged.");
-  }
+  letter.Say(l.removed
+                 ? "The plan " + l.plan + " of " + seller.name + " has left your subscription."
+                 : "The subscription to the plan " + l.plan + " of " + seller.name +
+                       " is cancelled.");
+  letter.Say((l.ends_at > l.now ? "Your license works until " + Moment(l.ends_at) + ". "
+                                : std::string("Your license has stopped. ")) +
+             (l.removed ? "Nothing more will be charged for this plan; the rest goes on."
+                        : "Nothing more will be charged."));
   Close(letter, seller, l.license_id);
   // Cancelled, taken up again and cancelled once more is another occasion, whatever its end.
-  return Finish(Kind::kCancelled, seller, l.to, "Subscription to " + seller.name + " cancelled",
+  return Finish(Kind::kCancelled, seller, l.to,
+                l.removed ? "Plan " + l.plan + " of " + seller.name + " removed"
+                          : "Subscription to " + seller.name + " cancelled",
                 letter, l.license_id + ":" + std::to_string(l.now.ms()));
 }
 

@@ -86,6 +86,7 @@ struct CancelledLetter {
   std::string plan;
   UnixMs ends_at;  // until when the license passes; not after `now`: it has ended
   UnixMs now;
+  bool removed = false;  // the plan alone has left a subscription that goes on
 };
 Mail WriteCancelled(const Seller& seller, const CancelledLetter& letter);
 
