@@ -35,6 +35,11 @@ constexpr db::Statement kKeep{
 constexpr db::Statement kAgain{"stripe_event.again",
                                "UPDATE stripe_event SET state = 'new', attempts = 0, next_ms = $2,"
                                " last_error = '', done_ms = NULL WHERE id = $1"};
+constexpr db::Statement kForget{
+    "stripe_event.forget",
+    "DELETE FROM stripe_event WHERE id IN"
+    " (SELECT id FROM stripe_event WHERE received_ms < $1 AND state IN ('done', 'ignored')"
+    "  ORDER BY received_ms LIMIT $2)"};
 constexpr db::Statement kWaits{"stripe_event.waits",
                                "SELECT id FROM stripe_event WHERE id = $1 AND state = 'new'"};
 
@@ -162,6 +167,11 @@ Result<size_t> CountWaiting(db::Tx& tx, const std::vector<std::string>& ids) {
     if (!rows.empty()) ++waiting;
   }
   return waiting;
+}
+
+Result<int64_t> ForgetEvents(db::Tx& tx, UnixMs before, int64_t most) {
+  PTG_TRY(const db::Rows rows, tx.Run(kForget, before.ms(), most));
+  return rows.changed;
 }
 
 Millis PauseAfter(int64_t attempts) {

@@ -51,6 +51,11 @@ Millis PauseAfter(int64_t attempts);
 // Some two days.
 inline constexpr int64_t kMostAttempts = 80;
 
+// What was dealt with and came before `before` is deleted, oldest first, at most `most`; how many.
+// What waits, or is parked for a person, stays. Who asks Stripe to send such an event once more has
+// it looked at once more, which changes nothing.
+Result<int64_t> ForgetEvents(db::Tx& tx, UnixMs before, int64_t most);
+
 // Of these ids, how many still wait to be dealt with.
 Result<size_t> CountWaiting(db::Tx& tx, const std::vector<std::string>& ids);
 

@@ -101,6 +101,33 @@ TEST_P(InboxTest, OldestFirstAndOneWorkerEach) {
   EXPECT_EQ(Take(1'010), "evt_c:2 evt_b:2 evt_a:2 ") << "whose worker died";
 }
 
+// Raw payloads name people: they are not kept for longer than somebody may ask about them.
+TEST_P(InboxTest, WhatWasDealtWithIsForgottenAndNothingElse) {
+  for (const char* id : {"evt_1", "evt_2", "evt_3", "evt_new", "evt_parked", "evt_late"}) {
+    ASSERT_TRUE(Store(Event(id, "invoice.paid"), std::string_view(id) == "evt_late" ? 100 : 10));
+  }
+  ASSERT_TRUE(Store(Event("evt_ignored", "some.future.type"), 5));
+  const auto deal = [](db::Tx& tx) -> Result<> {
+    for (const char* id : {"evt_1", "evt_2", "evt_3", "evt_late"}) {
+      PTG_RUN(EventDone(tx, id, "done", UnixMs(20)));
+    }
+    return EventLater(tx, "evt_parked", "odd", UnixMs(20), true);
+  };
+  ASSERT_THAT(database_->WriteNow(deal), IsOk());
+  const auto forget = [this](int64_t before) {
+    return database_->WriteNow([&](db::Tx& tx) { return ForgetEvents(tx, UnixMs(before), 3); })
+        .value_or(-1);
+  };
+  EXPECT_EQ(forget(5), 0);
+  EXPECT_EQ(forget(100), 3);
+  EXPECT_EQ(forget(100), 1);
+  EXPECT_EQ(forget(100), 0);
+  for (const char* id : {"evt_new", "evt_parked", "evt_late"}) {
+    EXPECT_FALSE(Store(Event(id, "invoice.paid"))) << id;
+  }
+  EXPECT_TRUE(Store(Event("evt_1", "invoice.paid")));
+}
+
 TEST_P(InboxTest, WhatIsBeingDealtWithIsKept) {
   ASSERT_TRUE(Store(Event("evt_1", "invoice.paid")));
   ASSERT_TRUE(Store(Event("evt_2", "invoice.paid")));

@@ -27,6 +27,10 @@ constexpr Millis kOnItsWay{60'000};
 // Stripe's lists lag behind its clock.
 constexpr Millis kMargin = kHour;
 constexpr Millis kKeepDrift = kDay * 90;
+// So long somebody may ask what Stripe said; then its words, which name people, go.
+constexpr Millis kKeepEvents = kDay * 90;
+constexpr int64_t kForgetAtOnce = 500;
+constexpr int kMostForgets = 100;  // in one run
 constexpr Millis kAskPricesAgain{60'000};
 constexpr Millis kBusy{300};
 constexpr int kBusyTries = 20;
@@ -110,7 +114,18 @@ Task<LoopReport> Reconciler::RunLoop(LoopKind loop) {
   };
   PTG_CO_TRY(const int64_t drifted, co_await parts_.database.Write(write, StoreBy()));
   Tell(report, drifted);
+  PTG_CO_RUN(co_await ForgetOldEvents());
   co_return std::move(report);
+}
+
+Task<> Reconciler::ForgetOldEvents() {
+  const UnixMs before = parts_.clock.Now() - kKeepEvents;
+  const auto forget = [before](db::Tx& tx) { return ForgetEvents(tx, before, kForgetAtOnce); };
+  for (int i = 0; i < kMostForgets; ++i) {
+    PTG_CO_TRY(const int64_t gone, co_await parts_.database.Write(forget, StoreBy()));
+    if (gone < kForgetAtOnce) break;
+  }
+  co_return {};
 }
 
 void Reconciler::Tell(const LoopReport& report, int64_t drifted) {

@@ -78,6 +78,8 @@ class Reconciler {
   Task<> CouldNotLook(Run& run, std::string purchase, Error why);
   Task<std::string> PurchaseOf(std::string payment);
   Task<Picture> PictureNow(std::string purchase);
+  // Stripe's words that nobody needs any more.
+  Task<> ForgetOldEvents();
   void Tell(const LoopReport& report, int64_t drifted);
   Deadline StoreBy() const;
   Deadline StripeBy() const;

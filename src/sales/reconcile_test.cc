@@ -220,6 +220,27 @@ TEST_P(ReconcileTest, MissedEventsComeInByTimeAndOnce) {
   EXPECT_EQ(taken->size(), 250U);
 }
 
+TEST_P(ReconcileTest, WhatStripeSaidIsForgottenAfterNinetyDays) {
+  const UnixMs now = Clock::System().Now();
+  constexpr Millis kDay{86'400'000};
+  const auto store = [&](std::string_view id, UnixMs at) {
+    stripe::Event event;
+    event.id = stripe::EventId(std::string(id));
+    event.type = "some.future.type";
+    return database_
+        ->WriteNow([&](db::Tx& tx) { return StoreEvent(tx, event, "{}", "webhook", at); })
+        .value_or(false);
+  };
+  for (int i = 0; i < 1'100; ++i) {
+    ASSERT_TRUE(store("evt_" + std::to_string(i), now - kDay * 91));
+  }
+  ASSERT_TRUE(store("evt_young", now - kDay * 89));
+  Run(LoopKind::kRows);
+  EXPECT_FALSE(store("evt_young", now));
+  EXPECT_TRUE(store("evt_0", now));
+  EXPECT_TRUE(store("evt_1099", now));
+}
+
 TEST_P(ReconcileTest, WhatIsOnItsWayIsLeftToItsDelivery) {
   AddEvent(1, 500);
   AddEvent(2, 20, 1);
