@@ -63,7 +63,8 @@ struct RefundFilter {
 Result<std::vector<Refund>> ListRefunds(db::Tx& tx, const RefundFilter& filter);
 
 // How many were ordered since `since`, and how much that was in `currency`, as far as it is
-// decided. Failed ones do not count.
+// decided. Failed ones do not count. To be asked before one is written down: nobody else counts
+// until the transaction is over.
 struct RefundTotals {
   int64_t count = 0;
   int64_t amount = 0;
