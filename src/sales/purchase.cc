@@ -297,9 +297,13 @@ Result<std::optional<License>> Fulfilment::ApplyItem(db::Tx& tx, const PurchaseF
   if (access.alarm) {
     done.alarms.push_back({"not_understood", item.origin + ": " + facts.status});
   }
-  if (known.operator_revoked && !facts.subscription.empty() && !IsOver(facts.status)) {
-    done.alarms.push_back({"revoked", have->id + " was revoked, and " + facts.subscription +
-                                          " goes on being charged for"});
+  const bool goes_on = !facts.subscription.empty() && !IsOver(facts.status);
+  const std::string charged = facts.subscription + " goes on being charged for";
+  if (known.operator_revoked && goes_on) {
+    done.alarms.push_back({"revoked", have->id + " was revoked, and " + charged});
+  }
+  if (have && known.disputed && goes_on) {
+    done.alarms.push_back({"disputed", have->id + " is shut by a dispute, and " + charged});
   }
   if (!have) {
     if (!access.opens()) return std::optional<License>();

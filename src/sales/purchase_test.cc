@@ -270,6 +270,21 @@ TEST_P(PurchaseTest, WhatIsChargedForARevokedLicenseIsTold) {
   EXPECT_THAT(Apply(over).alarms, IsEmpty());
 }
 
+TEST_P(PurchaseTest, WhatIsChargedForWhileADisputeKeepsItShutIsTold) {
+  PurchaseFacts facts = Facts();
+  facts.items[0].facts.disputed = true;
+  EXPECT_THAT(Apply(facts).alarms, IsEmpty()) << "no license, nothing that is shut";
+  const License l = Apply(Facts()).licenses.front();
+  const Fulfilled done = Apply(facts);
+  ASSERT_THAT(done.alarms, SizeIs(1));
+  EXPECT_EQ(done.alarms[0].kind, "disputed");
+  EXPECT_EQ(done.alarms[0].text,
+            l.id + " is shut by a dispute, and sub_1 goes on being charged for");
+  facts.status = "canceled";
+  facts.items[0].facts.status = stripe::SubscriptionStatus::kCanceled;
+  EXPECT_THAT(Apply(facts).alarms, IsEmpty());
+}
+
 // Stripe takes addresses that we cannot write to.
 TEST_P(PurchaseTest, ABuyerWhoCannotBeWrittenToIsTold) {
   PurchaseFacts facts = Facts();
