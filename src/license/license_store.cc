@@ -37,13 +37,18 @@ constexpr db::Statement kOfSubscription{
     "SELECT " PTG_LICENSE_COLUMNS
     " FROM license WHERE subscription = $1 AND subscription <> '' ORDER BY created_ms, id LIMIT"
     " $2"};
+#define PTG_HAD_PLAN                                                                       \
+  " AND (plan = $1 OR EXISTS (SELECT 1 FROM license_had AS h WHERE h.license = license.id" \
+  " AND h.plan = $1)) AND ($4 = '' OR subscription <> $4)"
 // Each half has its index.
 constexpr db::Statement kEverHad{
     "license.ever_had",
-    "SELECT id FROM license WHERE customer = $2 AND customer <> '' AND plan = $1"
-    " AND ($4 = '' OR subscription <> $4) UNION ALL"
-    " SELECT id FROM license WHERE email = $3 AND email <> '' AND plan = $1"
-    " AND ($4 = '' OR subscription <> $4) LIMIT 1"};
+    "SELECT id FROM license WHERE customer = $2 AND customer <> ''" PTG_HAD_PLAN
+    " UNION ALL SELECT id FROM license WHERE email = $3 AND email <> ''" PTG_HAD_PLAN " LIMIT 1"};
+#undef PTG_HAD_PLAN
+constexpr db::Statement kHad{"license.had",
+                             "INSERT INTO license_had (license, plan) VALUES ($1, $2) ON CONFLICT "
+                             "(license, plan) DO NOTHING"};
 constexpr db::Statement kIssuedBefore{
     "license.issued_before",
     "SELECT " PTG_LICENSE_COLUMNS
@@ -298,6 +303,7 @@ Result<bool> UpdateLicense(db::Tx& tx, const License& l, UnixMs now) {
                  l.expires.ms(), l.issued.ms(), l.signed_until.ms(), now.ms(), l.extended.ms(),
                  l.old_until.ms(), l.price));
   if (rows.changed == 0) return false;
+  if (before->plan != l.plan) PTG_RUN(tx.Run(kHad, l.id, before->plan));
   if (WordOf(*before) != WordOf(l)) PTG_RUN(AppendToFeed(tx, l, now));
   return true;
 }

@@ -97,9 +97,9 @@ Result<std::vector<License>> ListLicenses(db::Tx& tx, const LicenseFilter& filte
 Result<std::vector<License>> ListLicensesOf(db::Tx& tx, const std::string& subscription,
                                             size_t limit);
 
-// Whether there is or was a license of `plan` of a buyer: of his customer or of his address, what
-// is empty of them is not asked for. That of the subscription `besides` does not count, if it is
-// not empty.
+// Whether a buyer has or had a license that has the plan `plan`, or had it before another: by his
+// customer or by his address, what is empty of them is not asked for. That of the subscription
+// `besides` does not count, if it is not empty.
 Result<bool> EverHad(db::Tx& tx, const std::string& plan, const std::string& customer,
                      const std::string& email, const std::string& besides);
 

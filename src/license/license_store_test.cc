@@ -124,6 +124,16 @@ TEST_P(LicenseStoreTest, WhoEverHadALicenseOfAPlanIsKnownByCustomerOrAddress) {
   EXPECT_FALSE(had("team", "", "")) << "of nobody";
   EXPECT_FALSE(had("pro", "cus_1", "ann@example.com", "sub_1"));
   EXPECT_TRUE(had("pro", "cus_1", "ann@example.com", "sub_2"));
+  for (const char* plan : {"team", "large", "team"}) {
+    l.plan = plan;
+    ASSERT_THAT(Update(l), IsOk());
+  }
+  EXPECT_TRUE(had("pro", "cus_1", "")) << "before another";
+  EXPECT_TRUE(had("large", "", "ann@example.com"));
+  EXPECT_TRUE(had("team", "cus_1", ""));
+  EXPECT_FALSE(had("small", "cus_1", "ann@example.com"));
+  EXPECT_FALSE(had("pro", "cus_2", "bob@example.com"));
+  EXPECT_FALSE(had("pro", "cus_1", "ann@example.com", "sub_1"));
 }
 
 TEST(LicenseTest, ATextIsReplacedByANewerOneUnlessAnOverlapRuns) {
