@@ -89,6 +89,7 @@ BillingApi::BillingApi(Parts parts)
     : parts_(std::move(parts)),
       buyers_(parts_.stripe, parts_.database, parts_.clock),
       prices_(parts_.stripe, parts_.clock),
+      portal_(parts_.stripe, parts_.shop, parts_.clock, parts_.rng),
       events_(parts_.metrics.CounterOf("pontage_stripe_events_total",
                                        "Events of Stripe that were written down.")),
       refused_(parts_.metrics.CounterOf("pontage_stripe_events_refused_total",
@@ -364,13 +365,8 @@ Task<std::string> BillingApi::OpenPortal(std::string license, Deadline by) {
     co_return Fail(Error(Code::kLicenseRevoked, "the license was replaced by a newer one")
                        .Want("the newer one, which /billing/resend sends"));
   }
-  PortalRequest request;
-  request.customer = stripe::CustomerId(found->customer);
-  request.return_url = parts_.shop.public_url + "/billing";
-  const std::string key = "portal:" + NewIdText("req", parts_.clock, parts_.rng);
-  PTG_CO_TRY(const stripe::PortalSession session,
-             co_await parts_.stripe.CreatePortalSession(std::move(request), key, by));
-  co_return session.url;
+  const stripe::CustomerId customer(found->customer);
+  co_return co_await portal_.Open(customer, by);
 }
 
 Task<Answer> BillingApi::Portal(const net::RequestHead& head, std::string_view body) {

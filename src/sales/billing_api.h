@@ -17,6 +17,7 @@
 #include "sales/answer.h"
 #include "sales/billing_pages.h"
 #include "sales/buyers.h"
+#include "sales/portal.h"
 #include "sales/purchase.h"
 #include "sales/session_memory.h"
 #include "sales/shop.h"
@@ -104,6 +105,7 @@ class BillingApi {
   Parts parts_;
   Buyers buyers_;
   SoldPrices prices_;
+  sales::Portal portal_;
   SessionMemory sessions_;
   obs::Counter& events_;
   obs::Counter& refused_;

@@ -6,6 +6,7 @@
 #include "codec/hex.h"
 #include "crypto/hash.h"
 #include "sales/inbox.h"
+#include "sales/portal.h"
 
 namespace pontage::sales {
 namespace {
@@ -29,10 +30,13 @@ bool IsPriceOf(const stripe::Price& price, const SoldPlan& plan) {
          price.interval == plan.interval && price.interval_count == 1;
 }
 
+std::string DigestOf(std::string_view of) {
+  return codec::ToHex(crypto::Sha256(codec::AsBytes(of))).substr(0, 40);
+}
+
 // The same intent has the same key, so that one that was broken off makes nothing twice.
 std::string KeyOf(std::string_view what, std::string_view of) {
-  const crypto::Hash32 digest = crypto::Sha256(codec::AsBytes(of));
-  return "setup:" + std::string(what) + ':' + codec::ToHex(digest).substr(0, 40);
+  return "setup:" + std::string(what) + ':' + DigestOf(of);
 }
 
 // Stripe repeats for a day what it has once made under a key, also when that was deleted since:
@@ -78,8 +82,11 @@ struct Run {
                                   const std::vector<stripe::Product>& products);
   Task<> Price(const SoldPlan& plan, const std::vector<stripe::Product>& products);
   Task<> Endpoint();
+  Task<> EndpointHears(const stripe::WebhookEndpoint& endpoint, std::string detail);
   Task<PortalSetup::Products> PortalProducts();
+  Task<PortalSetup> WantedPortal(std::string& detail);
   Task<> Portal();
+  Task<> MakePortal(PortalSetup wanted, std::string detail);
   Task<> All();
 };
 
@@ -146,6 +153,36 @@ Task<> Run::Price(const SoldPlan& plan, const std::vector<stripe::Product>& prod
   co_return {};
 }
 
+// An endpoint that was made by hand, or for an older version, may not be told all that we need.
+Task<> Run::EndpointHears(const stripe::WebhookEndpoint& endpoint, std::string detail) {
+  std::vector<std::string> events = endpoint.enabled_events;
+  const auto has = [](const std::vector<std::string>& all, std::string_view event) {
+    return std::ranges::find(all, event) != all.end();
+  };
+  for (std::string& event : WebhookEvents()) {
+    if (!has(events, event)) events.push_back(std::move(event));
+  }
+  const bool same = has(endpoint.enabled_events, "*") || events == endpoint.enabled_events;
+  std::string of = endpoint.id.str();
+  for (const std::string& event : endpoint.enabled_events) of += ' ' + event;
+  for (int i = 0; !same && !dry; ++i) {
+    if (i == kRepeats) co_return Fail(Repeats("a change of the endpoint"));
+    const std::string key = KeyOf("events", of);
+    PTG_CO_RUN(co_await stripe.ChangeEndpointEvents(endpoint.id, events, key, by));
+    PTG_CO_TRY(const std::vector<stripe::WebhookEndpoint> all,
+               co_await stripe.ListWebhookEndpoints(by));
+    const auto now = std::ranges::find(all, endpoint.id, &stripe::WebhookEndpoint::id);
+    if (now == all.end() || now->enabled_events != endpoint.enabled_events) break;
+    of += " again";
+  }
+  Note("webhook_endpoint", endpoint.url, endpoint.id.str(),
+       same  ? "kept"
+       : dry ? "would change"
+             : "changed",
+       std::move(detail));
+  co_return {};
+}
+
 Task<> Run::Endpoint() {
   const std::string url = shop.public_url + "/webhooks/stripe";
   PTG_CO_TRY(const std::vector<stripe::WebhookEndpoint> all,
@@ -157,8 +194,7 @@ Task<> Run::Endpoint() {
     if (one.api_version != kStripeVersion) {
       detail += (detail.empty() ? "" : ", ") + std::string("of version ") + one.api_version;
     }
-    Note("webhook_endpoint", url, one.id.str(), "kept", detail);
-    co_return {};
+    co_return co_await EndpointHears(one, std::move(detail));
   }
   if (dry) {
     Note("webhook_endpoint", url, "", "would make");
@@ -188,38 +224,79 @@ Task<> Run::Endpoint() {
   co_return Fail(Repeats("an endpoint"));
 }
 
+// What a subscriber may change to, at most as much as Stripe takes; `detail` says what was left
+// out.
+Task<PortalSetup> Run::WantedPortal(std::string& detail) {
+  PortalSetup wanted;
+  wanted.return_url = PortalReturnUrl(shop);
+  PTG_CO_TRY(wanted.products, co_await PortalProducts());
+  const size_t all = wanted.products.size();
+  if (all > kMostProducts) {
+    wanted.products.resize(kMostProducts);
+    detail = "offers " + std::to_string(kMostProducts) + " products of " + std::to_string(all) +
+             " to change to, which is all that Stripe allows";
+  }
+  std::string offers;
+  for (const auto& [product, prices] : wanted.products) {
+    offers += ' ' + product.str();
+    for (const stripe::PriceId& price : prices) offers += ' ' + price.str();
+  }
+  wanted.offers = DigestOf(offers);
+  co_return wanted;
+}
+
 Task<> Run::Portal() {
+  std::string detail;
+  PTG_CO_TRY(const PortalSetup wanted, co_await WantedPortal(detail));
   PTG_CO_TRY(const std::vector<stripe::PortalConfiguration> all,
              co_await stripe.ListPortalConfigurations(by));
-  for (const stripe::PortalConfiguration& one : all) {
-    if (!one.active || stripe::InMetadata(one.metadata, kMadeByKey) != kMadeBy) continue;
-    Note("portal_configuration", "portal", one.id.str(), "kept");
+  const stripe::PortalConfiguration* ours = FindOurPortal(all, shop);
+  if (ours == nullptr) {
+    if (!dry) co_return co_await MakePortal(wanted, std::move(detail));
+    Note("portal_configuration", "portal", "", "would make", std::move(detail));
     co_return {};
   }
-  if (dry) {
-    Note("portal_configuration", "portal", "", "would make");
-    co_return {};
+  const std::string id = ours->id.str();
+  // Whether a person has changed it since is his affair: we look at what we wanted when.
+  const bool same = stripe::InMetadata(ours->metadata, kOffersKey) == wanted.offers;
+  // Its last change is part of the intent: what was wanted, changed and is wanted again is new.
+  std::string of = id + ' ' + std::to_string(ours->updated.seconds()) + ' ' + wanted.offers;
+  for (int i = 0; !same && !dry; ++i) {
+    if (i == kRepeats) co_return Fail(Repeats("a change of the portal"));
+    const std::string key = KeyOf("offers", of);
+    PTG_CO_RUN(co_await stripe.ChangePortalOffers(ours->id, wanted, key, by));
+    PTG_CO_TRY(const std::vector<stripe::PortalConfiguration> now,
+               co_await stripe.ListPortalConfigurations(by));
+    const stripe::PortalConfiguration* changed = FindOurPortal(now, shop);
+    if (changed == nullptr || stripe::InMetadata(changed->metadata, kOffersKey) == wanted.offers) {
+      break;
+    }
+    of += " again";
   }
-  PortalSetup wanted;
-  wanted.return_url = shop.public_url + "/billing";
-  PTG_CO_TRY(wanted.products, co_await PortalProducts());
-  const size_t all_products = wanted.products.size();
-  if (all_products > kMostProducts) wanted.products.resize(kMostProducts);
-  // What it offers is part of the intent: under the key of another offer Stripe would refuse it.
-  std::string of = wanted.return_url;
-  for (const auto& [product, prices] : wanted.products) {
-    of += ' ' + product.str();
-    for (const stripe::PriceId& price : prices) of += ' ' + price.str();
-  }
-  const std::string key = KeyOf("portal", of);
-  PTG_CO_TRY(const stripe::PortalConfiguration made,
-             co_await stripe.CreatePortalConfiguration(std::move(wanted), key, by));
-  Note("portal_configuration", "portal", made.id.str(), "made",
-       all_products > kMostProducts
-           ? "offers " + std::to_string(kMostProducts) + " products of " +
-                 std::to_string(all_products) + " to change to, which is all that Stripe allows"
-           : "");
+  Note("portal_configuration", "portal", id,
+       same  ? "kept"
+       : dry ? "would change"
+             : "changed",
+       std::move(detail));
   co_return {};
+}
+
+Task<> Run::MakePortal(PortalSetup wanted, std::string detail) {
+  // What it offers is part of the intent: under the key of another offer Stripe would refuse it.
+  std::string of = wanted.return_url + ' ' + wanted.offers;
+  for (int i = 0; i < kRepeats; ++i) {
+    const std::string key = KeyOf("portal", of);
+    PTG_CO_TRY(const stripe::PortalConfiguration made,
+               co_await stripe.CreatePortalConfiguration(wanted, key, by));
+    PTG_CO_TRY(const std::vector<stripe::PortalConfiguration> now,
+               co_await stripe.ListPortalConfigurations(by));
+    if (std::ranges::find(now, made.id, &stripe::PortalConfiguration::id) != now.end()) {
+      Note("portal_configuration", "portal", made.id.str(), "made", std::move(detail));
+      co_return {};
+    }
+    of += ' ' + made.id.str();
+  }
+  co_return Fail(Repeats("a portal configuration"));
 }
 
 Task<PortalSetup::Products> Run::PortalProducts() {

@@ -27,7 +27,7 @@ struct SetupStep {
   std::string what;    // "product", "price", "webhook_endpoint", "portal_configuration"
   std::string name;    // the plan, or the endpoint's address
   std::string id;      // at Stripe; empty: it would be made
-  std::string action;  // "kept", "made", "replaced"; of a dry run "would make", "would replace"
+  std::string action;  // "kept", "made", "replaced", "changed"; of a dry run "would make"…
   std::string detail;
 };
 struct SetupReport {
@@ -38,10 +38,12 @@ struct SetupReport {
 
 // Makes what the price list needs at Stripe and is not there yet: products, prices under the plans'
 // names as lookup keys, the endpoint of our webhook, a portal for buyers. Everything is found again
-// by what it is, so that it can be run any number of times, with an empty store, too. A price of
-// another amount is never changed (Stripe does not allow it): a new one takes its key, and its
-// subscribers keep theirs. `dry`: nothing is made. The portal offers ten products at most, which is
-// all that Stripe lets it. Never fails: what was done before a failure is in the report, too.
+// by what it is, so that it can be run any number of times, with an empty store, too. A portal of
+// ours that offers something else than the price list is changed, and an endpoint that is not told
+// all that we need is told more. A price of another amount is never changed (Stripe does not allow
+// it): a new one takes its key, and its subscribers keep theirs. `dry`: nothing is made. The portal
+// offers ten products at most, which is all that Stripe lets it. Never fails: what was done before
+// a failure is in the report, too.
 Task<SetupReport> SetUp(StripeClient& stripe, const Shop& shop, bool dry, Deadline by);
 
 }  // namespace pontage::sales

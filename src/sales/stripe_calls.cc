@@ -411,4 +411,20 @@ Task<stripe::PortalConfiguration> StripeClient::CreatePortalConfiguration(Portal
   co_return ReadAs(stripe::ReadPortalConfiguration, json);
 }
 
+Task<stripe::PortalConfiguration> StripeClient::ChangePortalOffers(stripe::PortalConfigurationId id,
+                                                                   PortalSetup setup,
+                                                                   std::string key, Deadline by) {
+  PTG_CO_TRY(const Json json, co_await Post(At("/v1/billing_portal/configurations", id.str()),
+                                            PortalOffersForm(setup), std::move(key), by));
+  co_return ReadAs(stripe::ReadPortalConfiguration, json);
+}
+
+Task<stripe::WebhookEndpoint> StripeClient::ChangeEndpointEvents(stripe::WebhookEndpointId id,
+                                                                 std::vector<std::string> events,
+                                                                 std::string key, Deadline by) {
+  PTG_CO_TRY(const Json json, co_await Post(At("/v1/webhook_endpoints", id.str()),
+                                            EndpointEventsForm(events), std::move(key), by));
+  co_return ReadAs(stripe::ReadWebhookEndpoint, json);
+}
+
 }  // namespace pontage::sales

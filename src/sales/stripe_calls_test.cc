@@ -156,6 +156,7 @@ TEST_F(StripeCallsTest, TheCheckoutGoesOutAsItWasBuilt) {
 TEST_F(StripeCallsTest, ThePortalLetsABuyerChangeBetweenOurPrices) {
   PortalSetup setup;
   setup.return_url = "https://h/";
+  setup.offers = "5e";
   const std::vector<stripe::PriceId> prices{stripe::PriceId("p_1"), stripe::PriceId("p_2")};
   setup.products.emplace_back(stripe::ProductId("prod_1"), prices);
   const std::string form = PortalConfigurationForm(setup).Encode();
@@ -174,12 +175,24 @@ TEST_F(StripeCallsTest, ThePortalLetsABuyerChangeBetweenOurPrices) {
             "&features[subscription_update][products][0][product]=prod_1"
             "&features[subscription_update][products][0][prices][0]=p_1"
             "&features[subscription_update][products][0][prices][1]=p_2"
-            "&metadata[made_by]=pontage");
+            "&metadata[made_by]=pontage&metadata[offers]=5e");
+  EXPECT_TRUE(form.ends_with('&' + PortalOffersForm(setup).Encode()));
   setup.products.clear();
   EXPECT_TRUE(PortalConfigurationForm(setup).Encode().contains(
       "&features[subscription_update][enabled]=false&metadata"));
   EXPECT_FALSE(Run(client->CreatePortalConfiguration(setup, "k", In())).has_value());
   EXPECT_EQ(peer.calls.back().target, "/v1/billing_portal/configurations");
+  const stripe::PortalConfigurationId id("bpc_1");
+  EXPECT_FALSE(Run(client->ChangePortalOffers(id, setup, "k2", In())).has_value());
+  EXPECT_EQ(peer.calls.back().target, "/v1/billing_portal/configurations/bpc_1");
+  EXPECT_EQ(peer.calls.back().body, PortalOffersForm(setup).Encode());
+}
+
+TEST_F(StripeCallsTest, AnEndpointIsToldWhatToHear) {
+  const stripe::WebhookEndpointId id("we_1");
+  EXPECT_FALSE(Run(client->ChangeEndpointEvents(id, {"a", "b"}, "k", In())).has_value());
+  EXPECT_EQ(peer.calls.back().target, "/v1/webhook_endpoints/we_1");
+  EXPECT_EQ(peer.calls.back().body, "enabled_events[0]=a&enabled_events[1]=b");
 }
 
 TEST_F(StripeCallsTest, EachQuestionIsAsCaptured) {

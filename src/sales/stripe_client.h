@@ -167,9 +167,16 @@ class StripeClient {
   Task<std::vector<stripe::WebhookEndpoint>> ListWebhookEndpoints(Deadline by);
   Task<stripe::WebhookEndpoint> CreateWebhookEndpoint(NewWebhookEndpoint endpoint, std::string key,
                                                       Deadline by);
+  Task<stripe::WebhookEndpoint> ChangeEndpointEvents(stripe::WebhookEndpointId id,
+                                                     std::vector<std::string> events,
+                                                     std::string key, Deadline by);
+  // Those in use.
   Task<std::vector<stripe::PortalConfiguration>> ListPortalConfigurations(Deadline by);
   Task<stripe::PortalConfiguration> CreatePortalConfiguration(PortalSetup setup, std::string key,
                                                               Deadline by);
+  Task<stripe::PortalConfiguration> ChangePortalOffers(stripe::PortalConfigurationId id,
+                                                       PortalSetup setup, std::string key,
+                                                       Deadline by);
 
   // Objects of a list that is asked for whole; an account with more fails the call (kOverloaded),
   // since half a list looks like a whole one.

@@ -80,17 +80,15 @@ Form WebhookEndpointForm(const NewWebhookEndpoint& endpoint) {
   return form;
 }
 
-Form PortalConfigurationForm(const PortalSetup& setup) {
+Form EndpointEventsForm(const std::vector<std::string>& events) {
   Form form;
-  form.Add("default_return_url", setup.return_url);
-  form.Add("features[customer_update][enabled]", true);
-  // Not the address: what is sold and mailed goes by it, and the portal asks nobody whether it is
-  // his.
-  form.AddList("features[customer_update][allowed_updates]", {"name", "address", "tax_id"});
-  form.Add("features[invoice_history][enabled]", true);
-  form.Add("features[payment_method_update][enabled]", true);
-  form.Add("features[subscription_cancel][enabled]", true);
-  form.Add("features[subscription_cancel][mode]", "at_period_end");
+  form.AddList("enabled_events", events);
+  return form;
+}
+
+namespace {
+
+void AddOffers(Form& form, const PortalSetup& setup) {
   form.Add("features[subscription_update][enabled]", !setup.products.empty());
   if (!setup.products.empty()) {
     form.AddList("features[subscription_update][default_allowed_updates]", {"price"});
@@ -104,7 +102,29 @@ Form PortalConfigurationForm(const PortalSetup& setup) {
     for (const stripe::PriceId& price : prices) ids.push_back(price.str());
     form.AddList(name + "[prices]", ids);
   }
-  form.AddTo("metadata", kMadeByKey, kMadeBy);
+  form.AddTo("metadata", kMadeByKey, kMadeBy).AddTo("metadata", kOffersKey, setup.offers);
+}
+
+}  // namespace
+
+Form PortalConfigurationForm(const PortalSetup& setup) {
+  Form form;
+  form.Add("default_return_url", setup.return_url);
+  form.Add("features[customer_update][enabled]", true);
+  // Not the address: what is sold and mailed goes by it, and the portal asks nobody whether it is
+  // his.
+  form.AddList("features[customer_update][allowed_updates]", {"name", "address", "tax_id"});
+  form.Add("features[invoice_history][enabled]", true);
+  form.Add("features[payment_method_update][enabled]", true);
+  form.Add("features[subscription_cancel][enabled]", true);
+  form.Add("features[subscription_cancel][mode]", "at_period_end");
+  AddOffers(form, setup);
+  return form;
+}
+
+Form PortalOffersForm(const PortalSetup& setup) {
+  Form form;
+  AddOffers(form, setup);
   return form;
 }
 

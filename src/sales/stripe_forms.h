@@ -77,6 +77,7 @@ struct NewWebhookEndpoint {
   std::string api_version;
 };
 stripe::Form WebhookEndpointForm(const NewWebhookEndpoint& endpoint);
+stripe::Form EndpointEventsForm(const std::vector<std::string>& events);
 
 // What a buyer may do by himself at Stripe: his data and card, his invoices, leave at the end of
 // the period, and change between these prices.
@@ -85,13 +86,17 @@ struct PortalSetup {
   using Products = std::vector<Offer>;
   Products products;  // that a subscriber may change to
   std::string return_url;
+  std::string offers;  // the products' digest: it tells whether what is there is what is wanted
 };
 stripe::Form PortalConfigurationForm(const PortalSetup& setup);
+// Of one that is there: what it offers, and nothing else that somebody may have set.
+stripe::Form PortalOffersForm(const PortalSetup& setup);
 
 // How our own objects are known among the account's.
 inline constexpr std::string_view kPlanKey = "plan";
 inline constexpr std::string_view kRefundKey = "refund";
 inline constexpr std::string_view kMadeByKey = "made_by";
 inline constexpr std::string_view kMadeBy = "pontage";
+inline constexpr std::string_view kOffersKey = "offers";
 
 }  // namespace pontage::sales

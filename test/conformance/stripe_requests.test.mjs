@@ -55,7 +55,8 @@ const kCalls = {
 };
 // Those that selling cannot do without.
 const kUsual = ["POST /v1/customers", "POST /v1/checkout/sessions", "GET /v1/checkout/sessions/:id", "GET /v1/subscriptions/:id", "GET /v1/invoices", "GET /v1/invoice_payments",
-  "GET /v1/refunds", "GET /v1/disputes", "POST /v1/billing_portal/sessions", "POST /v1/products", "POST /v1/prices", "POST /v1/webhook_endpoints", "POST /v1/billing_portal/configurations", "GET /v1/prices"];
+  "GET /v1/refunds", "GET /v1/disputes", "POST /v1/billing_portal/sessions", "POST /v1/products", "POST /v1/prices", "POST /v1/webhook_endpoints", "POST /v1/billing_portal/configurations", "GET /v1/prices",
+  "GET /v1/billing_portal/configurations", "POST /v1/billing_portal/configurations/:id", "POST /v1/webhook_endpoints/:id"];
 
 // A door that keeps each request, and passes it on to `to` if there is one.
 async function startDoor(to) {
@@ -145,7 +146,15 @@ async function sell() {
     for (const name of ["license.pem", "jwks.json", "facilitator.key"]) {
       if (fs.existsSync(path.join(shop.dir, name))) fs.copyFileSync(path.join(shop.dir, name), path.join(dir, name));
     }
-    for (let i = 0; i < 2; ++i) {
+    for (let i = 0; i < 3; ++i) {
+      if (i === 2) {
+        // Another price list, and an endpoint that somebody made deaf.
+        const file = path.join(dir, "pontage.toml");
+        fs.writeFileSync(file, fs.readFileSync(file, "utf8").replaceAll('"gold"', '"silver"'));
+        const { data } = await shop.api("GET", "/v1/webhook_endpoints", { limit: "100" });
+        const { id } = data.find((one) => one.url.startsWith("https://other.example"));
+        await shop.api("POST", `/v1/webhook_endpoints/${id}`, { "enabled_events[0]": "invoice.paid" });
+      }
       const done = await run(["stripe", "setup", "--config", path.join(dir, "pontage.toml")], { cwd: dir, env: { ...shop.keys, PONTAGE_EVM_KEY: `0x${"11".repeat(32)}` } });
       assert.equal(done.code, 0, done.stdout + done.stderr);
     }

@@ -58,8 +58,8 @@ async function openBare(more = {}) {
   // The portal that an earlier shop of this account has made would be kept.
   const { data } = await shop.api("GET", "/v1/billing_portal/configurations", { active: "true" });
   for (const { id } of data) await shop.api("POST", `/v1/billing_portal/configurations/${id}`, { active: "false" });
-  const setup = async () => {
-    const { code, stdout, stderr } = await run(["stripe", "setup", "--config", file], { cwd: shop.dir, env: shop.keys });
+  const setup = async (...args) => {
+    const { code, stdout, stderr } = await run(["stripe", "setup", "--config", file, ...args], { cwd: shop.dir, env: shop.keys });
     return { code, stderr, ...JSON.parse(stdout) };
   };
   const endpoints = async () => {
@@ -138,6 +138,99 @@ describe("stripe setup", () => {
       assert.equal(new Set(offered).size, 10);
     } finally {
       await shop.close();
+    }
+  });
+});
+
+describe("stripe setup, once more", () => {
+  const step = (done, what) => done.steps.find((one) => one.what === what);
+  test("changes what the portal offers with the price list, and nothing else of it", async () => {
+    const shop = await openBare({ routes: kOther("grows") });
+    try {
+      const made = step(await shop.setup(), "portal_configuration");
+      assert.equal(made.action, "made");
+      const portal = async () => {
+        const { features, ...rest } = await shop.api("GET", `/v1/billing_portal/configurations/${made.id}`);
+        return { ...rest, features, offered: features.subscription_update.products.flatMap((one) => one.prices) };
+      };
+      const first = await portal();
+      assert.equal(first.offered.length, 1);
+      // By hand, at Stripe.
+      await shop.api("POST", `/v1/billing_portal/configurations/${made.id}`, { "features[subscription_pause][enabled]": "true" });
+      const write = (from, to) => fs.writeFileSync(shop.file, fs.readFileSync(shop.file, "utf8").replace(from, to));
+      write("$29/month", "$39/month");
+      const dry = await shop.setup("--dry-run");
+      assert.equal(step(dry, "price").action, "would replace");
+      const raised = await shop.setup();
+      assert.equal(raised.code, 0, raised.stderr);
+      assert.deepEqual(step(raised, "portal_configuration"), { what: "portal_configuration", name: "portal", id: made.id, action: "changed", detail: "" });
+      const second = await portal();
+      assert.deepEqual(second.offered, [step(raised, "price").id], "nobody changes to the old price any more");
+      assert.equal(second.features.subscription_pause.enabled, true);
+      write('[[plan]]\nname = "grows"', '[[plan]]\nname = "added"\nprice = "$99/month"\n[[plan]]\nname = "grows"');
+      const more = await shop.setup();
+      assert.equal(step(more, "portal_configuration").action, "changed", more.stderr);
+      assert.equal((await portal()).offered.length, 2);
+      const again = await shop.setup();
+      assert.ok(again.steps.every((one) => one.action === "kept"), JSON.stringify(again.steps));
+      // And back to what it was at first, within the day for which Stripe repeats answers.
+      write('[[plan]]\nname = "added"\nprice = "$99/month"\n', "");
+      assert.equal(step(await shop.setup("--dry-run"), "portal_configuration").action, "would change");
+      assert.equal(step(await shop.setup(), "portal_configuration").action, "changed");
+      assert.deepEqual((await portal()).offered, second.offered);
+    } finally {
+      await shop.close();
+    }
+  });
+
+  test("makes a portal again that was put out of use, and tells an endpoint to hear what it lacks", async () => {
+    const shop = await openBare({ routes: kOther("again") });
+    try {
+      const first = await shop.setup();
+      const portal = step(first, "portal_configuration").id;
+      await shop.api("POST", `/v1/billing_portal/configurations/${portal}`, { active: "false" });
+      const [endpoint] = await shop.endpoints();
+      const heard = async () => (await shop.api("GET", `/v1/webhook_endpoints/${endpoint}`)).enabled_events;
+      const all = await heard();
+      for (let i = 0; i < 2; ++i) {
+        await shop.api("POST", `/v1/webhook_endpoints/${endpoint}`, { "enabled_events[0]": "invoice.paid", "enabled_events[1]": "payout.paid" });
+        assert.equal(step(await shop.setup("--dry-run"), "webhook_endpoint").action, "would change");
+        const second = await shop.setup();
+        assert.equal(step(second, "webhook_endpoint").action, "changed", second.stderr);
+        assert.deepEqual((await heard()).sort(), [...all, "payout.paid"].sort(), "and what somebody else wants stays");
+        if (i === 0) assert.ok(step(second, "portal_configuration").action === "made" && step(second, "portal_configuration").id !== portal);
+      }
+      await shop.api("POST", `/v1/webhook_endpoints/${endpoint}`, { "enabled_events[0]": "*" });
+      assert.equal(step(await shop.setup(), "webhook_endpoint").action, "kept");
+    } finally {
+      await shop.close();
+    }
+  });
+
+  test("its portal is the one that buyers come to; without it, the account's", async () => {
+    const own = await startSandbox();
+    const shop = await openShop({ sandbox: own, upstream: upstream.url });
+    try {
+      const file = path.join(shop.dir, "pontage.toml");
+      fs.writeFileSync(file, shop.toml);
+      const { code, stdout, stderr } = await run(["stripe", "setup", "--config", file, "--json"], { cwd: shop.dir, env: shop.keys });
+      assert.equal(code, 0, stdout + stderr);
+      const { id } = step(JSON.parse(stdout), "portal_configuration");
+      await shop.start();
+      const { license } = await shop.buy("pro", "ann@example.com");
+      const opened = async () => {
+        const { url } = await (await shop.post("/billing/portal", { license })).json();
+        const { data } = await shop.api("GET", "/v1/events", { type: "billing_portal.session.created" });
+        assert.equal(url, data[0].data.object.url);
+        return data[0].data.object.configuration;
+      };
+      assert.equal(await opened(), id);
+      await shop.api("POST", `/v1/billing_portal/configurations/${id}`, { active: "false" });
+      const account = await opened();
+      assert.equal((await shop.api("GET", `/v1/billing_portal/configurations/${account}`)).is_default, true);
+    } finally {
+      await shop.close();
+      await own.stop();
     }
   });
 });

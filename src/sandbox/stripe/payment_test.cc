@@ -187,6 +187,38 @@ TEST_F(PortalTest, ChangesThePlan) {
   EXPECT_EQ(Ask("POST", PathOf(portal), "action=change_plan&subscription=" + id).status, 400);
 }
 
+TEST_F(PortalTest, OffersThePricesOfItsConfiguration) {
+  const std::string id = Subscribe();
+  std::vector<std::string> prices;
+  for (const char* name : {"Team", "Large"}) {
+    prices.push_back(Text(Post("/v1/prices",
+                               "currency=usd&unit_amount=5900&recurring[interval]=month"
+                               "&product_data[name]=" +
+                                   std::string(name)),
+                          "id"));
+  }
+  const std::string product = Text(Get("/v1/prices/" + prices[0]), "product");
+  const std::string update = "features[subscription_update]";
+  const std::string configuration =
+      Text(Post("/v1/billing_portal/configurations",
+                update + "[enabled]=true&" + update + "[default_allowed_updates][]=price&" +
+                    update + "[products][0][product]=" + product + "&" + update +
+                    "[products][0][prices][]=" + prices[0]),
+           "id");
+  const Json portal = OpenPortal(id, "&configuration=" + configuration);
+  const std::string page = Ask("GET", PathOf(portal)).body;
+  EXPECT_THAT(page, HasSubstr("Team, $59.00 a month"));
+  EXPECT_THAT(page, Not(HasSubstr("Large")));
+  const std::string change = "action=change_plan&subscription=" + id + "&price=";
+  EXPECT_EQ(Ask("POST", PathOf(portal), change + prices[1]).status, 400);
+  EXPECT_EQ(Ask("POST", PathOf(portal), change + prices[0]).status, 303);
+  Post("/v1/billing_portal/configurations/" + configuration, "active=false");
+  EXPECT_EQ(
+      Fault("POST", "/v1/billing_portal/sessions",
+            "customer=" + Text(Subscription(id), "customer") + "&configuration=" + configuration),
+      "400  configuration");
+}
+
 TEST_F(PortalTest, PausesWhereThatIsOffered) {
   const std::string id = Subscribe();
   EXPECT_THAT(Ask("GET", PathOf(OpenPortal(id))).body, Not(HasSubstr("\"pause\"")));

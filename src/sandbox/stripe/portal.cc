@@ -196,6 +196,9 @@ Answered<Json> CreateSession(Call& call) {
   if (configuration == nullptr) {
     return NoSuch("configuration", configuration_id, "configuration");
   }
+  if (!IsTrue(*configuration, "active")) {
+    return Refuse("", "The configuration is inactive.", "configuration");
+  }
   PTG_TRY(const std::optional<std::string> back, call.params.MaybeText("return_url"));
   if (back && !IsWebUrl(*back)) return Refuse("url_invalid", "Not a valid URL", "return_url");
   PTG_TRY(std::optional<std::string> locale, call.params.MaybeText("locale"));

@@ -32,14 +32,35 @@ std::string Button(const char* action, const char* label) {
   return std::string("<button name=\"action\" value=\"") + action + "\">" + label + "</button>\n";
 }
 
+// The account's default is as somebody has saved it who lets buyers choose what they like; any
+// other offers what it names.
+bool Offers(const Json& configuration, const std::string& price) {
+  if (IsTrue(configuration, "is_default")) return true;
+  const Json& update = Member(Member(configuration, "features"), "subscription_update");
+  if (!IsTrue(update, "enabled") || update.Find("products") == nullptr) return false;
+  const std::vector<Json>& products = *update.Find("products")->AsArray();
+  return std::ranges::any_of(products, [&price](const Json& product) {
+    const std::vector<Json>& prices = *Member(product, "prices").AsArray();
+    return std::ranges::find(prices, Json(price)) != prices.end();
+  });
+}
+
+Json ConfigurationOf(const Account& account, const Json& session) {
+  const Json* found =
+      account.store.Find(Kind::kPortalConfiguration, TextOf(session, "configuration"));
+  return found != nullptr ? *found : Json();
+}
+
 // What the plan may be changed to: another price that is for sale in the same currency.
-std::string PlanChoice(const Account& account, const Json& subscription) {
+std::string PlanChoice(const Account& account, const Json& configuration,
+                       const Json& subscription) {
   const std::string now =
       TextOf(Member(ItemsOf(Member(subscription, "items")).front(), "price"), "id");
   std::string options;
   for (const std::string& id : account.store.ids(Kind::kPrice)) {
     const Json* price = account.store.Find(Kind::kPrice, id);
-    if (id == now || !IsTrue(*price, "active") || Member(*price, "recurring").IsNull() ||
+    if (id == now || !Offers(configuration, id) || !IsTrue(*price, "active") ||
+        Member(*price, "recurring").IsNull() ||
         TextOf(*price, "currency") != TextOf(subscription, "currency")) {
       continue;
     }
@@ -78,7 +99,7 @@ std::string SubscriptionSection(const Account& account, const Json& configuratio
     text += ends ? Button("resume", "Do not cancel")
                  : Button("cancel_at_period_end", "Cancel at the end of the period");
     text += Button("cancel_now", "Cancel now") + PauseChoice(configuration, subscription) +
-            PlanChoice(account, subscription) + "</form>\n";
+            PlanChoice(account, configuration, subscription) + "</form>\n";
   }
   return text + "</section>\n";
 }
@@ -103,9 +124,7 @@ Page Show(const Account& account, const Json& session, int status, const std::st
   const std::string customer = TextOf(session, "customer");
   std::string main;
   if (!fault.empty()) main += "<p role=\"alert\">" + Escape(fault) + "</p>\n";
-  const Json* found =
-      account.store.Find(Kind::kPortalConfiguration, TextOf(session, "configuration"));
-  const Json configuration = found != nullptr ? *found : Json();
+  const Json configuration = ConfigurationOf(account, session);
   const auto theirs = [&](Kind kind, const auto& show) {
     const std::vector<std::string>& ids = account.store.ids(kind);
     std::string text;
@@ -174,7 +193,13 @@ Answered<> Act(Account& account, const Json& session, const Params& params) {
     Resume(account, *subscription);
     return {};
   }
-  if (action == "change_plan") return ChangePlan(account, *subscription, Param(params, "price"));
+  if (action == "change_plan") {
+    const std::string price = Param(params, "price");
+    if (!Offers(ConfigurationOf(account, session), price)) {
+      return Refuse("", "That price is not offered here.");
+    }
+    return ChangePlan(account, *subscription, price);
+  }
   return Refuse("", "There is no such action.");
 }
 

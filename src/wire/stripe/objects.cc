@@ -413,6 +413,9 @@ Result<PortalConfiguration> ReadPortalConfiguration(const JsonReader& r) {
   PTG_TRY(configuration.id, IdAt<PortalConfigurationId>(r, "id"));
   PTG_TRY(configuration.active, FlagAt(r, "active"));
   PTG_TRY(configuration.is_default, FlagAt(r, "is_default"));
+  PTG_TRY(configuration.default_return_url, TextAt(r, "default_return_url"));
+  PTG_TRY(const std::optional<UnixMs> updated, MaybeTimeAt(r, "updated"));
+  configuration.updated = updated.value_or(UnixMs());
   PTG_TRY(configuration.metadata, MetadataAt(r, "metadata"));
   return configuration;
 }

@@ -194,6 +194,8 @@ struct PortalConfiguration {
   PortalConfigurationId id;
   bool active = false;
   bool is_default = false;
+  std::string default_return_url;  // empty: none
+  UnixMs updated;
   Metadata metadata;
 };
 
