@@ -4,7 +4,7 @@
 #include <gmock/gmock.h>
 #include <gtest/gtest.h>
 
-#include "sales/purchase_fixture_test.h"
+#include "testing/purchases.h"
 
 namespace pontage::sales {
 namespace {

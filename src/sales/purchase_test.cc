@@ -9,9 +9,9 @@
 #include "base/try.h"
 #include "codec/base64url.h"
 #include "license/issuer.h"
-#include "sales/purchase_fixture_test.h"
 #include "testing/engines.h"
 #include "testing/expect.h"
+#include "testing/purchases.h"
 #include "testing/stepped_clock.h"
 
 namespace pontage::sales {

@@ -7,7 +7,7 @@
 
 #include <gtest/gtest.h>
 
-#include "license/issuer.h"
+#include "license/claims.h"
 #include "sales/mail/mail_outbox.h"
 #include "sales/purchase.h"
 #include "testing/engines.h"
