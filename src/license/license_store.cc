@@ -14,13 +14,13 @@ using codec::Json;
 #define PTG_LICENSE_COLUMNS                                                                    \
   "id, origin, customer, email, plan, products, tier, monthly, rpm, subscription, generation," \
   " status, revoked_by, reason, paid_through_ms, expires_ms, issued_ms, signed_until_ms,"      \
-  " created_ms, updated_ms, extended_ms, old_until_ms, price"
+  " created_ms, updated_ms, extended_ms, old_until_ms, price, extended_end_ms"
 
 constexpr db::Statement kInsert{
     "license.insert",
     "INSERT INTO license (" PTG_LICENSE_COLUMNS
     ") VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12, $13, $14, $15, $16, $17, $18,"
-    " $19, $20, $21, $22, $23) ON CONFLICT (origin) DO NOTHING"};
+    " $19, $20, $21, $22, $23, $24) ON CONFLICT (origin) DO NOTHING"};
 constexpr db::Statement kById{"license.by_id",
                               "SELECT " PTG_LICENSE_COLUMNS " FROM license WHERE id = $1"};
 constexpr db::Statement kByOrigin{"license.by_origin",
@@ -67,6 +67,7 @@ constexpr db::Statement kUpdate{
     " reason = $13, paid_through_ms = $14, expires_ms = $15, issued_ms = $16, signed_until_ms = "
     "$17,"
     " updated_ms = $18, old_until_ms = $20, price = $21,"
+    " extended_end_ms = CASE WHEN $19 > extended_ms THEN $22 ELSE extended_end_ms END,"
     " extended_ms = CASE WHEN $19 > extended_ms THEN $19 ELSE extended_ms END"
     " WHERE id = $1 AND (revoked_by <> 'operator' OR $12 = 'operator')"};
 constexpr db::Statement kAppend{
@@ -114,6 +115,7 @@ License FromRow(const db::Row& row) {
   out.extended = UnixMs(row.Int(20));
   out.old_until = UnixMs(row.Int(21));
   out.price = row.Text(22);
+  out.extended_end = UnixMs(row.Int(23));
   return out;
 }
 
@@ -223,7 +225,7 @@ Result<bool> InsertLicense(db::Tx& tx, const License& l, UnixMs now) {
                  l.tier, l.limits.monthly, l.limits.rpm, l.subscription, l.generation,
                  std::string(ToString(l.status)), l.revoked_by, l.reason, l.paid_through.ms(),
                  l.expires.ms(), l.issued.ms(), l.signed_until.ms(), now.ms(), now.ms(),
-                 l.extended.ms(), l.old_until.ms(), l.price));
+                 l.extended.ms(), l.old_until.ms(), l.price, l.extended_end.ms()));
   if (rows.changed == 0) return false;
   // What its own token says needs no line: a million licenses as they were issued cost no gateway
   // anything.
@@ -301,7 +303,7 @@ Result<bool> UpdateLicense(db::Tx& tx, const License& l, UnixMs now) {
                  l.limits.monthly, l.limits.rpm, l.subscription, l.generation,
                  std::string(ToString(l.status)), l.revoked_by, l.reason, l.paid_through.ms(),
                  l.expires.ms(), l.issued.ms(), l.signed_until.ms(), now.ms(), l.extended.ms(),
-                 l.old_until.ms(), l.price));
+                 l.old_until.ms(), l.price, l.extended_end.ms()));
   if (rows.changed == 0) return false;
   if (before->plan != l.plan) PTG_RUN(tx.Run(kHad, l.id, before->plan));
   if (WordOf(*before) != WordOf(l)) PTG_RUN(AppendToFeed(tx, l, now));

@@ -39,9 +39,10 @@ struct License {
   UnixMs signed_until;  // its exp
   UnixMs created;
   UnixMs updated;
-  UnixMs extended;    // until when it stands by the operator's word; 0: he said nothing
-  UnixMs old_until;   // when the text before the one in force ends; 0: it has
-  std::string price;  // Stripe's, under which it was last known to be its plan's
+  UnixMs extended;      // until when it stands by the operator's word; 0: he said nothing
+  UnixMs extended_end;  // when it would have ended without his word, as it was paid for then
+  UnixMs old_until;     // when the text before the one in force ends; 0: it has
+  std::string price;    // Stripe's, under which it was last known to be its plan's
 };
 
 // The status as of now: that its time has come is written down by nobody.

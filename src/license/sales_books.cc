@@ -104,7 +104,7 @@ constexpr db::Statement kEvent{
 #define PTG_MAIL_BRINGS(kind) kind " IN ('license', 'reissue', 'key_rotation')"
 #define PTG_MAIL_COLUMNS                                                                      \
   "id, kind, license, recipient, state, attempts, next_ms, provider, last_error, created_ms," \
-  " updated_ms,"                                                                              \
+  " updated_ms, generation,"                                                                  \
   " COALESCE((SELECT reason FROM mail_suppressed WHERE address = recipient), '')"
 #define PTG_MAIL_UNREACHED(now) \
   "state IN ('suppressed', 'bounced') AND " PTG_MAIL_BRINGS("kind")                              \
@@ -214,7 +214,8 @@ MailRow MailOf(const db::Row& row) {
           .last_error = row.Text(8),
           .created = UnixMs(row.Int(9)),
           .updated = UnixMs(row.Int(10)),
-          .suppressed = row.Text(11)};
+          .generation = row.Int(11),
+          .suppressed = row.Text(12)};
 }
 
 // Of an object that has no row of its own (the session of a subscription, a charge, somebody else's

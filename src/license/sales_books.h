@@ -129,6 +129,7 @@ struct MailRow {
   std::string last_error;
   UnixMs created;
   UnixMs updated;
+  int64_t generation = 0;       // of the license's text in it; 0: none, or not known
   std::string suppressed = {};  // why nobody writes to the recipient any more; empty: one does
 };
 // Of the kinds that bring a license, as opposed to news about one.

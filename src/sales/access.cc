@@ -76,14 +76,27 @@ Access DecidePaid(const AccessFacts& facts, UnixMs now) {
   return ByTime(facts, Status::kActive, now);
 }
 
+// Until when it stands by the operator's word; `end`: its own now.
+UnixMs ExtendedUntil(const AccessFacts& facts, std::optional<UnixMs> end) {
+  UnixMs until = *facts.extended;
+  // Without a time of its own an end that is over would move on with the clock.
+  const bool over = facts.status == SubscriptionStatus::kCanceled ||
+                    facts.status == SubscriptionStatus::kIncompleteExpired;
+  if (!end || (over && !facts.ended_at)) return until;
+  if (*end < facts.extended_end) until = until - (facts.extended_end - *end);
+  return until;
+}
+
 }  // namespace
 
 Access DecideAccess(const AccessFacts& facts, UnixMs now) {
   Access access = DecidePaid(facts, now);
-  if (!facts.extended || !facts.last || now >= *facts.extended) return access;
+  if (!facts.extended || !facts.last) return access;
+  const UnixMs until = ExtendedUntil(facts, access.expires_at);
+  if (now >= until) return access;
   if (access.status == Status::kExpired) access.status = Status::kActive;
   if (access.opens()) {
-    access.expires_at = std::max(access.expires_at.value_or(UnixMs()), *facts.extended);
+    access.expires_at = std::max(access.expires_at.value_or(UnixMs()), until);
   }
   return access;
 }

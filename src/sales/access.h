@@ -24,6 +24,7 @@ struct AccessFacts {
   bool disputes_unread = false;         // and of disputes
   bool operator_revoked = false;        // which nothing at Stripe undoes
   std::optional<UnixMs> extended;       // until when it stands by the operator's word
+  UnixMs extended_end;                  // its own end when he said so; 0: not known
   std::optional<license::Status> last;  // what was decided before; none: no license was issued
 };
 
@@ -55,6 +56,8 @@ struct Access {
 //   past_due                                             past_due
 //   trialing, active, bought once                        active
 // An extension also moves the end of what is open; it opens nothing that is revoked or suspended.
+// It is of days behind the end that was paid for: where that comes earlier after all (canceled now,
+// a year exchanged for a month), so does the extension's.
 // Both flags of a pause say different things: the status `paused` is a trial that ended without a
 // card; pause_collection leaves the status, and changes nothing here: what was paid for is paid.
 // A question that Stripe did not answer, or with 404 or 5xx, is no fact: nothing is decided then.

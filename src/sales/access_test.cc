@@ -281,5 +281,31 @@ TEST(AccessTest, WhatTheOperatorExtended) {
   });
 }
 
+constexpr Millis kFiveDays{5 * 86'400'000};
+
+// Five days behind a month and its grace are five days behind whatever comes of the month.
+TEST(AccessTest, WhatEndsEarlierTakesItsExtensionAlong) {
+  const auto extended = [](S status, Millis later, std::optional<UnixMs> ended_at = {}) {
+    AccessFacts facts = Paid(status);
+    facts.extended_end = *facts.paid_through + facts.grace + later;
+    facts.extended = facts.extended_end + kFiveDays;
+    facts.ended_at = ended_at;
+    return facts;
+  };
+  const AccessFacts month = Paid(S::kActive);
+  const UnixMs end = *month.paid_through + month.grace;
+  Check({
+      {"as it was", extended(S::kActive, Millis(0)), Day(10), kActive, end + kFiveDays},
+      {"a year that became a month", extended(S::kActive, 60 * kFiveDays), Day(10), kActive,
+       end + kFiveDays},
+      {"paid for since", extended(S::kActive, -kFiveDays), Day(10), kActive, end},
+      {"canceled now", extended(S::kCanceled, Millis(0), Day(12)), Day(16), kActive, Day(17)},
+      {"and its days are over", extended(S::kCanceled, Millis(0), Day(12)), Day(17), kExpired,
+       Day(12)},
+      {"canceled, and Stripe says not when", extended(S::kCanceled, Millis(0)), Day(20), kActive,
+       end + kFiveDays},
+  });
+}
+
 }  // namespace
 }  // namespace pontage::sales

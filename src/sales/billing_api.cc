@@ -393,12 +393,14 @@ Task<> BillingApi::Remind(std::string email, Deadline by) {
   const auto write = [this, email, now](db::Tx& tx) -> Result<> {
     PTG_TRY(const std::vector<license::License> all,
             license::ListLicenses(tx, {.email = email, .limit = 20}));
-    const std::string hour = "resend:" + now.Rfc3339().substr(0, 13);
+    // A text that replaced the one of a mail before is another matter than that mail.
+    const std::string hour = "resend:" + now.Rfc3339().substr(0, 13) + ":";
     for (const license::License& one : all) {
       if (!license::Opens(license::StatusAt(one, now))) continue;
       PTG_TRY(const std::optional<Purchase> bought, FindPurchase(tx, PurchaseOf(one)));
       PTG_RUN(parts_.fulfilment.EnqueueLicense(tx, one, bought ? bought->invoice_url : "",
-                                               bought ? bought->invoice_pdf : "", hour));
+                                               bought ? bought->invoice_pdf : "",
+                                               hour + std::to_string(one.generation)));
     }
     return {};
   };

@@ -21,11 +21,13 @@ constexpr db::Statement kForget{"license_claim.forget",
                                 "DELETE FROM license_claim WHERE expires_ms <= $1"};
 constexpr db::Statement kOffer{
     "license_claim.offer",
-    "INSERT INTO license_claim (digest, license, claimed_ms, expires_ms) VALUES ($1, $2, 0, $3)"};
+    "INSERT INTO license_claim (digest, license, claimed_ms, expires_ms, generation)"
+    " VALUES ($1, $2, 0, $3, $4)"};
 constexpr db::Statement kTake{
     "license_claim.take",
     "UPDATE license_claim SET claimed_ms = $2 WHERE digest = $1 AND claimed_ms = 0"
-    " AND expires_ms > $2"};
+    " AND expires_ms > $2 AND generation >="
+    " COALESCE((SELECT l.generation FROM license AS l WHERE l.id = license_claim.license), 0)"};
 constexpr db::Statement kOf{"license_claim.of",
                             "SELECT license FROM license_claim WHERE digest = $1"};
 constexpr db::Statement kTakePage{
@@ -40,16 +42,17 @@ std::string DigestOf(std::string_view text) {
 }  // namespace
 
 Error ClaimGone() {
-  return Error(Code::kNotFound, "this link shows nothing: it was used, or is too old")
+  return Error(Code::kNotFound,
+               "this link shows nothing: it was used, is too old, or another text replaced its")
       .Want("another one, from /billing/resend");
 }
 
-Result<std::string> OfferClaim(db::Tx& tx, std::string_view license, UnixMs now, Rng& rng) {
+Result<std::string> OfferClaim(db::Tx& tx, const license::License& license, UnixMs now, Rng& rng) {
   PTG_RUN(tx.Run(kForget, now.ms()));
   std::array<uint8_t, 32> bytes{};
   rng.Fill(bytes);
   const std::string token = std::string(kPrefix) + codec::EncodeBase64Url(bytes);
-  PTG_RUN(tx.Run(kOffer, DigestOf(token), std::string(license), (now + kClaimTerm).ms()));
+  PTG_RUN(tx.Run(kOffer, DigestOf(token), license.id, (now + kClaimTerm).ms(), license.generation));
   return token;
 }
 
@@ -63,7 +66,7 @@ Result<mail::LicenseGiven> GiveByMail(db::Tx& tx, const Shop& shop, const licens
                            .expires_at = license.expires,
                            .renews = !license.subscription.empty()};
   if (shop.claim_links) {
-    PTG_TRY(const std::string token, OfferClaim(tx, license.id, now, rng));
+    PTG_TRY(const std::string token, OfferClaim(tx, license, now, rng));
     given.license.clear();
     given.claim_url = shop.public_url + "/billing/claim?token=" + token;
   }

@@ -20,7 +20,10 @@ class ClaimTest : public ::testing::TestWithParam<pontage::testing::EngineKind> 
  protected:
   ClaimTest() : engine_(GetParam()), database_(engine_.OpenMigrated()) {}
 
-  std::string Offer(const std::string& license) {
+  std::string Offer(const std::string& id, int64_t generation = 1) {
+    license::License license;
+    license.id = id;
+    license.generation = generation;
     const auto offered = database_->WriteNow(
         [&](db::Tx& tx) { return OfferClaim(tx, license, clock_.Now(), rng_); });
     EXPECT_THAT(offered, IsOk());
@@ -48,6 +51,20 @@ TEST_P(ClaimTest, ALinkShowsItsLicenseOnce) {
   EXPECT_EQ(Take(two).value_or(""), "lic_2");
   EXPECT_EQ(Take(one).value_or(""), "lic_1");
   EXPECT_THAT(Take(one), FailsWith(Code::kNotFound));
+}
+
+// A mailbox that is somebody else's by now does not get at the text that was made because of it.
+TEST_P(ClaimTest, ALinkShowsNoTextThatReplacedItsOwn) {
+  license::License l;
+  l.id = "lic_1";
+  l.origin = "operator:lic_1";
+  l.generation = 2;
+  const auto insert = [&](db::Tx& tx) { return license::InsertLicense(tx, l, clock_.Now()); };
+  ASSERT_THAT(database_->WriteNow(insert), IsOk());
+  const std::string old = Offer("lic_1", 1);
+  const std::string now = Offer("lic_1", 2);
+  EXPECT_THAT(Take(old), FailsWith(Code::kNotFound));
+  EXPECT_EQ(Take(now).value_or(""), "lic_1");
 }
 
 TEST_P(ClaimTest, ALinkThatIsTooOldOrNoneShowsNothing) {

@@ -333,6 +333,10 @@ Task<> CommandWorker::Reissue(const Command& command, Deadline by) {
   const Payload asked = PayloadOf(command);
   const Change change = [this, &asked](db::Tx& tx, License& l, UnixMs now) -> Result<Effect> {
     if (l.status == Status::kRevoked) return Fail(Code::kConflict, "the license is revoked");
+    if (license::StatusAt(l, now) == Status::kExpired) {
+      return Fail(Error(Code::kConflict, "the license is over: another text would open nothing")
+                      .Want("a license that is not over; extend it first"));
+    }
     license::Replace(l, now, Millis(asked.Int("overlap_s") * 1'000));
     l.reason = asked.Text("reason");
     Effect effect{.outcome = LicenseOutcome(l, now), .secret = parts_.fulfilment.TextOf(l)};
@@ -341,7 +345,14 @@ Task<> CommandWorker::Reissue(const Command& command, Deadline by) {
               GiveByMail(tx, parts_.shop, l, effect.secret, now, parts_.rng));
       const mail::Mail letter = mail::WriteReissue(
           parts_.shop.seller, {.given = std::move(given), .old_until = std::max(now, l.old_until)});
-      PTG_RUN(mail::Enqueue(tx, NewIdText("mail", parts_.clock, parts_.rng), letter, l.id, now));
+      const Result<bool> enqueued =
+          mail::Enqueue(tx, NewIdText("mail", parts_.clock, parts_.rng), letter, l.id, now);
+      if (!enqueued && enqueued.error().code() == Code::kBadRequest) {
+        return Fail(Error(Code::kBadRequest, "no mail can be sent to the buyer's address")
+                        .At("/mail")
+                        .Want("false"));
+      }
+      PTG_RUN(enqueued);
     }
     return effect;
   };
@@ -352,6 +363,9 @@ Task<> CommandWorker::Extend(const Command& command, Deadline by) {
   const Payload asked = PayloadOf(command);
   const Change change = [&asked](db::Tx&, License& l, UnixMs now) -> Result<Effect> {
     if (l.status == Status::kRevoked) return Fail(Code::kConflict, "the license is revoked");
+    // Days on days are counted from the same end.
+    const bool again = l.extended == l.expires && l.extended > now;
+    if (!again) l.extended_end = l.expires;
     l.extended = WholeSeconds(std::max(now, l.expires)) + asked.Int("days") * kDay;
     l.expires = l.extended;
     if (l.status == Status::kExpired) l.status = Status::kActive;
@@ -392,15 +406,26 @@ Result<Json> CommandWorker::SendAgain(db::Tx& tx, const Command& command) const 
   if (!mail->suppressed.empty() && !allow) {
     return Fail(Code::kConflict, "nobody writes to this address any more");
   }
-  if (mail->state == "dead") {
+  const bool brings = license::BringsLicense(mail->kind);
+  std::optional<License> of;
+  if (brings) {
+    PTG_TRY(of, license::FindLicense(tx, mail->license));
+  }
+  // Its text may have been replaced since it was written.
+  const bool replaced =
+      of && (mail->generation > 0 ? mail->generation < of->generation : mail->created < of->issued);
+  if (mail->state == "dead" && brings && (!of || !license::Opens(license::StatusAt(*of, now)))) {
+    return Fail(Code::kConflict, "the license in it opens nothing any more");
+  }
+  if (mail->state == "dead" && !replaced) {
     PTG_TRY(const bool found, mail::SendAgain(tx, mail->id, now));
     if (found) outcome.Set("state", "queued");
     return outcome;
   }
   // What was in it is forgotten: its license is written to him once more, if it opens anything.
-  const bool came_back = mail->state == "suppressed" || mail->state == "bounced";
-  if (!came_back || !license::BringsLicense(mail->kind)) return outcome;
-  PTG_TRY(const std::optional<License> of, license::FindLicense(tx, mail->license));
+  const bool anew =
+      mail->state == "suppressed" || mail->state == "bounced" || mail->state == "dead";
+  if (!anew || !brings) return outcome;
   if (!of || !license::Opens(license::StatusAt(*of, now)) || of->email.empty()) return outcome;
   PTG_TRY(const std::optional<Purchase> bought, FindPurchase(tx, PurchaseOf(*of)));
   PTG_RUN(parts_.fulfilment.EnqueueLicense(tx, *of, bought ? bought->invoice_url : "",

@@ -207,6 +207,42 @@ TEST_P(CommandsTest, WhatCameBackIsWrittenOnceMoreWhenTheOperatorAllowsTheAddres
   EXPECT_EQ(Mails(), 2u);
 }
 
+// What a dead mail has in it may be worth nothing by now.
+TEST_P(CommandsTest, ADeadMailIsSentAgainWithTheTextOfNow) {
+  Order("license.issue", "lic_1", kIssue);
+  Work();
+  const auto die = [&](db::Tx& tx) -> Result<> {
+    PTG_TRY(const mail::Claim claim, mail::TakeDue(tx, clock_.Now(), Millis(60'000), {}));
+    for (const mail::HeldMail& one : claim.singles) {
+      PTG_RUN(mail::MarkDead(tx, one, "resend", "no", clock_.Now()));
+    }
+    return {};
+  };
+  const auto dead = [&] {
+    EXPECT_THAT(database_->WriteNow(die), IsOk());
+    const auto rows =
+        database_->ReadNow([](db::Tx& tx) { return mail::ListMails(tx, {.state = "dead"}); });
+    return rows && !rows->empty() ? rows->front().id : std::string();
+  };
+  const std::string id = dead();
+  const std::string same = Order("mail.retry", id, R"({})");
+  Work();
+  EXPECT_EQ(Get(same).outcome, R"({"id":")" + id + R"(","state":"queued"})");
+  EXPECT_EQ(dead(), id);
+  Order("license.reissue", "lic_1", R"({"mail":false})");
+  Work();
+  const std::string anew = Order("mail.retry", id, R"({})");
+  Work();
+  EXPECT_EQ(Get(anew).outcome, R"({"id":")" + id + R"(","state":"dead","sent_again":"lic_1"})");
+  EXPECT_EQ(Mails(), 2u);
+  // Of a license that is over nobody wants to hear "this is your license".
+  clock_.Advance(100 * kDay);
+  const std::string over = Order("mail.retry", id, R"({})");
+  Work();
+  EXPECT_EQ(Get(over).state, CommandState::kFailed);
+  EXPECT_EQ(Mails(), 2u);
+}
+
 TEST_P(CommandsTest, APlanThatIsNotThereFailsForGood) {
   const std::string id = Order("license.issue", "lic_1", R"({"plan":"gold","customer":"acme"})");
   EXPECT_EQ(Work(), 1u);
@@ -233,13 +269,23 @@ TEST_P(CommandsTest, ExtendedAndReissued) {
   EXPECT_EQ(Work(), 1u);
   EXPECT_EQ(Lic("lic_1").expires, end + 5 * kDay);
   EXPECT_EQ(Lic("lic_1").extended, end + 5 * kDay);
+  EXPECT_EQ(Lic("lic_1").extended_end, end);
+  Order("license.extend", "lic_1", R"({"days":2,"reason":"sorry"})");
+  EXPECT_EQ(Work(), 1u);
+  EXPECT_EQ(Lic("lic_1").extended, end + 7 * kDay);
+  EXPECT_EQ(Lic("lic_1").extended_end, end) << "days on days";
   const std::string id = Order("license.reissue", "lic_1", R"({"mail":true})");
   EXPECT_EQ(Work(), 1u);
   EXPECT_EQ(Get(id).secret, "token.lic_1.2");
-  EXPECT_EQ(Lic("lic_1").signed_until, end + 5 * kDay);
+  EXPECT_EQ(Lic("lic_1").signed_until, end + 7 * kDay);
   EXPECT_EQ(Mails(), 2u);
-  // Over for a while: from now on, not from then.
+  // Over for a while: from now on, not from then; and no other text before.
   clock_.Advance(100 * kDay);
+  const std::string over = Order("license.reissue", "lic_1", R"({"mail":true})");
+  EXPECT_EQ(Work(), 1u);
+  EXPECT_EQ(Get(over).state, CommandState::kFailed);
+  EXPECT_TRUE(Get(over).outcome.contains("is over")) << Get(over).outcome;
+  EXPECT_EQ(Lic("lic_1").generation, 2);
   Order("license.extend", "lic_1", R"({"days":5,"reason":"sorry"})");
   EXPECT_EQ(Work(), 1u);
   EXPECT_EQ(Lic("lic_1").expires.seconds(), (clock_.Now() + 5 * kDay).seconds());

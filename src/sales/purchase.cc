@@ -289,7 +289,10 @@ Result<std::optional<License>> Fulfilment::ApplyItem(db::Tx& tx, const PurchaseF
   if (have) {
     known.last = have->status;
     known.operator_revoked = have->revoked_by == "operator";
-    if (have->extended > UnixMs()) known.extended = have->extended;
+    if (have->extended > UnixMs()) {
+      known.extended = have->extended;
+      known.extended_end = have->extended_end;
+    }
     // What was sold once was sold for the days that its plan had then.
     if (have->subscription.empty() && known.paid_through) known.paid_through = have->paid_through;
   }

@@ -27,7 +27,8 @@ constexpr db::Statement kEnqueue{
     "mail.enqueue",
     "INSERT INTO mail_outbox (id, kind, dedup_key, license, recipient, payload, state, attempts,"
     " doubts, next_ms, lease_until_ms, batch, provider, provider_id, last_error, created_ms,"
-    " updated_ms) VALUES ($1, $2, $3, $4, $5, $6, 'queued', 0, 0, $7, 0, '', '', '', '', $7, $7)"
+    " updated_ms, generation)"
+    " VALUES ($1, $2, $3, $4, $5, $6, 'queued', 0, 0, $7, 0, '', '', '', '', $7, $7, $8)"
     " ON CONFLICT (dedup_key) DO NOTHING"};
 constexpr db::Statement kHasDue{
     "mail.has_due", "SELECT 1 FROM mail_outbox WHERE " PTG_MAIL_OPEN " AND next_ms <= $1 LIMIT 1"};
@@ -213,7 +214,7 @@ Result<bool> Enqueue(db::Tx& tx, const std::string& id, const Mail& mail, std::s
   PTG_RUN(Check(mail));
   PTG_TRY(const db::Rows rows,
           tx.Run(kEnqueue, id, std::string(NameOf(mail.kind)), mail.dedup_key, std::string(license),
-                 AddressKey(mail.to), ToText(mail), now.ms()));
+                 AddressKey(mail.to), ToText(mail), now.ms(), mail.generation));
   return rows.changed > 0;
 }
 

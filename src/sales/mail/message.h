@@ -34,6 +34,7 @@ struct Mail {
   std::string html;
   // One occasion, one key: a second mail of that key is never written.
   std::string dedup_key;
+  int64_t generation = 0;  // of the license's text in it; 0: there is none
 };
 
 // RFC 5321 §4.5.3.1: what every server must take.

@@ -192,8 +192,10 @@ Mail WriteLicense(const Seller& seller, const LicenseLetter& l) {
   letter.Say(std::string(kKeepIt));
   Close(letter, seller, l.given.license_id);
   const std::string again = l.occasion.empty() ? "" : ":" + l.occasion;
-  return Finish(Kind::kLicense, seller, l.given.to, "Your license for " + seller.name, letter,
-                l.given.license_id + again);
+  Mail mail = Finish(Kind::kLicense, seller, l.given.to, "Your license for " + seller.name, letter,
+                     l.given.license_id + again);
+  mail.generation = l.given.generation;
+  return mail;
 }
 
 Mail WriteReissue(const Seller& seller, const ReissueLetter& l) {
@@ -206,8 +208,10 @@ Mail WriteReissue(const Seller& seller, const ReissueLetter& l) {
   ShowUse(letter, seller, l.given);
   letter.Say(std::string(kKeepIt));
   Close(letter, seller, l.given.license_id);
-  return Finish(Kind::kReissue, seller, l.given.to, "Your new license for " + seller.name, letter,
-                l.given.license_id + ":" + std::to_string(l.given.generation));
+  Mail mail = Finish(Kind::kReissue, seller, l.given.to, "Your new license for " + seller.name,
+                     letter, l.given.license_id + ":" + std::to_string(l.given.generation));
+  mail.generation = l.given.generation;
+  return mail;
 }
 
 Mail WriteReceipt(const Seller& seller, const ReceiptLetter& l) {
@@ -275,9 +279,11 @@ Mail WriteKeyRotation(const Seller& seller, const KeyRotationLetter& l) {
   ShowUse(letter, seller, l.given);
   letter.Say(std::string(kKeepIt));
   Close(letter, seller, l.given.license_id);
-  return Finish(Kind::kKeyRotation, seller, l.given.to,
-                "Your license for " + seller.name + ", signed anew", letter,
-                l.given.license_id + ":" + l.kid);
+  Mail mail = Finish(Kind::kKeyRotation, seller, l.given.to,
+                     "Your license for " + seller.name + ", signed anew", letter,
+                     l.given.license_id + ":" + l.kid);
+  mail.generation = l.given.generation;
+  return mail;
 }
 
 }  // namespace pontage::mail
