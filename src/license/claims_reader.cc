@@ -88,12 +88,14 @@ class ClaimsVisitor : public codec::JsonVisitor {
  public:
   bool Name(std::string_view name) override {
     known_ = nullptr;
+    foreign_ = foreign_ || passed_over_ > 0;
     if (passed_over_ > 0) return true;
     const std::span<const Known> all = Here();
     const uint64_t packed = Packed(name);
     const auto found = std::ranges::find_if(all, [&](const Known& known) {
       return known.packed == packed && known.name.size() == name.size();
     });
+    foreign_ = foreign_ || found == all.end();
     if (found == all.end()) return true;
     known_ = &*found;
     if ((named_ & BitOf(known_->claim)) != 0) return Refuse(*known_, "appears twice", "once");
@@ -161,6 +163,8 @@ class ClaimsVisitor : public codec::JsonVisitor {
     }
     return true;
   }
+
+  bool foreign() const { return foreign_; }
 
   // Once all of it was read; what was refused on the way is in refusal().
   Result<Claims> Take() {
@@ -323,6 +327,7 @@ class ClaimsVisitor : public codec::JsonVisitor {
   uint32_t named_ = 0;
   uint32_t given_ = 0;  // of those, what was not null
   Place place_ = Place::kNowhere;
+  bool foreign_ = false;          // there are members that are none of ours
   size_t passed_over_ = 0;        // so deep in something that is not known
   const Known* known_ = nullptr;  // whose value comes next
 };
@@ -337,6 +342,8 @@ Result<Claims> ReadClaims(std::string_view text) {
   const Result<> read = codec::VisitJson(text, limits, visitor);
   if (visitor.refusal()) return Fail(*visitor.refusal());
   PTG_RUN(read);
+  // Our own tokens have no others; of these somebody else's parser may believe another one of two.
+  if (visitor.foreign()) PTG_RUN(codec::ParseJson(text, limits));
   return visitor.Take();
 }
 

@@ -142,6 +142,10 @@ TEST(ReadClaimsTest, RefusalsNameTheClaim) {
       {codec::ToString(ToJson(Sample())) + "{}", ""},
       {With("cus_1", "\xff"), ""},
       {With(R"("iss":)", R"("x":[[[[[[1]]]]]],"iss":)"), ""},
+      // Of what is none of ours either: who else reads it may believe the other one.
+      {With(R"("iss":)", R"("x":1,"x":2,"iss":)"), ""},
+      {With(R"("iss":)", R"("x":{"y":1,"y":2},"iss":)"), ""},
+      {With(R"("gen":2)", R"("gen":2,"x":1,"x":1)"), ""},
   };
   for (const auto& [text, pointer] : cases) {
     const Result<Claims> read = ReadClaims(text);
