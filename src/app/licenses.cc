@@ -9,6 +9,25 @@
 
 namespace pontage::app {
 
+namespace {
+
+// What is sold in another format than Fernet's alone.
+std::vector<std::string> SoldOtherwise(const Config& config,
+                                       const std::vector<license::FernetPlan>& plans) {
+  std::vector<std::string> out;
+  for (const PlanConfig& plan : config.plans) {
+    for (const std::string& product : plan.products) {
+      const auto names = [&product](const license::FernetPlan& one) {
+        return std::ranges::find(one.products, product) != one.products.end();
+      };
+      if (!config.IsFernet(plan) && std::ranges::none_of(plans, names)) out.push_back(product);
+    }
+  }
+  return out;
+}
+
+}  // namespace
+
 Result<std::shared_ptr<const license::FernetKeys>> LoadFernet(const Config& config) {
   if (config.license.fernet_keys.empty()) return nullptr;
   std::vector<license::FernetPlan> plans;
@@ -20,8 +39,10 @@ Result<std::shared_ptr<const license::FernetKeys>> LoadFernet(const Config& conf
                      .tier = plan.tier,
                      .limits = terms.find(plan.name)->second.limits});
   }
-  PTG_TRY(license::FernetKeys keys,
-          license::FernetKeys::Parse(config.license.fernet_keys, std::move(plans)));
+  std::vector<std::string> others = SoldOtherwise(config, plans);
+  PTG_TRY(
+      license::FernetKeys keys,
+      license::FernetKeys::Parse(config.license.fernet_keys, std::move(plans), std::move(others)));
   return std::make_shared<const license::FernetKeys>(std::move(keys));
 }
 

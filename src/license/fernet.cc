@@ -194,8 +194,8 @@ std::string FernetPayload(const Claims& claims) {
                                        {"jti", IdText(claims)}}));
 }
 
-Result<FernetKeys> FernetKeys::Parse(const std::vector<Secret>& keys,
-                                     std::vector<FernetPlan> plans) {
+Result<FernetKeys> FernetKeys::Parse(const std::vector<Secret>& keys, std::vector<FernetPlan> plans,
+                                     std::vector<std::string> others) {
   std::vector<crypto::FernetKey> parsed;
   for (const Secret& text : keys) {
     Result<crypto::FernetKey> key = crypto::FernetKey::Parse(text);
@@ -206,7 +206,7 @@ Result<FernetKeys> FernetKeys::Parse(const std::vector<Secret>& keys,
     }
     parsed.push_back(*std::move(key));
   }
-  return FernetKeys(std::move(parsed), std::move(plans));
+  return FernetKeys(std::move(parsed), std::move(plans), std::move(others));
 }
 
 bool FernetKeys::LooksLikeOne(std::string_view text) {
@@ -234,12 +234,17 @@ Result<Claims> FernetKeys::Read(std::string_view token, std::string_view issuer,
   const auto plan = std::ranges::find_if(plans_, [&claims](const FernetPlan& one) {
     return one.tier == claims->tier && one.named() == claims->products;
   });
-  // Of a plan that is not sold any more: it opens its product's routes, but for those that name
-  // plans.
   if (plan != plans_.end()) {
     claims->plan = plan->name;
     claims->products = plan->products;
     claims->limits = plan->limits;
+    return claims;
+  }
+  // Of a plan that is not sold any more: it opens its product's routes, but for those that name
+  // plans.
+  for (const std::string& product : claims->products) {
+    if (std::ranges::find(others_, product) == others_.end()) continue;
+    return Invalid("licenses for " + product + " have another format");
   }
   return claims;
 }

@@ -38,8 +38,10 @@ std::string FernetPayload(const Claims& claims);
 // Shared keys, and what their tokens mean. Immutable.
 class FernetKeys {
  public:
-  // kConfig, saying which, for a key that is none.
-  static Result<FernetKeys> Parse(const std::vector<Secret>& keys, std::vector<FernetPlan> plans);
+  // `others`: products that are sold in another format alone; whoever has a key of this one makes
+  // nothing that opens them. kConfig, saying which, for a key that is none.
+  static Result<FernetKeys> Parse(const std::vector<Secret>& keys, std::vector<FernetPlan> plans,
+                                  std::vector<std::string> others = {});
 
   // With the first key. The same claims are the same text.
   std::string Issue(const Claims& claims) const;
@@ -51,11 +53,13 @@ class FernetKeys {
   static bool LooksLikeOne(std::string_view text);
 
  private:
-  FernetKeys(std::vector<crypto::FernetKey> keys, std::vector<FernetPlan> plans)
-      : keys_(std::move(keys)), plans_(std::move(plans)) {}
+  FernetKeys(std::vector<crypto::FernetKey> keys, std::vector<FernetPlan> plans,
+             std::vector<std::string> others)
+      : keys_(std::move(keys)), plans_(std::move(plans)), others_(std::move(others)) {}
 
   std::vector<crypto::FernetKey> keys_;
   std::vector<FernetPlan> plans_;
+  std::vector<std::string> others_;
 };
 
 // "2026-11-22T10:58:00", perhaps with a fraction, "Z" or "+01:00"; UTC without either. kBadRequest
