@@ -49,9 +49,15 @@ Html WhatWaits(const Overview& overview) {
 // Did it go through? The first thing on a customer's page.
 Html LastPayment(const Viewer& viewer, const CustomerWhole& customer) {
   Html html;
+  const auto waits = std::ranges::find(customer.purchases, "unpaid", &license::PurchaseRow::status);
+  if (customer.invoices.empty() && waits != customer.purchases.end()) {
+    return html << "<div class=\"say wait\"><b>Not paid yet</b>Bought once, at Stripe's page; a "
+                   "debit is under way, or has failed.</div>";
+  }
   if (customer.invoices.empty()) {
-    return html << "<div class=\"say dim\"><b>No payment by card</b>Nothing was ever asked of this "
-                   "customer's card.</div>";
+    return html
+           << "<div class=\"say dim\"><b>No payment by card</b>None has gone through, and none is "
+              "under way. A card that was declined at Stripe's page leaves no trace here.</div>";
   }
   const license::InvoiceRow& last = customer.invoices.front();
   const bool paid = last.status == "paid";

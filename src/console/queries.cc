@@ -165,9 +165,15 @@ Task<CustomerWhole> Queries::Customer(std::string id, Deadline by) {
   const auto read = [&](db::Tx& tx) -> Result<CustomerWhole> {
     PTG_TRY(const std::vector<license::Customer> found,
             license::SearchCustomers(tx, id, {}, kMostRows, now));
+    // What names him: his id, else a license, a payment, his whole address. Its beginning is a
+    // search, and may be somebody else's.
     const auto it = std::ranges::find(found, id, &license::Customer::id);
     const auto who = it != found.end() ? it : found.begin();
-    if (who == found.end()) return Fail(NotThere("customer", id));
+    const std::string address = license::NormalEmail(id);
+    if (who == found.end() ||
+        (who->id != id && who->email != address && who->email.starts_with(address))) {
+      return Fail(NotThere("customer", id));
+    }
     CustomerWhole out;
     out.id = who->id;
     out.email = who->email;
