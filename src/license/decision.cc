@@ -55,7 +55,8 @@ std::optional<Status> ParseStatus(std::string_view text) {
 }
 
 UnixMs EndOf(const Claims& claims, const std::optional<Entitlement>& word) {
-  return word ? std::max(claims.expires, word->expires) : claims.expires;
+  // Of a text that is newer than what the issuer was heard to say the text knows better.
+  return word && word->generation >= claims.generation ? word->expires : claims.expires;
 }
 
 InForce TermsOf(const Claims& claims, const std::optional<Entitlement>& word, const Plans* terms) {

@@ -69,7 +69,8 @@ inline constexpr Millis kLeeway{5'000};
 Result<> Decide(const Claims& claims, const std::optional<Entitlement>& word, const Demand& demand,
                 UnixMs now);
 
-// The end that counts: the later of what the token says and what the issuer says now.
+// The end that counts: what the issuer says now, be it earlier or later than what the token says
+// (surface §5: nothing passes after `expires_at`); the token's where he has said nothing of it.
 UnixMs EndOf(const Claims& claims, const std::optional<Entitlement>& word);
 
 }  // namespace pontage::license

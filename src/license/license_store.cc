@@ -119,14 +119,6 @@ License FromRow(const db::Row& row) {
   return out;
 }
 
-Entitlement WordOf(const License& license) {
-  return {.status = license.status,
-          .expires = license.expires,
-          .generation = license.generation,
-          .plan = license.plan,
-          .old_until = license.old_until};
-}
-
 // Of two that append at once the second waits for the first, finds the number taken and takes the
 // next. kConflict when so many others came in between that it gave up.
 Result<> AppendToFeed(db::Tx& tx, const License& license, UnixMs now) {
@@ -187,6 +179,14 @@ Result<Millis> ParseOverlap(std::string_view text) {
   return Fail(Error(Code::kBadRequest, "this is no overlap of an old text with its new one")
                   .At("/overlap")
                   .Want("\"24h\", up to \"720h\""));
+}
+
+Entitlement WordOf(const License& license) {
+  return {.status = license.status,
+          .expires = license.expires,
+          .generation = license.generation,
+          .plan = license.plan,
+          .old_until = license.old_until};
 }
 
 void Replace(License& license, UnixMs now, Millis overlap) {

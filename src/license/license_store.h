@@ -48,6 +48,9 @@ struct License {
 // The status as of now: that its time has come is written down by nobody.
 Status StatusAt(const License& license, UnixMs now);
 
+// What a gateway is told of it.
+Entitlement WordOf(const License& license);
+
 // What people and programs are shown of it: id, status (as of now), plan, product, tier, customer,
 // email, subscription, generation, and times as RFC 3339.
 codec::Json ToJson(const License& license, UnixMs now);

@@ -231,7 +231,7 @@ TEST(DecisionTest, AChangedPlanIsWhatTheConfigurationSaysOfIt) {
   EXPECT_THAT(Decide(claims, word, blind, kNow), IsOk());
 }
 
-TEST(DecisionTest, TheEndIsTheLaterOfTwo) {
+TEST(DecisionTest, TheEndIsWhatTheIssuerSaysNow) {
   Claims claims = Sample();
   claims.expires = kNow;
   const std::vector<std::string> pro = {"pro"};
@@ -242,6 +242,16 @@ TEST(DecisionTest, TheEndIsTheLaterOfTwo) {
       .status = Status::kActive, .expires = kNow + kDay, .generation = 2, .plan = "pro"};
   EXPECT_THAT(Decide(claims, renewed, demand, kNow), IsOk());
   EXPECT_THAT(Decide(claims, renewed, demand, kNow + kDay), FailsWith(Code::kLicenseExpired));
+  // Canceled at the end of the period: the grace of the token is none of his any more.
+  claims.generation = 2;
+  Entitlement shorter = renewed;
+  shorter.expires = kNow - Millis(1);
+  EXPECT_THAT(Decide(claims, shorter, demand, kNow - Millis(2)), IsOk());
+  EXPECT_THAT(Decide(claims, shorter, demand, kNow - Millis(1)), FailsWith(Code::kLicenseExpired));
+  // What was said before this text was made.
+  shorter.generation = 1;
+  EXPECT_THAT(Decide(claims, shorter, demand, kNow - Millis(1)), IsOk());
+  EXPECT_THAT(Decide(claims, shorter, demand, kNow), FailsWith(Code::kLicenseExpired));
 }
 
 TEST(FernetLicenseTest, TimesAreReadAsTheFirstSeedWroteThem) {
@@ -278,6 +288,26 @@ TEST(FernetLicenseTest, APlanWithoutProductsHasItsOwnNameInTheirPlace) {
   EXPECT_EQ(back->plan, "week");
   EXPECT_THAT(back->products, ::testing::IsEmpty());
   EXPECT_EQ(back->limits.monthly, 7);
+}
+
+// Whoever verifies can forge; but nothing of what is sold in the other format.
+TEST(FernetLicenseTest, OpensNoProductOfAnotherFormat) {
+  std::vector<Secret> texts;
+  texts.emplace_back(codec::EncodeBase64Url(std::string(32, 'a')) + "=");
+  const std::vector<FernetPlan> plans = {
+      {.name = "week", .products = {"yield"}, .tier = "", .limits = {}}};
+  const auto keys = FernetKeys::Parse(texts, plans, {"docs"});
+  ASSERT_THAT(keys, IsOk());
+  const auto read = [&](std::vector<std::string> products) {
+    Claims claims = Sample();
+    claims.products = std::move(products);
+    claims.tier = "x";
+    return keys->Read(keys->Issue(claims), claims.issuer, kNow);
+  };
+  EXPECT_THAT(read({"yield"}), IsOk()) << "of a tier that is not sold any more";
+  EXPECT_THAT(read({"gone"}), IsOk());
+  EXPECT_THAT(read({"docs"}), FailsWith(Code::kLicenseInvalid));
+  EXPECT_THAT(read({"yield", "docs"}), FailsWith(Code::kLicenseInvalid));
 }
 
 TEST(FernetLicenseTest, ComesBackByIdGenerationAndPlan) {

@@ -207,6 +207,15 @@ describe("the command", () => {
     assert.equal(JSON.parse(good.stdout).id, id);
     const bad = await cli("license", "verify", `${license}x`, "--json");
     assert.equal(bad.code, 4);
+    const newer = JSON.parse((await cli("license", "reissue", id, "--json")).stdout).license;
+    const verdict = async (text) => {
+      const { code, stdout } = await cli("license", "verify", text, "--json");
+      return [code, JSON.parse(stdout).valid ?? JSON.parse(stdout).error.code];
+    };
+    assert.deepEqual(await verdict(license), [4, "license_revoked"], "the books here know of a newer one");
+    assert.deepEqual(await verdict(newer), [0, true]);
+    assert.equal((await cli("license", "revoke", id)).code, 0);
+    assert.deepEqual(await verdict(newer), [4, "license_revoked"]);
     const none = await cli("license", "show", "lic_0", "--json");
     assert.equal(none.code, 5);
     const plan = await cli("license", "issue", "--plan", "nope", "--customer", "c");

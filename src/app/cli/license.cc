@@ -208,14 +208,20 @@ int LicenseVerify(const CommonOptions& common, const LicenseNameOptions& options
   const auto verified = (*verifier)->Read(options.name, now);
   if (!verified) return FailWith(common, verified.error());
   const license::Claims& claims = verified->claims;
-  // What the token says by itself; `show` says what the books add.
-  license::Demand all{.product = {}, .plans = {&claims.plan, 1}};
+  // And what the books here know of it, if they know it.
+  const auto find = [&claims](db::Tx& tx) { return license::FindLicense(tx, claims.id); };
+  const auto known = (*database)->ReadNow(find);
+  if (!known) return FailWith(common, known.error());
+  std::optional<license::Entitlement> word;
+  if (*known) word = license::WordOf(**known);
+  const std::string plan = word ? word->plan : claims.plan;
+  license::Demand all{.product = {}, .plans = {&plan, 1}};
   if (!claims.products.empty()) all.product = claims.products.front();
-  if (const auto good = license::Decide(claims, std::nullopt, all, now); !good) {
+  if (const auto good = license::Decide(claims, word, all, now); !good) {
     return FailWith(common, good.error());
   }
   Json json = Json::Object({{"valid", true}, {"id", claims.id}});
-  json.Set("expires_at", claims.expires.Rfc3339());
+  json.Set("expires_at", license::EndOf(claims, word).Rfc3339());
   json.Set("claims", license::ToJson(claims));
   return Print(common, json);
 }
