@@ -1,5 +1,6 @@
 #include "ledger/audit.h"
 
+#include <algorithm>
 #include <utility>
 
 #include "base/try.h"
@@ -22,6 +23,12 @@ constexpr db::Statement kAppend{"audit.append",
                                 "INSERT INTO audit (" PTG_AUDIT_COLUMNS
                                 ") VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11)"
                                 " ON CONFLICT (seq) DO NOTHING"};
+// It stays where it is when its row is not what it was: what was taken away shows for good.
+constexpr db::Statement kMoveHead{
+    "audit.move_head",
+    "UPDATE audit_head SET seq = $1, hash = $2 WHERE seq < $1 AND"
+    " (seq = 0 OR hash = (SELECT a.hash FROM audit AS a WHERE a.seq = audit_head.seq))"};
+constexpr db::Statement kHead{"audit.head", "SELECT seq, hash FROM audit_head"};
 constexpr db::Statement kList{"audit.list",
                               "SELECT " PTG_AUDIT_COLUMNS
                               " FROM audit WHERE ($1 = '' OR subject = $1) AND (seq < $2 OR $2 = 0)"
@@ -68,7 +75,9 @@ Result<AuditRow> AppendAudit(db::Tx& tx, AuditEntry entry, UnixMs now) {
     PTG_TRY(const db::Rows added,
             tx.Run(kAppend, row.seq, row.at.ms(), e.actor, e.verb, e.subject, e.before, e.after,
                    e.reason, e.request_id, row.prev_hash, row.hash));
-    if (added.changed > 0) return row;
+    if (added.changed == 0) continue;
+    PTG_RUN(tx.Run(kMoveHead, row.seq, row.hash));
+    return row;
   }
   return Fail(Code::kConflict, "too many write to the audit at once");
 }
@@ -85,11 +94,26 @@ Result<std::vector<AuditRow>> ListAudit(db::Tx& tx, const AuditFilter& filter) {
 Result<AuditCheck> CheckAudit(db::Tx& tx, const AuditCheck& done, size_t limit) {
   AuditCheck check{.rows = 0, .seq = done.seq, .hash = done.hash, .broken_at = done.broken_at};
   if (!check.holds()) return check;
+  // The head before the rows: what is appended meanwhile is no row that is missing.
+  PTG_TRY(const db::Rows head, tx.Run(kHead));
+  PTG_TRY(const db::Rows last, tx.Run(kLast));
+  const int64_t ends_at = head.empty() ? 0 : head.front().Int(0);
+  const int64_t there = last.empty() ? 0 : last.front().Int(0);
+  if (there < std::max(ends_at, done.seq)) {
+    check.broken_at = there + 1;
+    return check;
+  }
+  if (there > 0 && there == done.seq && last.front().Text(1) != done.hash) {
+    check.broken_at = there;
+    return check;
+  }
   PTG_TRY(const db::Rows rows, tx.Run(kOn, done.seq, static_cast<int64_t>(limit)));
   for (const db::Row& one : rows) {
     const AuditRow row = FromRow(one);
     ++check.rows;
-    if (row.seq != check.seq + 1 || row.prev_hash != check.hash || row.hash != AuditHash(row)) {
+    const bool another = row.seq == ends_at && row.hash != head.front().Text(1);
+    if (another || row.seq != check.seq + 1 || row.prev_hash != check.hash ||
+        row.hash != AuditHash(row)) {
       check.broken_at = check.seq + 1;
       return check;
     }

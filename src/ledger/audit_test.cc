@@ -104,6 +104,23 @@ TEST_P(AuditTest, AGapShows) {
   EXPECT_EQ(Check().broken_at, 2);
 }
 
+TEST_P(AuditTest, WhatIsTakenFromTheEndShowsForGood) {
+  for (int i = 0; i < 6; ++i) Append("lic_1");
+  const AuditCheck whole = Check();
+  EXPECT_TRUE(whole.holds());
+  Run(kLose, 6);
+  Run(kLose, 5);
+  EXPECT_EQ(Check().broken_at, 5);
+  EXPECT_EQ(Check(whole).broken_at, 5) << "what was good once is gone";
+  for (int i = 5; i < 10; ++i) {
+    Append("lic_2");
+    EXPECT_EQ(Check().broken_at, std::min(i + 1, 6)) << i;
+    EXPECT_FALSE(Check(whole).holds()) << i;
+  }
+  for (int64_t seq = 1; seq < 10; ++seq) Run(kLose, seq);
+  EXPECT_EQ(Check().broken_at, 1);
+}
+
 TEST_P(AuditTest, ALongChainIsLookedAtInParts) {
   for (int i = 0; i < 5; ++i) Append("lic_1");
   AuditCheck check = Check({}, 2);
