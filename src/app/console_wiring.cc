@@ -2,6 +2,7 @@
 
 #include <utility>
 
+#include "app/licenses.h"
 #include "base/try.h"
 #include "console/keys.h"
 #include "console/operator_api.h"
@@ -95,8 +96,18 @@ Result<std::unique_ptr<ConsoleRole>> ConsoleRole::Make(const Config& config,
   }
   db::Database& sales = h.sales_store ? *h.sales_store : store;
   db::Database& ledger = h.ledger_store ? *h.ledger_store : store;
-  h.queries = std::make_unique<console::Queries>(console::Queries::Parts{
-      .ledger = ledger, .sales = sales, .clock = clock, .read_drift = &LastDrift});
+  PTG_TRY(const std::shared_ptr<const license::FernetKeys> fernet, LoadFernet(config));
+  const auto name_license = [fernet, &clock](std::string_view text) {
+    if (!fernet || !license::FernetKeys::LooksLikeOne(text)) return license::IdNamedBy(text);
+    const Result<license::Claims> claims = fernet->Read(text, "", clock.Now());
+    return claims ? claims->id : std::string();
+  };
+  h.queries =
+      std::make_unique<console::Queries>(console::Queries::Parts{.ledger = ledger,
+                                                                 .sales = sales,
+                                                                 .clock = clock,
+                                                                 .read_drift = &LastDrift,
+                                                                 .name_license = name_license});
   h.verbs = std::make_unique<console::Verbs>(
       console::Verbs::Parts{.sales = sales,
                             .clock = clock,

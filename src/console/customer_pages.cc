@@ -140,7 +140,7 @@ Html LicenseLines(const Viewer& viewer, const std::vector<license::License>& lic
     const license::License& one = licenses[i];
     const bool over = viewer.now >= one.expires;
     Html below;
-    below << Text(Short(one.id, 60)) << "<br>" << (over ? Markup("ended ") : Markup("ends "))
+    below << Text(Short(one.id, 30)) << "<br>" << (over ? Markup("ended ") : Markup("ends "))
           << Text(Distance(one.expires, viewer.now));
     lines.Add({.href = Url({"admin", "licenses", one.id}),
                .title = one.plan,
@@ -189,7 +189,7 @@ std::string CustomersPage(const Viewer& viewer, std::string_view search,
   Lines lines;
   for (const license::Customer& one : found.rows) {
     Html below;
-    if (!one.email.empty()) below << Text(Short(one.id, 60)) << "<br>";
+    if (!one.email.empty()) below << Text(Short(one.id, 30)) << "<br>";
     if (!one.license.empty()) {
       below << Text(Short(one.plan, 40)) << " · "
             << (viewer.now >= one.expires ? Markup("ended ") : Markup("ends "))
@@ -199,7 +199,7 @@ std::string CustomersPage(const Viewer& viewer, std::string_view search,
     Html state;
     if (!one.license.empty()) state << StateBadge(license::ToString(one.status));
     lines.Add({.href = Url({"admin", "customers", one.id}),
-               .title = one.email.empty() ? one.id : one.email,
+               .title = Short(one.email.empty() ? one.id : one.email, 60),
                .below = below,
                .state = state});
   }

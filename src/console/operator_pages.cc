@@ -85,17 +85,17 @@ std::string PageAbove(std::string_view path) {
 
 // Where a search leads to that may be a license as text, so that this stays in no history of
 // addresses and is in none of ours. Empty: it is too short for one.
-std::string WithoutLicense(const web::Fields& query) {
+std::string WithoutLicense(const web::Fields& query, const Queries& queries) {
   const std::string_view search = codec::Trimmed(query.Get("q"));
   if (search.size() <= kMostSearch) return "";
-  return Url({"admin", "customers"}, {{"q", license::IdNamedBy(search)}});
+  return Url({"admin", "customers"}, {{"q", queries.LicenseIn(search)}});
 }
 
 // Whom a login leads back to.
-std::string NextOf(std::string_view target) {
+std::string NextOf(std::string_view target, const Queries& queries) {
   const Result<web::Fields> query = web::Fields::OfQuery(target);
   if (!query) return std::string(kRoot);
-  const std::string next = WithoutLicense(*query);
+  const std::string next = WithoutLicense(*query, queries);
   return next.empty() ? SafeNext(target) : next;
 }
 
@@ -240,7 +240,7 @@ Task<web::Answer> OperatorPages::Decide(const net::RequestHead& head, net::BodyS
     co_return ConsolePage(200, LoginPage("", query ? query->Get("next") : kRoot));
   }
   if (!session) {
-    const std::string next = reads ? NextOf(head.target) : std::string(kRoot);
+    const std::string next = reads ? NextOf(head.target, parts_.queries) : std::string(kRoot);
     co_return LeadTo(Url({"admin", "login"}, {{"next", next == kRoot ? "" : next}}));
   }
   Call call;
@@ -297,8 +297,8 @@ Task<web::Answer> OperatorPages::Home(Call call) {
 Task<web::Answer> OperatorPages::Customers(Call call) {
   const std::string search(codec::Trimmed(call.query.Get("q")));
   if (const std::string place = PlaceOf(search); !place.empty()) co_return LeadTo(place);
-  if (search.size() > kMostSearch && !license::IdNamedBy(search).empty()) {
-    co_return LeadTo(WithoutLicense(call.query));
+  if (!parts_.queries.LicenseIn(search).empty()) {
+    co_return LeadTo(WithoutLicense(call.query, parts_.queries));
   }
   const PageAsk ask = AskOf(call.query, kPageRows);
   PTG_CO_TRY(const Page<license::Customer> found,

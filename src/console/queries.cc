@@ -89,12 +89,6 @@ Result<> CheckState(std::string_view state, std::span<const std::string_view> kn
   return Fail(Error(Code::kBadRequest, "no such state").At("/state").Want(words));
 }
 
-// What people have in hand may be the license itself: its id stands for it from here on.
-std::string NameOf(std::string text) {
-  std::string id = text.size() > kMostSearch ? license::IdNamedBy(text) : std::string();
-  return id.empty() ? text : id;
-}
-
 Error NotThere(std::string_view what, const std::string& id) {
   return {Code::kNotFound, "there is no " + std::string(what) + " " + id};
 }
@@ -141,10 +135,16 @@ Task<Overview> Queries::Look(Deadline by) {
   co_return out;
 }
 
+std::string Queries::LicenseIn(std::string_view text) const {
+  if (text.size() <= kMostSearch) return {};
+  return parts_.name_license ? parts_.name_license(text) : license::IdNamedBy(text);
+}
+
 Task<Page<license::Customer>> Queries::Customers(std::string search, PageAsk page, Deadline by) {
   PTG_CO_TRY(const size_t limit, LimitOf(page));
   PTG_CO_TRY(const Before before, BeforeOf(page));
-  search = NameOf(std::move(search));
+  // What people have in hand may be the license itself: its id stands for it from here on.
+  if (std::string id = LicenseIn(search); !id.empty()) search = std::move(id);
   PTG_CO_RUN(CheckWord(search, "/q"));
   const UnixMs now = Now();
   const auto read = [&](db::Tx& tx) -> Result<std::vector<license::Customer>> {
@@ -206,7 +206,7 @@ Task<Page<license::License>> Queries::Licenses(LicenseAsk ask, PageAsk page, Dea
   PTG_CO_TRY(const Before before, BeforeOf(page));
   PTG_CO_RUN(CheckWord(ask.customer, "/customer"));
   PTG_CO_RUN(CheckWord(ask.email, "/email"));
-  ask.license = NameOf(std::move(ask.license));
+  if (std::string id = LicenseIn(ask.license); !id.empty()) ask.license = std::move(id);
   PTG_CO_RUN(CheckWord(ask.license, "/license"));
   const auto read = [&](db::Tx& tx) -> Result<std::vector<license::License>> {
     std::vector<license::License> out;

@@ -126,12 +126,18 @@ class Queries {
     // The last report of the reconciler out of the store of `sales`; nothing: there was none yet.
     // Empty: this process knows of no reconciler.
     std::function<Result<std::optional<DriftReport>>(db::Tx& tx)> read_drift = {};
+    // The id of a license that somebody has in hand, good or not; empty: it is none. Not set: of
+    // the format that says its id to everybody.
+    std::function<std::string(std::string_view)> name_license = {};
     // CheckAudit looks at so many rows in one transaction, and begins no further one so long
     // after the first.
     size_t audit_rows = 20'000;
     Millis audit_for{300};
   };
   explicit Queries(Parts parts) : parts_(std::move(parts)) {}
+
+  // The id of the license that `text` is; empty: it is none, or too short for one.
+  std::string LicenseIn(std::string_view text) const;
 
   Task<Overview> Look(Deadline by);
 

@@ -421,7 +421,7 @@ plans = ["week"]
   let old, account;
   before(async () => {
     account = await startSandbox(); // or the shop beside it would sell the same
-    old = await openShop({ sandbox: account, upstream: upstream.url, routes: kRoutes, plans: { week: { unit_amount: "900" } }, license: 'fernet_keys = ["env:FERNET_KEY"]' });
+    old = await openShop({ sandbox: account, upstream: upstream.url, routes: kRoutes, plans: { week: { unit_amount: "900" } }, license: 'fernet_keys = ["env:FERNET_KEY"]', sections: '[console]\noperator_key = "file:operator.key"\n' });
     await old.start({ FERNET_KEY: `${Buffer.alloc(32, 5).toString("base64url")}=` });
   });
   after(async () => {
@@ -441,5 +441,9 @@ plans = ["week"]
       return all.length > 1 ? all : undefined;
     });
     for (const one of mails) assert.ok((await old.mail(one.id)).text.split("\n").includes(license), "alone on a line");
+    // The operator who has it in hand finds whose it is.
+    const asked = async (where) => (await fetch(`${old.url}/admin/v1/${where}`, { headers: { "X-Admin-Key": fs.readFileSync(path.join(old.dir, "operator.key"), "utf8").trim() } })).json();
+    assert.equal((await asked(`customers?q=${license}`)).data[0].email, "kim@example.com");
+    assert.equal((await asked(`licenses?license=${license}`)).data[0].plan, "week");
   });
 });
