@@ -6,6 +6,7 @@
 #include <string>
 #include <vector>
 
+#include <gmock/gmock.h>
 #include <gtest/gtest.h>
 
 #include "base/try.h"
@@ -241,6 +242,37 @@ TEST_P(CommandsTest, ADeadMailIsSentAgainWithTheTextOfNow) {
   Work();
   EXPECT_EQ(Get(over).state, CommandState::kFailed);
   EXPECT_EQ(Mails(), 2u);
+}
+
+// A provider that was down: what waited for him is not sent when it is worth nothing any more.
+TEST_P(CommandsTest, AMailWhoseLicenseWasReplacedOrRevokedDoesNotLeave) {
+  const auto taken = [&] {
+    const auto take = [&](db::Tx& tx) {
+      return mail::TakeDue(tx, clock_.Now(), Millis(1'000), {});
+    };
+    const auto claim = database_->WriteNow(take);
+    EXPECT_THAT(claim, IsOk());
+    clock_.Advance(Millis(1'000));
+    std::vector<int64_t> generations;
+    for (const mail::HeldMail& one : claim.value_or(mail::Claim()).singles) {
+      generations.push_back(one.mail.dedup_key.contains("reissue") ? 2 : 1);
+    }
+    return generations;
+  };
+  Order("license.issue", "lic_1", kIssue);
+  Work();
+  EXPECT_THAT(taken(), ::testing::ElementsAre(1));
+  Order("license.reissue", "lic_1", R"({"mail":true,"overlap_s":3600})");
+  Work();
+  EXPECT_THAT(taken(), ::testing::UnorderedElementsAre(1, 2)) << "the first is good for an hour";
+  clock_.Advance(Millis(3'600'000));
+  EXPECT_THAT(taken(), ::testing::ElementsAre(2));
+  License l = Lic("lic_1");
+  l.status = license::Status::kRevoked;
+  l.revoked_by = "operator";
+  const auto revoke = [&](db::Tx& tx) { return license::UpdateLicense(tx, l, clock_.Now()); };
+  ASSERT_THAT(database_->WriteNow(revoke), IsOk());
+  EXPECT_THAT(taken(), ::testing::IsEmpty());
 }
 
 TEST_P(CommandsTest, APlanThatIsNotThereFailsForGood) {

@@ -40,6 +40,17 @@ constexpr db::Statement kCloseSuppressed{
     " WHERE " PTG_MAIL_OPEN
     " AND next_ms <= $1 AND (batch = '' OR batch = '-')"
     " AND recipient IN (SELECT address FROM mail_suppressed)"};
+// A text that opens nothing any more is sent to nobody: a newer one has its own mail, and what was
+// revoked is not "your license".
+constexpr db::Statement kCloseReplaced{
+    "mail.close_replaced",
+    "UPDATE mail_outbox SET state = 'dead', updated_ms = $1,"
+    " last_error = 'the license in it was replaced or revoked'"
+    " WHERE " PTG_MAIL_OPEN
+    " AND next_ms <= $1 AND (batch = '' OR batch = '-') AND generation > 0"
+    " AND EXISTS (SELECT 1 FROM license AS l WHERE l.id = mail_outbox.license"
+    " AND ((l.generation > mail_outbox.generation AND l.old_until_ms <= $1)"
+    " OR l.status = 'revoked'))"};
 // The conditions stand twice: a row that another node took between the two is left to it.
 constexpr db::Statement kTakeSingles{
     "mail.take_singles",
@@ -227,6 +238,8 @@ Result<Claim> TakeDue(db::Tx& tx, UnixMs now, Millis lease, const ClaimLimits& l
   Claim claim;
   PTG_TRY(const db::Rows closed, tx.Run(kCloseSuppressed, now.ms()));
   claim.suppressed = static_cast<size_t>(closed.changed);
+  PTG_TRY(const db::Rows replaced, tx.Run(kCloseReplaced, now.ms()));
+  claim.replaced = static_cast<size_t>(replaced.changed);
   const int64_t until = (now + lease).ms();
   if (limits.bulk) {
     PTG_TRY(const db::Rows batch, tx.Run(kTakeBatch, now.ms(), until));

@@ -35,8 +35,10 @@ struct Claim {
   // Leave in one call under the key `batch`, in this order. Under a key it is always the same ones.
   std::vector<HeldMail> together;
   std::string batch;
-  // Went to nobody, because their address is suppressed; and what cannot be read.
+  // Went to nobody, because their address is suppressed, or the license in them opens nothing any
+  // more (these are dead); and what cannot be read.
   size_t suppressed = 0;
+  size_t replaced = 0;
   size_t unreadable = 0;
 
   bool empty() const { return singles.empty() && together.empty(); }

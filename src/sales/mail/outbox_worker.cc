@@ -130,6 +130,9 @@ Task<Claim> OutboxWorker::Take(ClaimLimits limits) {
   if (claim.suppressed > 0) {
     Log(LogLevel::kWarn, "mail.suppressed", {{"mails", claim.suppressed}});
   }
+  if (claim.replaced > 0) {
+    Log(LogLevel::kWarn, "mail.replaced", {{"mails", claim.replaced}});
+  }
   if (claim.unreadable > 0) {
     Log(LogLevel::kError, "mail.unreadable", {{"mails", claim.unreadable}});
   }
