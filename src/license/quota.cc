@@ -40,20 +40,33 @@ constexpr int64_t kAtOnce = 1'000;
 constexpr Millis kLetOthers{5};  // between two of them
 constexpr Millis kLookAgain{1};
 constexpr int kTries = 16;
+constexpr int64_t kLargest = 1'000;
+// A block that was used up within this is followed by a larger one.
+constexpr Millis kSoon{5'000};
 
 }  // namespace
 
-int64_t Quota::BlockOf(int64_t left) { return std::clamp<int64_t>(left / 50, 1, 1'000); }
+int64_t Quota::MostOf(PeriodKind kind, int64_t left) {
+  const int64_t part = kind == PeriodKind::kMinute ? 8 : 50;
+  return std::clamp<int64_t>(left / part, 1, kLargest);
+}
+
+int64_t Quota::NextOf(int64_t last, Millis lasted) {
+  if (last <= 0) return 1;
+  return lasted < kSoon ? std::min(last * 2, kLargest) : last;
+}
 
 // Under the mutex.
 Quota::Held& Quota::HeldOf(const std::string& license, PeriodKind kind, UnixMs now) {
   Held& held = held_[license][static_cast<size_t>(kind)];
   // What is left of a period that is over is of no use to anybody.
   if (now >= held.period.ends) {
-    const bool asking = held.asking;
-    held = {};
+    // How fast it calls does not change with the period.
+    const Held before = std::exchange(held, {});
     held.period = PeriodOf(kind, now);
-    held.asking = asking;
+    held.asking = before.asking;
+    held.block = before.block;
+    held.taken = before.taken;
   }
   held.used = clock_.Coarse();
   return held;
@@ -75,22 +88,23 @@ std::optional<Allowed> Quota::TryTake(const std::string& license, PeriodKind kin
   return std::nullopt;
 }
 
-Result<Quota::Lease> Quota::TakeBlock(db::Tx& tx, const std::string& license, const Period& period,
-                                      int64_t most) {
-  PTG_RUN(tx.Run(kOpen, license, period.name, period.ends.ms()));
+Result<Quota::Lease> Quota::TakeBlock(db::Tx& tx, const Wanted& wanted) {
+  const std::string& period = wanted.period.name;
+  PTG_RUN(tx.Run(kOpen, wanted.license, period, wanted.period.ends.ms()));
   for (int i = 0; i < kTries; ++i) {
-    PTG_TRY(const db::Rows rows, tx.Run(kUsed, license, period.name));
+    PTG_TRY(const db::Rows rows, tx.Run(kUsed, wanted.license, period));
     const int64_t used = rows.empty() ? 0 : rows.front().Int(0);
-    if (used >= most) return Lease{};
-    const int64_t block = BlockOf(most - used);
-    PTG_TRY(const db::Rows taken, tx.Run(kTake, license, period.name, used, used + block));
-    if (taken.changed > 0) return Lease{.taken = block, .left = most - used - block};
+    const int64_t left = wanted.most - used;
+    if (left <= 0) return Lease{};
+    const int64_t block = std::min(wanted.block, MostOf(wanted.kind, left));
+    PTG_TRY(const db::Rows taken, tx.Run(kTake, wanted.license, period, used, used + block));
+    if (taken.changed > 0) return Lease{.taken = block, .left = left - block};
   }
   return Fail(Code::kOverloaded, "too many ask for this license at once");
 }
 
 Task<Allowed> Quota::Take(std::string license, PeriodKind kind, int64_t most, Deadline by) {
-  Period period;
+  Wanted wanted{.license = license, .kind = kind, .period = {}, .most = most};
   // One question at a time for each license: the answer serves those who wait, too.
   while (true) {
     const std::optional<Allowed> now = TryTake(license, kind, most, clock_.Now());
@@ -100,27 +114,30 @@ Task<Allowed> Quota::Take(std::string license, PeriodKind kind, int64_t most, De
       Held& held = HeldOf(license, kind, clock_.Now());
       if (!held.asking) {
         held.asking = true;
-        period = held.period;
+        wanted.period = held.period;
+        wanted.block = NextOf(held.block, clock_.Coarse() - held.taken);
         break;
       }
     }
     if (by.Passed(clock_)) co_return Fail(Code::kTimeout, "the license's quota is not known yet");
     PTG_CO_RUN(co_await Sleep(kLookAgain));
   }
-  const auto body = [license, period, most](db::Tx& tx) {
-    return TakeBlock(tx, license, period, most);
-  };
+  const auto body = [wanted](db::Tx& tx) { return TakeBlock(tx, wanted); };
   const Result<Lease> lease = co_await database_.Write(body, by);
   const std::lock_guard lock(mutex_);
   Held& held = held_[license][static_cast<size_t>(kind)];
   held.asking = false;
   if (!lease) co_return Fail(lease.error());
   // The period may have ended while the store was asked; its block is then nobody's.
-  if (held.period.name != period.name) {
-    co_return Allowed{.pass = lease->taken > 0, .most = most, .left = 0, .period = period};
+  if (held.period.name != wanted.period.name) {
+    co_return Allowed{.pass = lease->taken > 0, .most = most, .left = 0, .period = wanted.period};
   }
   held.left += lease->taken;
   held.elsewhere = lease->left;
+  if (lease->taken > 0) {
+    held.block = lease->taken;
+    held.taken = clock_.Coarse();
+  }
   if (held.left > 0) co_return Given(held, most);
   held.empty_until = clock_.Coarse() + kAskAgain;
   co_return Allowed{.pass = false, .most = most, .left = 0, .period = held.period};

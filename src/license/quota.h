@@ -26,9 +26,11 @@ struct Allowed {
 };
 
 // How much of a plan's limits each license has used, exact over all processes that share a store:
-// what a process gives away it has taken from the store before, in blocks that become smaller as
-// the end comes near, and it gives back what it does not need. A process that dies takes at most
-// the rest of its blocks along: a customer then gets a fiftieth less, never more. Serves all loops.
+// what a process gives away it has taken from the store before, in blocks, and it gives back what
+// it does not need. The first is a single call; each that was used up within seconds is followed by
+// one of twice the size, up to a part of what is left. So a process that dies takes along about as
+// much as was called in its last seconds: a customer then gets so much less, never more. Serves all
+// loops.
 class Quota {
  public:
   Quota(db::Database& database, const Clock& clock) : database_(database), clock_(clock) {}
@@ -46,13 +48,18 @@ class Quota {
   // much as there is time for. For one task.
   Task<> Prune(Deadline by);
 
-  // How much is taken at once when so much is left of a period.
-  static int64_t BlockOf(int64_t left);
+  // How much is taken at once at most when so much is left of a period. A minute is over before
+  // what one holds is missed by another.
+  static int64_t MostOf(PeriodKind kind, int64_t left);
+  // How much after a block of `last` (0: there was none) that lasted `lasted`.
+  static int64_t NextOf(int64_t last, Millis lasted);
 
  private:
   struct Held {
     Period period;
     int64_t left = 0;       // of blocks taken
+    int64_t block = 0;      // how much was taken last; 0: nothing yet
+    SteadyMs taken;         // when that was
     int64_t elsewhere = 0;  // what the store had left when it was asked last
     SteadyMs used;          // when it was asked last
     SteadyMs empty_until;   // the store has nothing more before this
@@ -71,8 +78,14 @@ class Quota {
 
   Held& HeldOf(const std::string& license, PeriodKind kind, UnixMs now);
   static Allowed Given(Held& held, int64_t most);
-  static Result<Lease> TakeBlock(db::Tx& tx, const std::string& license, const Period& period,
-                                 int64_t most);
+  struct Wanted {
+    std::string license;
+    PeriodKind kind;
+    Period period;
+    int64_t most = 0;   // in the period
+    int64_t block = 0;  // now
+  };
+  static Result<Lease> TakeBlock(db::Tx& tx, const Wanted& wanted);
   std::vector<Rest> Unneeded(bool all);
 
   // Others may have given something back meanwhile.

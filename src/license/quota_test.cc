@@ -89,6 +89,66 @@ TEST_P(QuotaTest, AThousandAtOnceGetWhatIsLeftAndNoMore) {
   EXPECT_EQ(Used(), 100);
 }
 
+TEST(QuotaBlockTest, GrowsWithTheCallsAndShrinksTowardsTheEnd) {
+  const auto next = [](int64_t last, int64_t ms) { return Quota::NextOf(last, Millis(ms)); };
+  EXPECT_EQ(next(0, 0), 1);
+  EXPECT_EQ(next(1, 4'999), 2);
+  EXPECT_EQ(next(600, 10), 1'000);
+  EXPECT_EQ(next(1'000, 10), 1'000);
+  EXPECT_EQ(next(8, 5'000), 8) << "fast enough";
+  const auto month = [](int64_t left) { return Quota::MostOf(PeriodKind::kMonth, left); };
+  const auto minute = [](int64_t left) { return Quota::MostOf(PeriodKind::kMinute, left); };
+  EXPECT_EQ(month(100'000), 1'000);
+  EXPECT_EQ(month(500), 10);
+  EXPECT_EQ(month(99), 1);
+  EXPECT_EQ(minute(600), 75);
+  EXPECT_EQ(minute(60), 7);
+  EXPECT_EQ(minute(15), 1);
+  EXPECT_EQ(minute(1), 1);
+}
+
+// A process that is killed has given away nothing that nobody called.
+TEST_P(QuotaTest, WhatDiesTakesAlongNoMoreThanItsLastSecondsCalled) {
+  pontage::testing::SteppedClock clock;
+  int64_t called = 0;
+  for (int life = 0; life < 5; ++life) {
+    Quota quota(*database_, clock);
+    called += Pass(quota, 1, 100'000);
+  }
+  EXPECT_EQ(Used(), called) << "one call each: nothing is lost";
+  Quota quota(*database_, clock);
+  const auto calls = [&](int n, Millis each) {
+    for (int i = 0; i < n; ++i) {
+      clock.Advance(each);
+      called += Pass(quota, 1, 100'000);
+    }
+  };
+  // One a second: it never holds for more than some seconds.
+  calls(100, Millis(1'000));
+  EXPECT_LE(Used() - called, 8);
+  // A thousand at once may be a thousand more.
+  calls(3'000, Millis(1));
+  EXPECT_LE(Used() - called, 1'000);
+  EXPECT_EQ(called, 3'105);
+}
+
+// A plan of sixty a minute does not write to the store for each call.
+TEST_P(QuotaTest, AMinuteIsTakenInBlocks) {
+  pontage::testing::SteppedClock clock;
+  Quota quota(*database_, clock);
+  int64_t changes = 0;
+  int64_t before = 0;
+  for (int i = 0; i < 60; ++i) {
+    EXPECT_EQ(Pass(quota, 1, 60, PeriodKind::kMinute), 1) << i;
+    const int64_t now = Used();
+    changes += now != before ? 1 : 0;
+    before = now;
+  }
+  EXPECT_LT(changes, 30);
+  EXPECT_EQ(Pass(quota, 1, 60, PeriodKind::kMinute), 0);
+  EXPECT_EQ(Used(), 60);
+}
+
 TEST_P(QuotaTest, TwoProcessesShareOneQuota) {
   Quota a(*database_, Clock::System());
   Quota b(*database_, Clock::System());
@@ -110,12 +170,13 @@ TEST_P(QuotaTest, TwoProcessesShareOneQuota) {
 
 TEST_P(QuotaTest, WhatIsGivenBackIsThereForOthers) {
   Quota a(*database_, Clock::System());
-  EXPECT_EQ(Pass(a, 1, 10'000), 1);
-  EXPECT_EQ(Used(), Quota::BlockOf(10'000));
+  // Blocks of 1, 2, 4 and 8.
+  EXPECT_EQ(Pass(a, 9, 10'000), 9);
+  EXPECT_EQ(Used(), 15);
   ASSERT_THAT(loop_.RunUntilDone(a.GiveBack(true, By())), IsOk());
-  EXPECT_EQ(Used(), 1);
+  EXPECT_EQ(Used(), 9);
   ASSERT_THAT(loop_.RunUntilDone(a.GiveBack(true, By())), IsOk());
-  EXPECT_EQ(Used(), 1) << "not twice";
+  EXPECT_EQ(Used(), 9) << "not twice";
 }
 
 // A license that calls all day makes 1,440 minutes of it.
