@@ -40,8 +40,8 @@ constexpr db::Statement kCloseSuppressed{
     " WHERE " PTG_MAIL_OPEN
     " AND next_ms <= $1 AND (batch = '' OR batch = '-')"
     " AND recipient IN (SELECT address FROM mail_suppressed)"};
-// A text that opens nothing any more is sent to nobody: a newer one has its own mail, and what was
-// revoked is not "your license".
+// A text that opens nothing any more is sent to nobody: a newer one has its own mail, and what the
+// operator has revoked is not "your license". Who had his money back hears what he bought.
 constexpr db::Statement kCloseReplaced{
     "mail.close_replaced",
     "UPDATE mail_outbox SET state = 'dead', updated_ms = $1,"
@@ -50,7 +50,7 @@ constexpr db::Statement kCloseReplaced{
     " AND next_ms <= $1 AND (batch = '' OR batch = '-') AND generation > 0"
     " AND EXISTS (SELECT 1 FROM license AS l WHERE l.id = mail_outbox.license"
     " AND ((l.generation > mail_outbox.generation AND l.old_until_ms <= $1)"
-    " OR l.status = 'revoked'))"};
+    " OR l.revoked_by = 'operator'))"};
 // The conditions stand twice: a row that another node took between the two is left to it.
 constexpr db::Statement kTakeSingles{
     "mail.take_singles",
