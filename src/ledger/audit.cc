@@ -26,8 +26,9 @@ constexpr db::Statement kAppend{"audit.append",
 // It stays where it is when its row is not what it was: what was taken away shows for good.
 constexpr db::Statement kMoveHead{
     "audit.move_head",
-    "UPDATE audit_head SET seq = $1, hash = $2 WHERE seq < $1 AND"
-    " (seq = 0 OR hash = (SELECT a.hash FROM audit AS a WHERE a.seq = audit_head.seq))"};
+    "INSERT INTO audit_head (id, seq, hash) VALUES (1, $1, $2) ON CONFLICT (id) DO UPDATE"
+    " SET seq = $1, hash = $2 WHERE audit_head.seq < $1 AND audit_head.hash ="
+    " (SELECT a.hash FROM audit AS a WHERE a.seq = audit_head.seq)"};
 constexpr db::Statement kHead{"audit.head", "SELECT seq, hash FROM audit_head"};
 constexpr db::Statement kList{"audit.list",
                               "SELECT " PTG_AUDIT_COLUMNS

@@ -45,7 +45,9 @@ constexpr db::Statement kSum{"refund.sum",
                              " WHERE created_ms > $1 AND state <> 'failed' AND currency = $2"
                              " AND payment_intent <> ''"};
 #undef PTG_REFUND_COLUMNS
-constexpr db::Statement kTurn{"refund.turn", "UPDATE refund_turn SET turn = turn + 1"};
+constexpr db::Statement kTurn{"refund.turn",
+                              "INSERT INTO refund_turn (id, turn) VALUES (1, 1)"
+                              " ON CONFLICT (id) DO UPDATE SET turn = refund_turn.turn + 1"};
 
 Refund FromRow(const db::Row& row) {
   return {.id = row.Text(0),
