@@ -90,6 +90,11 @@ scopes = ["read"]
     env: { STRIPE_SECRET_KEY: "sk_test_x", STRIPE_WEBHOOK_SECRET: hook.secret, RESEND_API_KEY: "re_x", READ_KEY: kReadKey },
   });
   await Promise.all(["ann@example.com", "bob@example.com"].map(buy));
+  // Mails leave a second behind what they are about; the page that shows them is looked at below.
+  await until("both mails", async () => {
+    const answer = await fetch(`${server.url}/admin/v1/outbox?state=sent`, { headers: { "X-Admin-Key": operator } });
+    return (await answer.json()).data.length === 2;
+  });
 });
 after(async () => {
   await browser?.stop();
